@@ -1,0 +1,122 @@
+#!/bin/bash
+# deps.sh demo|test: sees to it that the tools are there which `make demo`
+# (a compiler, the TPM libraries, swtpm) or `make test` (also PostgreSQL) needs.
+#
+# It asks for tools, never for a distribution. What is missing is installed by
+# apt; where there is no apt it says what to do and ends with 2.
+set -euo pipefail
+
+level=${1-}
+case $level in
+demo | test) ;;
+*) echo "usage: deps.sh demo|test" >&2 && exit 2 ;;
+esac
+
+rust_minimum=1.95   # as in Cargo.toml
+tss_minimum=2.4.6   # as tss-esapi-sys asks
+tss_modules=(tss2-sys tss2-esys tss2-tctildr tss2-mu)
+swtpm_tools=(swtpm swtpm_setup swtpm_ioctl swtpm_localca swtpm_cert certtool)
+
+missing=()  # what is not there, in words
+packages=() # the Debian packages that bring it
+
+need() { # need WHAT PACKAGE...
+    missing+=("$1")
+    packages+=("${@:2}")
+}
+
+has() { command -v "$1" >/dev/null; }
+
+# initdb and pg_ctl, in PATH or where Debian, Ubuntu and Fedora hide them.
+has_postgres() {
+    has initdb && has pg_ctl && return
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
+}
+
+look() {
+    missing=() packages=()
+    # gcc alone is not enough: without libc's headers no build script compiles.
+    { has gcc && echo '#include <stdlib.h>' | gcc -E -x c - -o /dev/null 2>/dev/null; } ||
+        need "gcc with the C library's headers" gcc libc6-dev
+    has pkg-config || need pkg-config pkg-config
+    { has pkg-config && pkg-config --atleast-version="$tss_minimum" "${tss_modules[@]}"; } ||
+        need "tpm2-tss $tss_minimum or newer, with its headers" libtss2-dev
+    # cargo fetches crates over TLS.
+    [[ -n "${SSL_CERT_FILE-}" || -e /etc/ssl/certs/ca-certificates.crt ||
+        -e /etc/pki/tls/certs/ca-bundle.crt ]] ||
+        need "CA certificates" ca-certificates
+    for tool in "${swtpm_tools[@]}"; do
+        has "$tool" || need "$tool" swtpm swtpm-tools
+    done
+    [[ $level == demo ]] || has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
+}
+
+check_rust() {
+    local version
+    if ! has cargo; then
+        echo "deps: cargo is missing; next: install Rust with rustup (https://rustup.rs)" >&2
+        exit 2
+    fi
+    version=$(cargo --version | cut -d ' ' -f 2) || {
+        echo "deps: cargo does not start; next: rustup toolchain install $rust_minimum.0" >&2
+        exit 2
+    }
+    if [[ $(printf '%s\n' "$rust_minimum" "$version" | sort -V | head -n 1) != "$rust_minimum" ]]; then
+        echo "deps: $(command -v cargo) is $version, $rust_minimum or newer is needed; next: rustup update, or install Rust with rustup" >&2
+        exit 2
+    fi
+    if [[ $level == test ]] && ! { has cargo-clippy && has cargo-fmt; }; then
+        echo "deps: clippy or rustfmt is missing; next: rustup component add clippy rustfmt" >&2
+        exit 2
+    fi
+}
+
+install_by_apt() {
+    local as_root=() apt install dropin=/etc/postgresql-common/createcluster.d/touchstone.conf
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+    install=(apt-get install -y --no-install-recommends "${packages[@]}")
+    if ((EUID != 0)); then
+        if ! has sudo; then
+            echo "deps: neither root nor sudo; next, as root: apt-get update && ${install[*]}" >&2
+            exit 2
+        fi
+        as_root=(sudo)
+    fi
+    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive)
+    echo "deps: ${as_root[*]} ${install[*]}"
+    "${apt[@]}" apt-get update -qq
+    # Debian's package would start a server on port 5432; the tests start their own.
+    if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+        "${as_root[@]}" mkdir -p "${dropin%/*}"
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee "$dropin" >/dev/null
+    fi
+    "${apt[@]}" "${install[@]}"
+}
+
+say_what_to_do() {
+    local fedora="gcc pkgconf-pkg-config tpm2-tss-devel swtpm swtpm-tools gnutls-utils ca-certificates"
+    [[ $level == demo ]] || fedora+=" postgresql-server"
+    if has dnf; then
+        echo "deps: next: sudo dnf install -y $fedora" >&2
+    else
+        echo "deps: there is no apt here; next: install these by hand, or work in a Debian 12 container" >&2
+        echo "deps: (on Fedora: sudo dnf install -y $fedora)" >&2
+    fi
+}
+
+check_rust
+look
+((${#missing[@]})) || exit 0
+printf 'deps: missing: %s\n' "${missing[@]}"
+if ! has apt-get; then
+    say_what_to_do
+    exit 2
+fi
+install_by_apt
+look
+if ((${#missing[@]})); then
+    printf 'deps: still missing: %s\n' "${missing[@]}" >&2
+    echo "deps: this distribution's packages are too old or differ; next: work in a Debian 12 container" >&2
+    exit 2
+fi
