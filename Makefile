@@ -33,7 +33,7 @@ build: ## build every program, unoptimised
 .PHONY: demo demo-stop
 demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: swap a TPM; KEEP=1: leave it running)
 	$(call stage,demo)
-	$(BIN)/tpm-sim demo $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep)
+	$(strip $(BIN)/tpm-sim demo $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep))
 
 demo-stop: ## stop a demo that KEEP=1 left running
 	$(BIN)/tpm-sim demo-stop

@@ -73,25 +73,25 @@ check_rust() {
 }
 
 install_by_apt() {
-    local as_root=() apt install dropin=/etc/postgresql-common/createcluster.d/touchstone.conf
+    local as_root=() apt dropin=/etc/postgresql-common/createcluster.d/touchstone.conf
     mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
-    install=(apt-get install -y --no-install-recommends "${packages[@]}")
+    local install="apt-get install -y --no-install-recommends ${packages[*]}"
     if ((EUID != 0)); then
         if ! has sudo; then
-            echo "deps: neither root nor sudo; next, as root: apt-get update && ${install[*]}" >&2
+            echo "deps: neither root nor sudo; next, as root: apt-get update && $install" >&2
             exit 2
         fi
         as_root=(sudo)
     fi
-    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive)
-    echo "deps: ${as_root[*]} ${install[*]}"
-    "${apt[@]}" apt-get update -qq
+    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+    echo "deps: running: ${as_root[*]:+sudo }$install"
+    "${apt[@]}" update
     # Debian's package would start a server on port 5432; the tests start their own.
     if [[ " ${packages[*]} " == *" postgresql "* ]]; then
         "${as_root[@]}" mkdir -p "${dropin%/*}"
         echo 'create_main_cluster = false' | "${as_root[@]}" tee "$dropin" >/dev/null
     fi
-    "${apt[@]}" "${install[@]}"
+    "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
 }
 
 say_what_to_do() {
