@@ -45,16 +45,25 @@ main() {
 
     root=$(mktemp -d "$parent/touchstone-bare.XXXXXX")
     chmod 755 "$root" # the system's `/`: its unprivileged users pass through it
+    namespaces=
     trap finish EXIT
+    trap 'exit 130' INT TERM
     export BARE BARE_RUST
-    unshare --mount --pid --ipc --fork --kill-child --mount-proc "$0" inside "$root"
+    # In the background, since bash hears signals in `wait` but not in a command.
+    unshare --mount --pid --ipc --fork --kill-child --mount-proc "$0" inside "$root" &
+    namespaces=$!
+    wait $namespaces
 }
 
 finish() {
+    # When interrupted: the first process of the namespaces takes all others along.
+    if [[ -n $namespaces ]] && pkill -KILL -P "$namespaces"; then
+        wait "$namespaces" || true
+    fi
     if [[ ${BARE_KEEP-} == 1 ]]; then
         echo "bare: kept; next: look into $root (nothing is mounted there now), then rm -rf it"
     else
-        rm -rf --one-file-system "$root"
+        rm -rf --one-file-system "$root" "$root.log"
     fi
 }
 
