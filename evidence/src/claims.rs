@@ -1,0 +1,106 @@
+//! Claims: what a round proved about a host. The only thing that policy sees.
+//!
+//! Invariant: each part is either proven, by a proof type, or carries the findings that say why it
+//! is not. Nothing here can be made from unproven bytes.
+
+use crate::boot_log::ReplayedLog;
+use crate::endorsement::RootClass;
+use crate::finding::Finding;
+use crate::host_id::HostId;
+use crate::location::VerifiedPlace;
+use crate::pcr::PcrValues;
+use crate::quote::VerifiedQuote;
+
+/// A part of the evidence after verification.
+#[derive(Clone, Debug)]
+pub enum Proof<T> {
+    /// Positively verified.
+    Proven(T),
+    /// Verification failed, or there was nothing to verify; never empty.
+    Refuted(Vec<Finding>),
+}
+
+impl<T> Proof<T> {
+    /// The proven value.
+    pub fn proven(&self) -> Option<&T> {
+        match self {
+            Self::Proven(value) => Some(value),
+            Self::Refuted(_) => None,
+        }
+    }
+
+    /// Why it is not proven; empty when it is.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Proven(_) => &[],
+            Self::Refuted(findings) => findings,
+        }
+    }
+}
+
+/// What one authentic round proved.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    host: HostId,
+    endorsement: RootClass,
+    quote: Proof<VerifiedQuote>,
+    boot: Proof<ReplayedLog>,
+    place: Proof<VerifiedPlace>,
+}
+
+impl Claims {
+    /// Puts the proofs of one round together. `endorsement` is the class of the root that the EK
+    /// chained to when this host was enrolled.
+    #[must_use]
+    pub fn new(
+        host: HostId,
+        endorsement: RootClass,
+        quote: Proof<VerifiedQuote>,
+        boot: Proof<ReplayedLog>,
+        place: Proof<VerifiedPlace>,
+    ) -> Self {
+        Self {
+            host,
+            endorsement,
+            quote,
+            boot,
+            place,
+        }
+    }
+
+    /// Who it is about.
+    #[must_use]
+    pub fn host(&self) -> &HostId {
+        &self.host
+    }
+
+    /// Class of the TPM's root.
+    #[must_use]
+    pub fn endorsement(&self) -> RootClass {
+        self.endorsement
+    }
+
+    /// The quote.
+    #[must_use]
+    pub fn quote(&self) -> &Proof<VerifiedQuote> {
+        &self.quote
+    }
+
+    /// The PCR values, if the quote is proven.
+    #[must_use]
+    pub fn pcrs(&self) -> Option<&PcrValues> {
+        self.quote.proven().map(VerifiedQuote::values)
+    }
+
+    /// The boot log.
+    #[must_use]
+    pub fn boot(&self) -> &Proof<ReplayedLog> {
+        &self.boot
+    }
+
+    /// The place.
+    #[must_use]
+    pub fn place(&self) -> &Proof<VerifiedPlace> {
+        &self.place
+    }
+}

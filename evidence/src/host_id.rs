@@ -1,0 +1,79 @@
+//! The name of a host: given by the inventory, never chosen by the machine itself.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// 1 to 63 characters of `a-z 0-9 - .`, beginning and ending with a letter or digit.
+///
+/// No other characters exist in it, so that it is safe in a path, a log line and a signed text,
+/// and has no look-alikes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostId(String);
+
+/// Text that cannot name a host.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0} cannot name a host: use 1 to 63 of a-z, 0-9, `-` and `.`, letters or digits at both ends")]
+pub struct NotAHostId(String);
+
+impl HostId {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostId {
+    type Err = NotAHostId;
+
+    fn from_str(text: &str) -> Result<Self, NotAHostId> {
+        let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let inner = |byte: &u8| edge(byte) || matches!(byte, b'-' | b'.');
+        let bytes = text.as_bytes();
+        let shaped = matches!((bytes.first(), bytes.last()), (Some(a), Some(z)) if edge(a) && edge(z));
+        if bytes.len() > 63 || !shaped || !bytes.iter().all(inner) {
+            let shown: String = text.chars().take(80).collect();
+            return Err(NotAHostId(format!("`{}`", shown.escape_debug())));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for HostId {
+    type Error = NotAHostId;
+
+    fn try_from(text: String) -> Result<Self, NotAHostId> {
+        text.parse()
+    }
+}
+
+impl From<HostId> for String {
+    fn from(id: HostId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_mislead_are_refused() {
+        for good in ["a", "de-1", "worker-3.fra.example", &"x".repeat(63)] {
+            assert_eq!(good.parse::<HostId>().map(String::from), Ok(good.to_owned()));
+        }
+        let long = "x".repeat(64);
+        for bad in ["", "-a", "a.", "A", "../x", "a/b", "a\r\nb", "dе-1", "a b", "a_b", &long] {
+            assert!(bad.parse::<HostId>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! TPM 2.0 structures as the TPM marshals them (Part 2): big-endian, length-prefixed.
+
+pub mod attest;
+pub mod public;
+pub mod reader;
+pub mod signature;

@@ -1,0 +1,130 @@
+//! What agent and attestor say to each other, as JSON; byte strings are base64url.
+//!
+//! Every type refuses unknown fields and bounds its byte strings while they are read.
+
+mod join_token;
+
+use serde::{Deserialize, Serialize};
+
+use crate::boot_log::LOG_MAX;
+use crate::digest::Sha256Digest;
+use crate::encoded::Bytes;
+use crate::finding::Finding;
+use crate::host_id::HostId;
+use crate::location::TAG_MAX;
+use crate::pcr::{PcrSelection, PcrValues};
+use crate::result::TrustTier;
+
+pub use join_token::{JoinToken, NotAJoinToken};
+
+/// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedAttest {
+    /// Marshalled `TPMS_ATTEST`: at most a Name, 66 bytes of data and 2 KiB of NV contents.
+    pub attest: Bytes<3072>,
+    /// Marshalled `TPMT_SIGNATURE`.
+    pub signature: Bytes<1024>,
+}
+
+/// First message of a host: who its TPM is. Sent with a join token, over the TLS key to be enrolled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentRequest {
+    /// EK certificate, DER.
+    pub ek_certificate: Bytes<8192>,
+    /// EK, `TPMT_PUBLIC`.
+    pub ek_public: Bytes<1024>,
+    /// AK, `TPMT_PUBLIC`.
+    pub ak_public: Bytes<1024>,
+}
+
+/// Answer: prove that one TPM holds both keys (`TPM2_ActivateCredential`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentChallenge {
+    /// Names this enrolment.
+    pub enrolment: Bytes<16>,
+    /// Who the inventory says this machine is.
+    pub host: HostId,
+    /// Contents of `TPM2B_ID_OBJECT`.
+    pub credential: Bytes<1024>,
+    /// Contents of `TPM2B_ENCRYPTED_SECRET`.
+    pub encrypted_seed: Bytes<1024>,
+}
+
+/// The secret that the TPM gave back.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// As in [`EnrolmentChallenge::enrolment`].
+    pub enrolment: Bytes<16>,
+    /// 32 bytes.
+    pub secret: Bytes<64>,
+}
+
+/// The host is enrolled; here is its first challenge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolled {
+    /// Who it is from now on.
+    pub host: HostId,
+    /// For the first round.
+    pub challenge: Challenge,
+}
+
+/// What the next round must answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// 32 random bytes, used once.
+    pub nonce: Bytes<32>,
+    /// PCRs of the SHA-256 bank to quote.
+    pub pcrs: PcrSelection,
+    /// Seconds since 1970 after which it is refused.
+    pub expires_at: i64,
+    /// Digest of the boot log that the attestor already holds for this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_boot_log: Option<Sha256Digest>,
+    /// The signed location tag that the host's TPM should carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location_tag: Option<Bytes<TAG_MAX>>,
+}
+
+/// One round's evidence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Of the challenge that it answers.
+    pub nonce: Bytes<32>,
+    /// The kernel's boot id, 16 bytes.
+    pub boot_id: Bytes<16>,
+    /// Quote over the challenge's PCRs.
+    pub quote: SignedAttest,
+    /// The values that were quoted.
+    pub pcrs: PcrValues,
+    /// Digest of the boot log.
+    pub boot_log_digest: Sha256Digest,
+    /// The boot log itself, unless the challenge names its digest as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_log: Option<Bytes<LOG_MAX>>,
+    /// Certification of the location index, if it holds something. It includes the contents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<SignedAttest>,
+}
+
+/// What came of a round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundAnswer {
+    /// The tier.
+    pub tier: TrustTier,
+    /// Why it is not better.
+    pub findings: Vec<Finding>,
+    /// The signed result, compact JWS.
+    pub result: String,
+    /// Leaf hash of the audit entry, hexadecimal.
+    pub entry: Sha256Digest,
+    /// For the next round.
+    pub challenge: Challenge,
+}

@@ -1,0 +1,159 @@
+//! Admission: may this pod run on this host?
+
+use std::collections::BTreeMap;
+
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::location::Place;
+use touchstone_evidence::result::TrustTier;
+
+use crate::manifest::{HostHalf, PodHalf, PolicySet, Region};
+
+/// What policy looks at in a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What is held about a host at the moment of the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostStanding {
+    /// Who.
+    pub host: HostId,
+    /// Tier of its last appraisal.
+    pub tier: TrustTier,
+    /// Where it was proven to be.
+    pub place: Option<Place>,
+    /// Why the tier is not better.
+    pub findings: Vec<Finding>,
+    /// Issue time of the challenge that the round answered, seconds since 1970.
+    pub challenged_at: i64,
+    /// Seconds since 1970 from which it is stale.
+    pub expires_at: i64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Names of the `WorkloadPolicy` manifests that are for this pod; none: the pod is not our concern.
+    pub policies: Vec<String>,
+    /// Why not. Empty: admitted.
+    pub refusals: Vec<Finding>,
+}
+
+impl Admission {
+    /// Whether the pod may run there.
+    #[must_use]
+    pub fn admitted(&self) -> bool {
+        self.refusals.is_empty()
+    }
+}
+
+/// Whether any `WorkloadPolicy` is for this pod.
+#[must_use]
+pub fn concerns(policies: &PolicySet, pod: &PodFacts) -> bool {
+    policies
+        .workloads
+        .values()
+        .any(|policy| selects(&policy.pod, pod))
+}
+
+/// Judges both halves of every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
+/// is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
+#[must_use]
+pub fn admit(
+    policies: &PolicySet,
+    pod: &PodFacts,
+    host: Option<&HostStanding>,
+    now: i64,
+) -> Admission {
+    let mut admission = Admission {
+        policies: Vec::new(),
+        refusals: Vec::new(),
+    };
+    for (name, policy) in &policies.workloads {
+        if !selects(&policy.pod, pod) {
+            continue;
+        }
+        admission.policies.push(name.clone());
+        for refusal in refusals(policies, &policy.host, host, now) {
+            if !admission.refusals.contains(&refusal) {
+                admission.refusals.push(refusal);
+            }
+        }
+    }
+    admission
+}
+
+fn selects(half: &PodHalf, pod: &PodFacts) -> bool {
+    half.namespaces.contains(&pod.namespace)
+        && half
+            .labels
+            .iter()
+            .all(|(key, value)| pod.labels.get(key) == Some(value))
+}
+
+fn refusals(
+    policies: &PolicySet,
+    half: &HostHalf,
+    host: Option<&HostStanding>,
+    now: i64,
+) -> Vec<Finding> {
+    let Some(host) = host else {
+        return vec![Finding::new("host-unknown")];
+    };
+    // A stale result says nothing about now: not why it was good, nor why it was bad.
+    if now >= host.expires_at {
+        return vec![Finding::new("result-expired").about(&host.host)];
+    }
+    let mut refusals = Vec::new();
+    if !host.tier.satisfies(half.tier) {
+        refusals.push(
+            Finding::new("tier-insufficient")
+                .about(&host.host)
+                .expected(half.tier)
+                .observed(host.tier),
+        );
+        refusals.extend(host.findings.iter().cloned());
+    }
+    if let Some(name) = &half.region {
+        refusals.extend(region_refusal(name, policies.regions.get(name), host));
+    } else if half.grade.is_some() && host.place.is_none() {
+        refusals.push(Finding::new("place-unknown").about(&host.host));
+    }
+    if let Some(limit) = half.freshness_seconds {
+        let age = now.saturating_sub(host.challenged_at);
+        if age > limit.seconds() {
+            refusals.push(
+                Finding::new("result-too-old")
+                    .about(&host.host)
+                    .expected(format_args!("at most {} s", limit.seconds()))
+                    .observed(format_args!("{age} s")),
+            );
+        }
+    }
+    refusals
+}
+
+fn region_refusal(name: &str, region: Option<&Region>, host: &HostStanding) -> Option<Finding> {
+    let Some(place) = &host.place else {
+        return Some(
+            Finding::new("place-unknown")
+                .about(&host.host)
+                .expected(name),
+        );
+    };
+    // `PolicySet::parse` lets no dangling name in; if one were here, it would hold no place.
+    if region.is_some_and(|region| region.contains(place)) {
+        return None;
+    }
+    Some(
+        Finding::new("region-mismatch")
+            .about(&host.host)
+            .expected(name)
+            .observed(place),
+    )
+}

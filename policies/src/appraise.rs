@@ -1,0 +1,170 @@
+//! Appraisal: from proven claims to a tier, with every reason.
+
+mod boot;
+
+use touchstone_evidence::claims::{Claims, Proof};
+use touchstone_evidence::endorsement::RootClass;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::location::Place;
+use touchstone_evidence::result::{TrustTier, TrustVector};
+
+use crate::manifest::{HostPolicy, PolicySet};
+
+/// What became of one round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appraisal {
+    /// The worst tier among the entries that the policy demands.
+    pub tier: TrustTier,
+    /// Every entry, demanded or not.
+    pub vector: TrustVector,
+    /// Why demanded entries are not affirming. Causes come before their consequences.
+    pub findings: Vec<Finding>,
+    /// The proven place.
+    pub place: Option<Place>,
+    /// Name of the `HostPolicy`; empty when none is for this host.
+    pub policy: String,
+    /// Seconds since 1970 from which the verdict no longer holds, whatever its age; the nearest
+    /// boundary that was consulted. `None`: no boundary but freshness.
+    pub valid_until: Option<i64>,
+    /// For how long after its challenge it holds, seconds.
+    pub freshness_seconds: i64,
+}
+
+/// How long a verdict holds that no policy speaks of, seconds.
+const UNGOVERNED_FRESHNESS: i64 = 60;
+
+/// An entry of the trust vector with its reasons.
+struct Judged {
+    tier: TrustTier,
+    findings: Vec<Finding>,
+}
+
+impl Judged {
+    fn affirming() -> Self {
+        Self {
+            tier: TrustTier::Affirming,
+            findings: Vec::new(),
+        }
+    }
+
+    /// A proof failed, or what was proven is forbidden.
+    fn contraindicated(findings: Vec<Finding>) -> Self {
+        Self {
+            tier: TrustTier::Contraindicated,
+            findings,
+        }
+    }
+
+    /// Nothing was proven either way.
+    fn unknown(findings: Vec<Finding>) -> Self {
+        Self {
+            tier: TrustTier::None,
+            findings,
+        }
+    }
+}
+
+/// Judges `claims` by the one `HostPolicy` that is for this host.
+///
+/// What no policy demands is shown in the vector and counts for nothing; a host without a policy,
+/// or with two, is None.
+#[must_use]
+pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
+    let mut matching = policies
+        .hosts
+        .iter()
+        .filter(|(_, policy)| is_for(policy, claims.host()));
+    let (name, policy) = match (matching.next(), matching.next()) {
+        (Some((name, policy)), None) => (name, policy),
+        (None, _) => return ungoverned(Finding::new("host-policy-absent")),
+        (Some((first, _)), Some((second, _))) => {
+            return ungoverned(
+                Finding::new("host-policy-ambiguous").observed(format_args!("{first}, {second}")),
+            );
+        }
+    };
+    let identity = judge_identity(claims);
+    let configuration = match &policy.boot {
+        Some(boot) => boot::judge(boot, policies, claims),
+        None => Judged::unknown(vec![]),
+    };
+    let executables = Judged::unknown(vec![Finding::new("runtime-not-judged")]);
+    let hardware = judge_hardware(claims.endorsement());
+    let location = judge_location(claims);
+    let vector = TrustVector {
+        instance_identity: identity.tier,
+        configuration: configuration.tier,
+        executables: executables.tier,
+        hardware: hardware.tier,
+        location: location.tier,
+    };
+    let demanded: Vec<Judged> = [
+        (true, identity),
+        (policy.boot.is_some(), configuration),
+        (policy.runtime, executables),
+        (policy.hardware, hardware),
+        (policy.location.is_some(), location),
+    ]
+    .into_iter()
+    .filter_map(|(demanded, judged)| demanded.then_some(judged))
+    .collect();
+    let place = claims.place().proven();
+    Appraisal {
+        tier: TrustTier::worst(demanded.iter().map(|judged| judged.tier)),
+        vector,
+        findings: demanded
+            .into_iter()
+            .flat_map(|judged| judged.findings)
+            .collect(),
+        place: place.map(|place| place.place().clone()),
+        policy: name.clone(),
+        valid_until: place.map(|place| place.valid_until()),
+        freshness_seconds: policy.freshness_seconds.seconds(),
+    }
+}
+
+fn is_for(policy: &HostPolicy, host: &HostId) -> bool {
+    policy.hosts.iter().any(|pattern| pattern.matches(host))
+}
+
+fn ungoverned(finding: Finding) -> Appraisal {
+    Appraisal {
+        tier: TrustTier::None,
+        vector: TrustVector::NONE,
+        findings: vec![finding],
+        place: None,
+        policy: String::new(),
+        valid_until: None,
+        freshness_seconds: UNGOVERNED_FRESHNESS,
+    }
+}
+
+/// The round is authentic, or there would be no claims; but a quote of something else proves a host
+/// that does not answer what it was asked.
+fn judge_identity(claims: &Claims) -> Judged {
+    match claims.quote() {
+        Proof::Proven(_) => Judged::affirming(),
+        Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),
+    }
+}
+
+fn judge_hardware(class: RootClass) -> Judged {
+    match class {
+        RootClass::Manufacturer | RootClass::Cloud => Judged::affirming(),
+        RootClass::Simulator => {
+            Judged::contraindicated(vec![Finding::new("hardware-simulated")])
+        }
+    }
+}
+
+fn judge_location(claims: &Claims) -> Judged {
+    match claims.place() {
+        Proof::Proven(_) => Judged::affirming(),
+        // A host without a tag has shown nothing; one with a wrong tag has shown something wrong.
+        Proof::Refuted(findings) if findings.iter().all(|finding| finding.code == "location-absent") => {
+            Judged::unknown(findings.clone())
+        }
+        Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Policy manifests: YAML documents that officers write, read into one checked [`PolicySet`].
+
+mod document;
+mod host_policy;
+mod reference;
+mod region;
+mod workload;
+
+use std::collections::BTreeMap;
+
+use touchstone_evidence::digest::Sha256Digest;
+
+pub use document::ManifestError;
+pub use host_policy::{Boot, Grade, HostPattern, HostPolicy, Location};
+pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues};
+pub use region::Region;
+pub use workload::{HostHalf, PodHalf, WorkloadPolicy};
+
+/// Everything that is in force, by kind and name. Each reference between manifests resolves.
+#[derive(Clone, Debug)]
+pub struct PolicySet {
+    /// SHA-256 of the text that it was read from.
+    pub digest: Sha256Digest,
+    /// `HostPolicy` manifests.
+    pub hosts: BTreeMap<String, HostPolicy>,
+    /// `ReferenceValues` manifests.
+    pub references: BTreeMap<String, ReferenceValues>,
+    /// `Region` manifests.
+    pub regions: BTreeMap<String, Region>,
+    /// `WorkloadPolicy` manifests.
+    pub workloads: BTreeMap<String, WorkloadPolicy>,
+}
+
+impl PolicySet {
+    /// Nothing in force: every host is None, every concerned pod is refused.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            digest: Sha256Digest::of(&[]),
+            hosts: BTreeMap::new(),
+            references: BTreeMap::new(),
+            regions: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+        }
+    }
+
+    /// Reads one or more YAML documents separated by `---`.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let mut set = Self::empty();
+        set.digest = Sha256Digest::of(text.as_bytes());
+        for document in document::split(text)? {
+            document.read_into(&mut set)?;
+        }
+        set.check_references()?;
+        Ok(set)
+    }
+
+    fn check_references(&self) -> Result<(), ManifestError> {
+        for (name, policy) in &self.hosts {
+            for reference in policy.boot.iter().flat_map(|boot| &boot.reference_values) {
+                if !self.references.contains_key(reference) {
+                    return Err(unresolved("HostPolicy", name, "ReferenceValues", reference));
+                }
+            }
+        }
+        for (name, policy) in &self.workloads {
+            for region in policy.host.region.iter() {
+                if !self.regions.contains_key(region) {
+                    return Err(unresolved("WorkloadPolicy", name, "Region", region));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unresolved(kind: &str, name: &str, target_kind: &str, target: &str) -> ManifestError {
+    ManifestError::Unresolved {
+        from: format!("{kind} `{name}`"),
+        to: format!("{target_kind} `{target}`"),
+    }
+}

@@ -1,0 +1,173 @@
+//! One YAML document: its envelope, and which kind it becomes.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::PolicySet;
+
+/// Largest manifest text, bytes.
+const TEXT_MAX: usize = 4 << 20;
+const API_VERSION: &str = "touchstone.dev/v1";
+
+/// Why a text is not a set of manifests.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More than 4 MiB.
+    #[error("the manifests have {0} bytes; at most {TEXT_MAX} are read")]
+    TooLarge(usize),
+    /// Not YAML, or not of the shape of its kind. The text names line and column.
+    #[error("document {document}: {message}")]
+    Yaml {
+        /// Counted from 1.
+        document: usize,
+        /// The YAML reader's words, with line and column in the whole text.
+        message: String,
+    },
+    /// Another `apiVersion`.
+    #[error("document {document}: `apiVersion: {found}` is not known; write `apiVersion: {API_VERSION}`")]
+    ApiVersion {
+        /// Counted from 1.
+        document: usize,
+        /// What stands there.
+        found: String,
+    },
+    /// Another `kind`.
+    #[error(
+        "document {document}: `kind: {found}` is not known; use HostPolicy, ReferenceValues, Region or WorkloadPolicy"
+    )]
+    Kind {
+        /// Counted from 1.
+        document: usize,
+        /// What stands there.
+        found: String,
+    },
+    /// Two of one kind and name.
+    #[error("{kind} `{name}` is there twice; give one of them another name")]
+    Duplicate {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+    },
+    /// A name that no manifest has.
+    #[error("{from} names {to}, which is not among the manifests; add it or mend the name")]
+    Unresolved {
+        /// Who refers.
+        from: String,
+        /// To what.
+        to: String,
+    },
+}
+
+/// A document before its kind is known. Blank lines stand for what came before it, so that lines in
+/// errors are those of the whole text.
+pub(super) struct Document {
+    number: usize,
+    text: String,
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest<S> {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    metadata: Metadata,
+    spec: S,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+}
+
+/// Splits at lines that are `---` and reads each envelope; documents of blanks and comments are left out.
+pub(super) fn split(text: &str) -> Result<Vec<Document>, ManifestError> {
+    if text.len() > TEXT_MAX {
+        return Err(ManifestError::TooLarge(text.len()));
+    }
+    let mut documents: Vec<String> = vec![String::new()];
+    let mut blank = String::new();
+    for line in text.split_inclusive('\n') {
+        blank.push('\n');
+        if line.trim_end() == "---" {
+            documents.push(blank.clone());
+        } else if let Some(last) = documents.last_mut() {
+            last.push_str(line);
+        }
+    }
+    documents
+        .into_iter()
+        .filter(|text| {
+            text.lines()
+                .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        })
+        .zip(1..)
+        .map(|(text, number)| Document::open(number, text))
+        .collect()
+}
+
+impl Document {
+    fn open(number: usize, text: String) -> Result<Self, ManifestError> {
+        let header: Header = read(number, &text)?;
+        if header.api_version != API_VERSION {
+            return Err(ManifestError::ApiVersion {
+                document: number,
+                found: header.api_version,
+            });
+        }
+        Ok(Self {
+            number,
+            text,
+            kind: header.kind,
+        })
+    }
+
+    pub(super) fn read_into(&self, set: &mut PolicySet) -> Result<(), ManifestError> {
+        match self.kind.as_str() {
+            "HostPolicy" => self.insert(&mut set.hosts),
+            "ReferenceValues" => self.insert(&mut set.references),
+            "Region" => self.insert(&mut set.regions),
+            "WorkloadPolicy" => self.insert(&mut set.workloads),
+            other => Err(ManifestError::Kind {
+                document: self.number,
+                found: other.to_owned(),
+            }),
+        }
+    }
+
+    fn insert<S: DeserializeOwned>(
+        &self,
+        kind: &mut BTreeMap<String, S>,
+    ) -> Result<(), ManifestError> {
+        let manifest: Manifest<S> = read(self.number, &self.text)?;
+        let name = manifest.metadata.name;
+        if kind.contains_key(&name) {
+            return Err(ManifestError::Duplicate {
+                kind: self.kind.clone(),
+                name,
+            });
+        }
+        kind.insert(name, manifest.spec);
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(document: usize, text: &str) -> Result<T, ManifestError> {
+    serde_saphyr::from_str(text).map_err(|error| ManifestError::Yaml {
+        document,
+        message: error.to_string(),
+    })
+}

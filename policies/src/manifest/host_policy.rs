@@ -1,0 +1,107 @@
+//! `HostPolicy`: which hosts, and what must be proven about them.
+
+use serde::Deserialize;
+use touchstone_evidence::host_id::HostId;
+
+/// What a host must prove. A part that is absent is not demanded; it is shown and does not count.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HostPolicy {
+    /// Which hosts it is for.
+    pub hosts: Vec<HostPattern>,
+    /// For how long after its challenge a result holds, seconds; 10 to 86,400.
+    pub freshness_seconds: FreshnessSeconds,
+    /// Demands a known-good boot.
+    pub boot: Option<Boot>,
+    /// Demands a proven place.
+    pub location: Option<Location>,
+    /// Demands a TPM that chains to a manufacturer's or cloud's root.
+    #[serde(default)]
+    pub hardware: bool,
+    /// Demands that what ran since boot is known.
+    #[serde(default)]
+    pub runtime: bool,
+}
+
+/// The boot part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Boot {
+    /// Names of `ReferenceValues`; the boot must match one of them wholly.
+    pub reference_values: Vec<String>,
+    /// Whether UEFI Secure Boot must have been on.
+    #[serde(default)]
+    pub secure_boot: bool,
+}
+
+/// The location part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// The grade that the place must have.
+    pub grade: Grade,
+}
+
+/// How well a place is known (DESIGN §6). L1: an authority vouches, and the TPM carries its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Grade {
+    /// The authority vouches until the tag expires or is replaced.
+    L1,
+}
+
+/// A host's name, or a beginning followed by `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostPattern(String);
+
+impl HostPattern {
+    /// Whether `host` is one that is meant.
+    #[must_use]
+    pub fn matches(&self, host: &HostId) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(beginning) => host.as_str().starts_with(beginning),
+            None => host.as_str() == self.0,
+        }
+    }
+}
+
+impl TryFrom<String> for HostPattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let beginning = text.strip_suffix('*').unwrap_or(&text);
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        if text.is_empty() || !beginning.bytes().all(allowed) {
+            return Err(format!(
+                "`{}` is not a host's name or the beginning of one followed by `*`",
+                text.escape_debug()
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// 10 seconds to one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct FreshnessSeconds(u32);
+
+impl FreshnessSeconds {
+    /// Seconds.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        i64::from(self.0)
+    }
+}
+
+impl TryFrom<u32> for FreshnessSeconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        if (10..=86_400).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        Err(format!("{seconds} seconds of freshness; use 10 to 86400"))
+    }
+}

@@ -1,0 +1,67 @@
+//! `ReferenceValues`: what a known-good boot looks like, and who says so.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use touchstone_evidence::digest::Sha256Digest;
+
+/// Known-good values of one kind of machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ReferenceValues {
+    /// Where the values come from, for people.
+    pub provenance: String,
+    /// Whether they count now.
+    pub life_cycle: LifeCycle,
+    /// PCR → values, any of which is good. SHA-256 bank.
+    pub pcrs: BTreeMap<Pcr, Vec<Sha256Digest>>,
+    /// Kernel command lines as the boot loader measures them, any of which is good.
+    #[serde(default)]
+    pub kernel_command_lines: Vec<String>,
+    /// The events behind the PCRs: they explain a difference, and never excuse one.
+    #[serde(default)]
+    pub events: Vec<ReferenceEvent>,
+}
+
+/// Where values are in their life. Only `Active` ones count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum LifeCycle {
+    /// Captured, not yet confirmed by an officer.
+    Pending,
+    /// In force.
+    Active,
+    /// Replaced by newer ones.
+    Obsolete,
+    /// No longer in use.
+    Retired,
+    /// Known to be bad.
+    Revoked,
+}
+
+/// One event of the reference boot.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceEvent {
+    /// The PCR that it extends.
+    pub pcr: Pcr,
+    /// What it extends.
+    pub digest: Sha256Digest,
+    /// What it says, for people.
+    pub text: String,
+}
+
+/// A PCR that a boot log explains: 0 to 23.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "u8")]
+pub struct Pcr(pub u8);
+
+impl TryFrom<u8> for Pcr {
+    type Error = String;
+
+    fn try_from(index: u8) -> Result<Self, String> {
+        if index < 24 {
+            return Ok(Self(index));
+        }
+        Err(format!("PCR {index} does not exist; use 0 to 23"))
+    }
+}

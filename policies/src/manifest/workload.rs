@@ -1,0 +1,64 @@
+//! `WorkloadPolicy`: which pods, and what the host below them must be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use touchstone_evidence::result::TrustTier;
+
+use super::host_policy::{FreshnessSeconds, Grade};
+
+/// A pod half that selects, and a host half that demands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadPolicy {
+    /// Which pods it is for.
+    pub pod: PodHalf,
+    /// What their host must be.
+    pub host: HostHalf,
+}
+
+/// Selects pods: all that is named must match.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodHalf {
+    /// Namespaces, at least one.
+    #[serde(deserialize_with = "at_least_one")]
+    pub namespaces: Vec<String>,
+    /// Labels that the pod must carry; none: every pod of the namespaces.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Demands on the host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HostHalf {
+    /// The tier that is enough: `affirming` or `warning`.
+    #[serde(deserialize_with = "satisfiable")]
+    pub tier: TrustTier,
+    /// Name of the `Region` that the host must stand in.
+    pub region: Option<String>,
+    /// The grade that its place must have; L1 where a region is named and nothing is said.
+    pub grade: Option<Grade>,
+    /// How old its result may be, seconds.
+    pub freshness_seconds: Option<FreshnessSeconds>,
+}
+
+/// An empty list would select nothing, and look as if it protected something.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names.is_empty() {
+        return Err(serde::de::Error::custom("name at least one namespace"));
+    }
+    Ok(names)
+}
+
+fn satisfiable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrustTier, D::Error> {
+    let tier = TrustTier::deserialize(deserializer)?;
+    match tier {
+        TrustTier::Affirming | TrustTier::Warning => Ok(tier),
+        _ => Err(serde::de::Error::custom(format_args!(
+            "`{tier}` is never enough; use `affirming` or `warning`"
+        ))),
+    }
+}

@@ -1,0 +1,137 @@
+//! Findings in words: one sentence each, for the person who has to act on it.
+
+use touchstone_evidence::finding::Finding;
+
+/// Every code that a verdict can carry, with its sentence. `{subject}`, `{expected}` and `{observed}`
+/// stand for the finding's fields.
+pub const SENTENCES: &[(&str, &str)] = &[
+    ("boot-event-changed", "{subject} differs: expected {expected}, saw {observed}"),
+    ("boot-log-absent", "the host sent no boot event log"),
+    ("boot-log-bank-missing", "the boot event log has no SHA-256 digests"),
+    ("boot-log-digest-mismatch", "the boot event log is not the one that the host announced"),
+    ("boot-log-digests-malformed", "the boot event log is malformed: {observed}"),
+    ("boot-log-pcr-unknown", "the boot event log is malformed: {observed}"),
+    ("boot-log-replay-mismatch", "the boot event log does not lead to the quoted value of {subject}: it leads to {expected}, the TPM says {observed}"),
+    ("boot-log-spec-id-missing", "the boot event log is of no known form: {observed}"),
+    ("boot-log-startup-locality", "the boot event log is malformed: {observed}"),
+    ("boot-log-too-large", "the boot event log is too large: {observed}"),
+    ("boot-log-too-many-events", "the boot event log is too long: {observed}"),
+    ("boot-log-truncated", "the boot event log is cut off"),
+    ("firmware-version-changed", "the TPM's firmware version changed from {expected} to {observed}; enrol the host again if that was intended"),
+    ("hardware-simulated", "the TPM is a simulator"),
+    ("host-policy-absent", "no HostPolicy is for this host; write one that names it"),
+    ("host-policy-ambiguous", "more than one HostPolicy is for this host: {observed}"),
+    ("host-unknown", "no attested host stands behind this node; enrol it and map the node to it"),
+    ("kernel-command-line-changed", "kernel command line changed: expected `{expected}`, saw `{observed}`"),
+    ("location-absent", "the host carries no location tag; issue one with `touchstone location tag`"),
+    ("location-authority-unknown", "the location tag names an authority that is not configured"),
+    ("location-index-mismatch", "the TPM certified another index than the location index"),
+    ("location-not-authentic", "the location certification is not this round's statement of this TPM ({observed})"),
+    ("location-not-certified", "the location statement is not a certification of an NV index"),
+    ("location-other-round", "the location certification and the quote are not of one round"),
+    ("location-signature-invalid", "the location tag's signature does not verify"),
+    ("location-tag-expired", "the location tag has expired"),
+    ("location-tag-malformed", "the location index holds no tag: {observed}"),
+    ("location-tag-not-yet-valid", "the location tag is not yet valid"),
+    ("location-tag-other-host", "the location tag is another machine's"),
+    ("location-tag-superseded", "the location tag has serial {observed}; the current one is {expected}"),
+    ("node-unmapped", "the node {subject} is mapped to no host; map it with `touchstone node map`"),
+    ("not-a-quote", "the host answered with another statement than a quote"),
+    ("pcr-digest-mismatch", "the PCR values that the host reports are not those that its TPM quoted"),
+    ("pcr-selection-mismatch", "the quote covers other PCRs than were asked for"),
+    ("pcr-value-unknown", "{subject} has no known-good value: expected {expected}, saw {observed}"),
+    ("pcr-values-incomplete", "the reported PCR values are not exactly those asked for"),
+    ("place-unknown", "{subject} has no proven place, and policy demands one"),
+    ("pod-unknown", "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again"),
+    ("reference-values-absent", "none of the policy's reference values is active"),
+    ("region-mismatch", "{subject} stands in {observed}, outside the region `{expected}`"),
+    ("result-expired", "the last result of {subject} has expired: the host has not attested lately"),
+    ("result-too-old", "the last result of {subject} is {observed} old; policy allows {expected}"),
+    ("runtime-not-judged", "what ran since boot is not judged yet"),
+    ("secure-boot-off", "Secure Boot is {observed}; policy demands that it is {expected}"),
+    ("tier-insufficient", "host {subject} is {observed}; policy demands {expected}"),
+];
+
+/// The sentence of `finding`; for an unknown code, the code and what is known.
+#[must_use]
+pub fn sentence(finding: &Finding) -> String {
+    let expected = finding.expected.as_deref().unwrap_or("nothing");
+    let observed = finding.observed.as_deref().unwrap_or("nothing");
+    let template = SENTENCES
+        .iter()
+        .find(|(code, _)| *code == finding.code)
+        .map_or("{code} {subject}: expected {expected}, saw {observed}", |(_, sentence)| sentence);
+    fill(template, &[
+        ("{code}", &finding.code),
+        ("{subject}", &finding.subject),
+        ("{expected}", expected),
+        ("{observed}", observed),
+    ])
+}
+
+/// All findings in one line: causes whole, consequences counted behind the cause that they follow from.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let mut parts = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.consequence_of.is_none()) {
+        let following = findings
+            .iter()
+            .filter(|other| other.consequence_of.as_deref() == Some(finding.code.as_str()))
+            .count();
+        parts.push(match following {
+            0 => sentence(finding),
+            1 => format!("{} (1 consequence)", sentence(finding)),
+            count => format!("{} ({count} consequences)", sentence(finding)),
+        });
+    }
+    parts.join("; ")
+}
+
+/// Fills each field once, from the left, so that what a field holds is never taken for a field.
+fn fill(template: &str, fields: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        out.push_str(before);
+        match fields.iter().find(|(name, _)| from.starts_with(name)) {
+            Some((name, value)) => {
+                out.push_str(value);
+                rest = from.strip_prefix(name).unwrap_or_default();
+            }
+            None => {
+                out.push('{');
+                rest = from.strip_prefix('{').unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_sorted_and_filled_once() {
+        assert!(SENTENCES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let finding = Finding::new("tier-insufficient")
+            .about("{observed}")
+            .expected("affirming")
+            .observed("none");
+        assert_eq!(sentence(&finding), "host {observed} is none; policy demands affirming");
+    }
+
+    #[test]
+    fn consequences_are_counted_behind_their_cause() {
+        let findings = [
+            Finding::new("not-a-quote"),
+            Finding::new("hardware-simulated").because_of("not-a-quote"),
+        ];
+        assert_eq!(
+            summary(&findings),
+            "the host answered with another statement than a quote (1 consequence)"
+        );
+    }
+}
