@@ -1,0 +1,103 @@
+//! EK certificate paths: whether a TPM maker, a cloud or a simulator vouches that this EK lives in
+//! one of its TPMs (RFC 5280 §6, TCG EK Credential Profile 2.5), lenient where real vendors need it.
+//!
+//! Invariant: a path proves a genuine TPM, never our machine: the inventory decides that. Nothing
+//! here knows revocation.
+
+mod certificate;
+mod error;
+mod leaf;
+mod name;
+mod path;
+mod public_key;
+mod roots;
+mod tpm_name;
+
+use serde::{Deserialize, Serialize};
+
+pub use certificate::CertificateError;
+pub use error::EndorsementError;
+pub use roots::{Anchor, EndorsementRoots, Imported, RootImportError};
+pub use tpm_name::{ManufacturerId, TpmNameError};
+
+use crate::digest::Sha256Digest;
+
+/// What kind of TPM a root vouches for. A claim of the operator who imported it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootClass {
+    /// Discrete and firmware TPMs in hardware.
+    Manufacturer,
+    /// A cloud provider's virtual TPMs.
+    Cloud,
+    /// Software TPMs for development: never worth more than a test.
+    Simulator,
+}
+
+/// Proof that a certificate path leads from an imported root to this very EK, at the time it was
+/// verified. Made only by [`EndorsementRoots::verify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedEndorsement {
+    class: RootClass,
+    tpm: tpm_name::TpmName,
+    ek_digest: Sha256Digest,
+    certificate_digest: Sha256Digest,
+    root_key_digest: Sha256Digest,
+    valid_until: Option<i64>,
+}
+
+impl VerifiedEndorsement {
+    /// The class of the root that the path ends at.
+    #[must_use]
+    pub fn class(&self) -> RootClass {
+        self.class
+    }
+
+    /// The TPM's manufacturer, which the root may vouch for.
+    #[must_use]
+    pub fn manufacturer(&self) -> ManufacturerId {
+        self.tpm.manufacturer
+    }
+
+    /// The TPM's model, in the manufacturer's words.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.tpm.model
+    }
+
+    /// The TPM's firmware version when it was certified, in the manufacturer's words; usually
+    /// `id:` and hexadecimal digits.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.tpm.version
+    }
+
+    /// SHA-256 of the EK's DER SubjectPublicKeyInfo: its name in the inventory.
+    #[must_use]
+    pub fn ek_digest(&self) -> Sha256Digest {
+        self.ek_digest
+    }
+
+    /// SHA-256 of the EK certificate, without padding after it: the fingerprint that other tools
+    /// show. No identity: the bytes around the signed part can be altered without harm to it.
+    #[must_use]
+    pub fn certificate_digest(&self) -> Sha256Digest {
+        self.certificate_digest
+    }
+
+    /// SHA-256 of the root's DER SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn root_key_digest(&self) -> Sha256Digest {
+        self.root_key_digest
+    }
+
+    /// The last second, in Unix time, at which every certificate of the path is valid; `None` if
+    /// none of them ever expires.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<i64> {
+        self.valid_until
+    }
+}
+
+#[cfg(test)]
+mod tests;
