@@ -236,6 +236,12 @@ mod tests {
             let proof = ConsistencyProof::from_leaves(&leaves, earlier.size).unwrap();
             assert!(proof.path.is_empty());
             assert_eq!(proof.verify(&earlier, &head), Ok(()));
+            let mut long = proof;
+            long.path.push(Sha256Digest::ZERO);
+            assert!(matches!(
+                long.verify(&earlier, &head),
+                Err(ConsistencyError::PathLength { actual: 1, .. })
+            ));
         }
     }
 
