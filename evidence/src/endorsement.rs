@@ -1,5 +1,5 @@
 //! EK certificate paths: whether a TPM maker, a cloud or a simulator vouches that this EK lives in
-//! one of its TPMs (RFC 5280 §6, TCG EK Credential Profile 2.5), lenient where real vendors need it.
+//! one of its TPMs (RFC 5280 §6, TCG EK Credential Profile), lenient where real vendors need it.
 //!
 //! Invariant: a path proves a genuine TPM, never our machine: the inventory decides that. Nothing
 //! here knows revocation.

@@ -35,7 +35,7 @@ const BASIC_CONSTRAINTS: &str = "2.5.29.19";
 const CERTIFICATE_POLICIES: &str = "2.5.29.32";
 const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 
-/// tcg-kp-EKCertificate (TCG EK Credential Profile 2.5 §3.2.12).
+/// tcg-kp-EKCertificate (TCG EK Credential Profile).
 pub(super) const EK_PURPOSE: &str = "2.23.133.8.1";
 
 /// anyExtendedKeyUsage (RFC 5280 §4.2.1.12).

@@ -1,4 +1,4 @@
-//! The EK certificate by itself: its profile (TCG EK Credential Profile 2.5 §3.2) and its key.
+//! The EK certificate by itself: its profile (TCG EK Credential Profile) and its key.
 
 use super::certificate::{Certificate, EK_PURPOSE};
 use super::error::EndorsementError;

@@ -1,5 +1,5 @@
 //! What an EK certificate says about its TPM: manufacturer, model and version, in a directoryName
-//! of the subject alternative name (TCG EK Credential Profile 2.5 §3.2.9).
+//! of the subject alternative name (TCG EK Credential Profile).
 
 use std::fmt;
 use std::str::FromStr;
