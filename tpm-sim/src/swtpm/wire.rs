@@ -1,0 +1,88 @@
+//! The few bytes that we send to swtpm ourselves: power and start-up. One connection a command.
+//!
+//! The data channel carries TPM commands (TPM 2.0 Part 1 §18); the control channel carries swtpm's own
+//! (swtpm_ioctls(3), `include/swtpm/tpm_ioctl.h`), big-endian: command, then its parameters.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{Error, Result};
+
+/// Far more than swtpm needs for these, even on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The two channels of one swtpm. The TSS finds the second one port above the first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wire {
+    pub(super) port: u16,
+    pub(super) control: u16,
+}
+
+impl Wire {
+    /// Asks swtpm for its capabilities: when it answers, it serves both channels.
+    pub(super) fn ping(self) -> Result<()> {
+        self.exchange::<8>(self.control, &1_u32.to_be_bytes())
+            .map(drop)
+    }
+
+    /// `_TPM_Init`: the platform's reset line. CMD_INIT with no flags.
+    pub(super) fn init(self) -> Result<()> {
+        self.control("CMD_INIT", &[0, 0, 0, 2, 0, 0, 0, 0])
+    }
+
+    /// Ends the process: CMD_SHUTDOWN.
+    pub(super) fn power_off(self) -> Result<()> {
+        self.control("CMD_SHUTDOWN", &[0, 0, 0, 3])
+    }
+
+    /// `TPM2_Startup(CLEAR)` (TPM 2.0 Part 3 §9.3).
+    pub(super) fn startup(self) -> Result<()> {
+        self.command("TPM2_Startup(CLEAR)", 0x144)
+    }
+
+    /// `TPM2_Shutdown(CLEAR)` (Part 3 §9.4): without it the next start counts as an attack.
+    pub(super) fn shutdown(self) -> Result<()> {
+        self.command("TPM2_Shutdown(CLEAR)", 0x145)
+    }
+
+    /// A TPM command without sessions whose one parameter is TPM_SU_CLEAR.
+    fn command(self, command: &'static str, code: u32) -> Result<()> {
+        let mut request = vec![0x80, 0x01, 0, 0, 0, 12];
+        request.extend(code.to_be_bytes());
+        request.extend([0, 0]);
+        let [.., a, b, c, d] = self.exchange::<10>(self.port, &request)?;
+        accepted(command, u32::from_be_bytes([a, b, c, d]))
+    }
+
+    fn control(self, command: &'static str, request: &[u8]) -> Result<()> {
+        let answer = self.exchange::<4>(self.control, request)?;
+        accepted(command, u32::from_be_bytes(answer))
+    }
+
+    fn exchange<const N: usize>(self, port: u16, request: &[u8]) -> Result<[u8; N]> {
+        exchange(port, request).map_err(|source| Error::Silent {
+            port: self.port,
+            source,
+        })
+    }
+}
+
+fn exchange<const N: usize>(port: u16, request: &[u8]) -> io::Result<[u8; N]> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut answer = [0; N];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+fn accepted(command: &'static str, code: u32) -> Result<()> {
+    match code {
+        0 => Ok(()),
+        code => Err(Error::Refused { command, code }),
+    }
+}
