@@ -43,7 +43,7 @@ pub struct Endorsement {
     /// The X.509 certificate in DER, without the padding that some TPMs keep after it.
     pub certificate: Vec<u8>,
     /// `TPMT_PUBLIC` of the EK, as this TPM generates it from the default template
-    /// (TCG EK Credential Profile 2.5 §B.3.3). No `TPM2B` size before it.
+    /// (TCG EK Credential Profile, low range). No `TPM2B` size before it.
     pub public: Vec<u8>,
 }
 

@@ -8,10 +8,10 @@ use super::error::during;
 use super::visit::Visit;
 use super::{Endorsement, Error, Result};
 
-/// A default EK of the TCG EK Credential Profile 2.5.
+/// A default EK of the TCG EK Credential Profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndorsementKind {
-    /// Low range, RSA-2048: templates of §B.3.3, certificate index of §2.2.1.4.
+    /// Low range, RSA-2048.
     Rsa2048,
 }
 

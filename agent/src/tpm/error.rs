@@ -5,7 +5,7 @@ use std::io;
 use tss_esapi::Error as TssError;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
 
-/// `TSS2_TCTI_RC_GENERAL_FAILURE`, `…_NO_CONNECTION` and `…_IO_ERROR` (TCG TSS 2.0 Overview §6).
+/// `TSS2_TCTI_RC_GENERAL_FAILURE`, `…_NO_CONNECTION` and `…_IO_ERROR` (`tss2_common.h`).
 const CONNECTION: [u32; 3] = [0x000a_0001, 0x000a_0008, 0x000a_000a];
 
 /// Why a call to the TPM gave nothing.

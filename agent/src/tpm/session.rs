@@ -16,7 +16,7 @@ use super::error::during;
 pub(super) const PASSWORD: Option<AuthSession> = Some(AuthSession::Password);
 
 /// A policy session that satisfies PolicyA of the default EK, once: PolicySecret(endorsement)
-/// (TCG EK Credential Profile 2.5 §B.6.2).
+/// (TCG EK Credential Profile, low range).
 pub(super) fn endorsement_policy(context: &mut Context) -> Result<AuthSession> {
     let session = start(context, None, SessionType::Policy)?;
     let policy = PolicySession::try_from(session).map_err(during("TPM2_PolicySecret"))?;
