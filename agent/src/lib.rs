@@ -1,1 +1,27 @@
-//! .
+//! The host's side: enrols the TPM once, then answers the attestor's challenges with evidence.
+//!
+//! [`enrol`] and [`attest_once`] each do one thing over a [`Settings`]; [`Agent`] keeps TPM and
+//! connection open between rounds; [`run`] goes on for ever.
+//! Invariant: nothing here judges. The agent knows no policy and believes no verdict but the attestor's.
+
+pub mod attest;
+pub mod boot;
+pub mod client;
+mod clock;
+pub mod enrol;
+pub mod identity;
+pub mod private_file;
+mod round;
+pub mod run;
+pub mod settings;
+pub mod state;
+pub mod status;
+pub mod tls;
+pub mod tpm;
+
+pub use attest::{Agent, attest_once};
+pub use enrol::{Enrolment, enrol};
+pub use run::run;
+pub use settings::Settings;
+pub use state::Outcome;
+pub use status::{Status, status};

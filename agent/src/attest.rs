@@ -1,0 +1,263 @@
+//! Rounds of attestation: which challenge is answered, what is sent again, what is kept.
+//!
+//! In the steady state a round is one request, because each answer brings the next challenge.
+
+use std::time::Duration;
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::wire::{Challenge, RoundAnswer};
+
+use crate::boot;
+use crate::client::{self, Client};
+use crate::clock;
+use crate::identity::Identity;
+use crate::round::{Gathered, Subject};
+use crate::settings::Settings;
+use crate::state::{self, Outcome, State};
+use crate::tls;
+use crate::tpm::{self, AkBlob, Tpm};
+
+/// The attestor does not hold the boot log that was only named.
+const BOOT_LOG_REQUIRED: &str = "boot-log-required";
+
+/// The challenge is of no use; another one may be.
+const STALE: [&str; 3] = [
+    "challenge-expired",
+    "challenge-unknown",
+    "challenge-replayed",
+];
+
+/// Why a round brought no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no identity in the state folder.
+    #[error("this host is not enrolled; run `touchstone-agent enrol --join-token FILE` first")]
+    NotEnrolled,
+
+    /// A nonce that is not 32 bytes long.
+    #[error(
+        "the attestor's challenge has a nonce of {0} bytes where 32 are expected; update the agent"
+    )]
+    Nonce(usize),
+
+    /// The evidence cannot be put into JSON.
+    #[error("cannot write the evidence")]
+    Evidence(#[source] serde_json::Error),
+
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] state::Error),
+
+    /// The TLS key.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+
+    /// The TPM.
+    #[error(transparent)]
+    Tpm(#[from] tpm::Error),
+
+    /// What the kernel says about the boot.
+    #[error(transparent)]
+    Boot(#[from] boot::Error),
+
+    /// The attestor.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+}
+
+impl Error {
+    /// Whether no later round can do better: this TPM does not have the enrolled key.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Tpm(tpm::Error::AkLost(_)))
+    }
+
+    /// How long the attestor asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Client(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    fn wants_new_challenge(&self) -> bool {
+        matches!(self, Self::Client(error) if STALE.iter().any(|code| error.is_problem(code)))
+    }
+}
+
+/// One round. See [`Agent`] for more than one.
+///
+/// # Errors
+/// As [`Agent::open`] and [`Agent::attest`].
+pub async fn attest_once(settings: &Settings) -> Result<Outcome, Error> {
+    Agent::open(settings).await?.attest().await
+}
+
+/// An enrolled host that attests. It holds the state folder, the TPM's thread and the connection.
+#[derive(Debug)]
+pub struct Agent {
+    settings: Settings,
+    state: State,
+    identity: Identity,
+    ak: AkBlob,
+    tls_key: Sha256Digest,
+    tpm: Tpm,
+    client: Client,
+    challenge: Option<Challenge>,
+    last: Option<Outcome>,
+}
+
+impl Agent {
+    /// Takes up the work where the state folder says that it was left.
+    ///
+    /// # Errors
+    /// [`Error::NotEnrolled`]; [`Error::State`] if the folder is in use or exposed; [`Error::Tpm`].
+    pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        let state = State::open(&settings.state)?;
+        let records = state.records();
+        let identity = records.identity()?.ok_or(Error::NotEnrolled)?;
+        let (challenge, last) = (records.challenge()?, records.outcome()?);
+        Ok(Self {
+            settings: settings.clone(),
+            ak: identity.keys.ak(),
+            tls_key: identity.keys.tls.digest()?,
+            client: Client::new(&identity.server, &identity.ca, &identity.keys.tls)?,
+            tpm: Tpm::open(&settings.tcti).await?,
+            state,
+            identity,
+            challenge,
+            last,
+        })
+    }
+
+    /// One round: answers the challenge at hand, or a new one, and keeps what comes of it.
+    ///
+    /// # Errors
+    /// What broke. A verdict, however bad, is an [`Outcome`].
+    pub async fn attest(&mut self) -> Result<Outcome, Error> {
+        let now = clock::now();
+        let held = self.challenge.take();
+        let answer = match held.filter(|challenge| challenge.expires_at > now) {
+            None => self.answer_new().await?,
+            Some(challenge) => match self.answer(&challenge).await {
+                Err(error) if error.wants_new_challenge() => self.answer_new().await?,
+                answer => answer?,
+            },
+        };
+        Ok(self.keep(answer))
+    }
+
+    /// Ends once the TPM has done what it was last asked, even if nobody waited for it: a TPM without a
+    /// resource manager would keep the objects of a command that was cut off.
+    pub async fn close(self) {
+        let _ = self.tpm.location_tag().await;
+    }
+
+    async fn answer_new(&self) -> Result<RoundAnswer, Error> {
+        let challenge = self.client.challenge().await?;
+        self.answer(&challenge).await
+    }
+
+    async fn answer(&self, challenge: &Challenge) -> Result<RoundAnswer, Error> {
+        let mut gathered = self.subject().answer(challenge).await?;
+        match self.send(&gathered).await {
+            Err(Error::Client(error))
+                if error.is_problem(BOOT_LOG_REQUIRED) && gathered.add_boot_log() =>
+            {
+                self.send(&gathered).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send(&self, gathered: &Gathered) -> Result<RoundAnswer, Error> {
+        let body = serde_json::to_vec(&gathered.evidence).map_err(Error::Evidence)?;
+        Ok(self.client.evidence(&body).await?)
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            tpm: &self.tpm,
+            ak: &self.ak,
+            host: &self.identity.host,
+            tls_key: &self.tls_key,
+            boot_log: &self.settings.boot_log,
+            boot_id: &self.settings.boot_id,
+        }
+    }
+
+    /// The attestor has committed the round, so nothing that goes wrong from here on undoes it.
+    fn keep(&mut self, answer: RoundAnswer) -> Outcome {
+        let outcome = Outcome {
+            host: self.identity.host.clone(),
+            at: clock::now(),
+            tier: answer.tier,
+            findings: answer.findings,
+            entry: answer.entry,
+            result: answer.result,
+        };
+        let kept = self
+            .state
+            .keep_challenge(&answer.challenge)
+            .and_then(|()| self.state.keep_outcome(&outcome));
+        if let Err(error) = kept {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "the outcome is not kept; the next start costs one request more"
+            );
+        }
+        tell(&outcome, self.last.as_ref());
+        self.challenge = Some(answer.challenge);
+        self.last = Some(outcome.clone());
+        outcome
+    }
+}
+
+/// Says what is new; a verdict that stays is nothing to hear about.
+fn tell(outcome: &Outcome, last: Option<&Outcome>) {
+    let (host, tier) = (&outcome.host, outcome.tier);
+    if last.is_some_and(|last| last.tier == tier && last.findings == outcome.findings) {
+        tracing::debug!(host.id = %host, appraisal.tier = %tier, "attested");
+        return;
+    }
+    tracing::info!(host.id = %host, appraisal.tier = %tier, "attested");
+    for finding in &outcome.findings {
+        tracing::warn!(
+            host.id = %host,
+            finding.code = finding.code,
+            subject = finding.subject,
+            expected = finding.expected,
+            observed = finding.observed,
+            "the attestor found"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Problem;
+
+    fn refused(code: &str) -> Error {
+        let problem = Problem {
+            status: 409,
+            code: code.to_owned(),
+            detail: String::new(),
+            retry_after: None,
+        };
+        client::Error::from(problem).into()
+    }
+
+    #[test]
+    fn only_a_stale_challenge_is_worth_another() {
+        for code in STALE {
+            assert!(refused(code).wants_new_challenge(), "{code}");
+        }
+        for code in [BOOT_LOG_REQUIRED, "evidence-refused", ""] {
+            assert!(!refused(code).wants_new_challenge(), "{code}");
+        }
+        assert!(!Error::NotEnrolled.wants_new_challenge());
+    }
+}

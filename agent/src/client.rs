@@ -1,0 +1,298 @@
+//! The attestor, over TLS 1.3: one method for each request that an agent makes.
+//!
+//! Invariant: only the pinned CA is believed, redirects and proxies are not followed, and no answer
+//! is read beyond [`ANSWER_MAX`].
+
+mod problem;
+mod tls;
+
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode, Url, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use touchstone_evidence::wire::{
+    Activation, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, RoundAnswer,
+};
+use zeroize::Zeroizing;
+
+use crate::tls::TlsKey;
+
+pub use problem::Problem;
+
+/// Largest answer, bytes: a result of 256 KiB and its findings fit several times.
+pub const ANSWER_MAX: usize = 1 << 20;
+
+/// Until the connection stands.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Until the whole answer is there.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Why the attestor gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server's address in the join token.
+    #[error(
+        "`{0}` is not the address of an attestor; an `https://` URL is expected: ask for another join token"
+    )]
+    Server(String),
+
+    /// The CA in the join token.
+    #[error("the CA certificate in the join token does not read; ask for another join token")]
+    Ca,
+
+    /// TLS cannot be set up with these keys.
+    #[error("the TLS key does not fit; enrol again with `touchstone-agent enrol --again`")]
+    Tls(#[source] rustls::Error),
+
+    /// The client cannot be made.
+    #[error("cannot set up the connection")]
+    Setup(#[source] reqwest::Error),
+
+    /// The message cannot be put into JSON.
+    #[error("cannot write the request")]
+    Request(#[source] serde_json::Error),
+
+    /// Nothing came back, or not all of it. What was sent may have arrived.
+    #[error(
+        "no answer from `{server}`; see that the attestor runs, that this host reaches it, and that its certificate is of the CA in the join token"
+    )]
+    Lost {
+        /// Base URL.
+        server: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+
+    /// The attestor refuses.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+
+    /// More than [`ANSWER_MAX`].
+    #[error("`{0}` answers with more than {ANSWER_MAX} bytes; see that it is an attestor")]
+    TooLarge(String),
+
+    /// Not the JSON that it should be.
+    #[error(
+        "`{server}` does not answer as an attestor of this version; see that it is one, then update the agent"
+    )]
+    Answer {
+        /// Base URL.
+        server: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the attestor refused with this code.
+    #[must_use]
+    pub fn is_problem(&self, code: &str) -> bool {
+        matches!(self, Self::Refused(problem) if problem.code == code)
+    }
+
+    /// Whether the request may have been done all the same.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Lost { .. } => true,
+            // What a gateway says when the answer did not reach it (RFC 9110 §15.6.3, §15.6.5).
+            Self::Refused(problem) => matches!(problem.status, 502 | 504),
+            _ => false,
+        }
+    }
+
+    /// How long the attestor asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(problem) => problem.retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// A connection to one attestor, as one TLS key. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    server: String,
+}
+
+impl Client {
+    /// Sets up the connection; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Ca`] or [`Error::Tls`] if it cannot work.
+    pub fn new(server: &str, ca: &str, key: &TlsKey) -> Result<Self> {
+        let base = server
+            .parse::<Url>()
+            .ok()
+            .filter(|url| url.scheme() == "https" && url.has_host() && url.query().is_none())
+            .ok_or_else(|| Error::Server(server.to_owned()))?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::configuration(ca, key)?)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .user_agent(concat!("touchstone-agent/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(Error::Setup)?;
+        Ok(Self {
+            http,
+            base,
+            server: server.to_owned(),
+        })
+    }
+
+    /// Begins an enrolment with the join token's `secret`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the attestor does not want this TPM.
+    pub async fn enrol(
+        &self,
+        secret: &str,
+        request: &EnrolmentRequest,
+    ) -> Result<EnrolmentChallenge> {
+        let body = json(request)?;
+        self.post("v1/enrolments", &body, Some(secret)).await
+    }
+
+    /// Completes an enrolment. Sent once again if the answer was lost.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the secret is wrong or came too late.
+    pub async fn activate(&self, secret: &str, activation: &Activation) -> Result<Enrolled> {
+        let body = Zeroizing::new(json(activation)?);
+        self.post_again("v1/enrolments/activate", &body, Some(secret))
+            .await
+    }
+
+    /// Asks for a challenge.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the TLS key is not of an enrolled host.
+    pub async fn challenge(&self) -> Result<Challenge> {
+        self.post("v1/challenges", &[], None).await
+    }
+
+    /// Sends evidence, already in JSON: once again, byte for byte, if the answer was lost, because the
+    /// attestor keeps its answer to the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it proves nothing. A bad verdict is an answer, not an error.
+    pub async fn evidence(&self, evidence: &[u8]) -> Result<RoundAnswer> {
+        self.post_again("v1/evidence", evidence, None).await
+    }
+
+    async fn post_again<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &[u8],
+        bearer: Option<&str>,
+    ) -> Result<T> {
+        match self.post(path, body, bearer).await {
+            Err(error) if error.may_have_arrived() => {
+                tracing::debug!(path, "the answer was lost; sending the same again");
+                self.post(path, body, bearer).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &[u8],
+        bearer: Option<&str>,
+    ) -> Result<T> {
+        let mut request = self.http.post(self.url(path));
+        if !body.is_empty() {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_vec());
+        }
+        if let Some(secret) = bearer {
+            request = request.bearer_auth(secret);
+        }
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        let (status, retry_after) = (response.status(), problem::retry_after(response.headers()));
+        let answer = self.read(response).await?;
+        if status != StatusCode::OK && status != StatusCode::CREATED {
+            return Err(Problem::read(status, retry_after, &answer).into());
+        }
+        serde_json::from_slice(&answer).map_err(|source| Error::Answer {
+            server: self.server.clone(),
+            source,
+        })
+    }
+
+    /// Below the base, which may have a path of its own.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!(
+            "{}/{path}",
+            self.base.path().trim_end_matches('/')
+        ));
+        url
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>> {
+        let mut answer = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|source| self.lost(source))? {
+            if answer.len().saturating_add(part.len()) > ANSWER_MAX {
+                return Err(Error::TooLarge(self.server.clone()));
+            }
+            answer.extend_from_slice(&part);
+        }
+        Ok(answer)
+    }
+
+    fn lost(&self, source: reqwest::Error) -> Error {
+        Error::Lost {
+            server: self.server.clone(),
+            source: source.without_url(),
+        }
+    }
+}
+
+fn json(message: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(message).map_err(Error::Request)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    fn client(server: &str) -> Result<Client> {
+        let key = TlsKey::generate().unwrap();
+        Client::new(server, key.certificate(), &key)
+    }
+
+    #[test]
+    fn paths_go_below_the_server() {
+        for (server, url) in [
+            ("https://a:8443", "https://a:8443/v1/evidence"),
+            ("https://a:8443/", "https://a:8443/v1/evidence"),
+            ("https://a/touchstone/", "https://a/touchstone/v1/evidence"),
+        ] {
+            assert_eq!(client(server).unwrap().url("v1/evidence").as_str(), url);
+        }
+    }
+
+    #[test]
+    fn only_https_and_only_a_readable_ca() {
+        for server in ["http://a:8443", "a:8443", "", "https://", "https://a/?b"] {
+            assert!(matches!(client(server), Err(Error::Server(_))), "{server}");
+        }
+        let key = TlsKey::generate().unwrap();
+        assert!(matches!(Client::new("https://a", "", &key), Err(Error::Ca)));
+    }
+}

@@ -1,0 +1,38 @@
+//! Where the agent finds its state, its TPM and what the kernel says about this boot.
+
+use std::path::PathBuf;
+
+/// Everything that differs between a real host and a simulated one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder that the agent keeps its keys in; created with mode 0700.
+    pub state: PathBuf,
+    /// The TPM: a TCTI name and configuration, see [`Tpm::open`](crate::tpm::Tpm::open).
+    pub tcti: String,
+    /// The firmware's event log, as the kernel shows it.
+    pub boot_log: PathBuf,
+    /// The kernel's boot id, as UUID text.
+    pub boot_id: PathBuf,
+}
+
+impl Settings {
+    /// Default of [`Settings::state`].
+    pub const STATE: &str = "/var/lib/touchstone-agent";
+    /// Default of [`Settings::tcti`]: the kernel's resource manager.
+    pub const TCTI: &str = "device:/dev/tpmrm0";
+    /// Default of [`Settings::boot_log`].
+    pub const BOOT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+    /// Default of [`Settings::boot_id`].
+    pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state: Self::STATE.into(),
+            tcti: Self::TCTI.to_owned(),
+            boot_log: Self::BOOT_LOG.into(),
+            boot_id: Self::BOOT_ID.into(),
+        }
+    }
+}
