@@ -1,1 +1,25 @@
-//! .
+//! The attestor: verifies evidence, keeps verdicts, answers relying parties, writes the audit log;
+//! and the commands of operators and auditors, which talk to it over HTTP and open no database.
+//!
+//! Imports point one way: `http | kubernetes | console → enrollment | appraisal | location | policy →
+//! audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
+//!
+//! Invariant: this crate knows no TPM; it sees only bytes and what `evidence` proves of them.
+
+mod appraisal;
+mod attestor;
+mod audit;
+mod clock;
+pub mod console;
+mod enrollment;
+pub mod http;
+mod keys;
+mod kubernetes;
+mod location;
+mod policy;
+mod random;
+mod refusals;
+pub mod serve;
+mod store;
+mod tls;
+mod trust_index;

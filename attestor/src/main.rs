@@ -1,2 +1,22 @@
-//! .
-fn main() {}
+//! `touchstone`: the attestor and its commands.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use touchstone_attestor::console::{self, Command};
+use touchstone_attestor::serve;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = console::Arguments::parse();
+    // Two providers could be linked in; this one is meant, everywhere.
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new()?;
+    match arguments.command {
+        Command::Serve(settings) => {
+            serve::start_logging(settings.log_json);
+            runtime.block_on(serve::serve(settings))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        command => runtime.block_on(console::run(command, &arguments.target)),
+    }
+}

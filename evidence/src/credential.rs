@@ -67,7 +67,8 @@ pub fn make_credential(
 /// RSA-OAEP with SHA-256 and the label `IDENTITY` (Part 1 §B.4, §24).
 fn encrypt_seed(ek: &Public, seed: &[u8]) -> Result<Vec<u8>, CredentialError> {
     let failed = |_| CredentialError::Encryption;
-    let key = PublicEncryptingKey::from_der(&ek.subject_public_key_info()).map_err(|_| CredentialError::Encryption)?;
+    let key = PublicEncryptingKey::from_der(&ek.subject_public_key_info())
+        .map_err(|_| CredentialError::Encryption)?;
     let key = OaepPublicEncryptingKey::new(key).map_err(failed)?;
     let mut out = vec![0; key.ciphertext_size()];
     let written = key

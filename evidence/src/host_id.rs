@@ -15,7 +15,9 @@ pub struct HostId(String);
 
 /// Text that cannot name a host.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0} cannot name a host: use 1 to 63 of a-z, 0-9, `-` and `.`, letters or digits at both ends")]
+#[error(
+    "{0} cannot name a host: use 1 to 63 of a-z, 0-9, `-` and `.`, letters or digits at both ends"
+)]
 pub struct NotAHostId(String);
 
 impl HostId {
@@ -33,7 +35,8 @@ impl FromStr for HostId {
         let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let inner = |byte: &u8| edge(byte) || matches!(byte, b'-' | b'.');
         let bytes = text.as_bytes();
-        let shaped = matches!((bytes.first(), bytes.last()), (Some(a), Some(z)) if edge(a) && edge(z));
+        let shaped =
+            matches!((bytes.first(), bytes.last()), (Some(a), Some(z)) if edge(a) && edge(z));
         if bytes.len() > 63 || !shaped || !bytes.iter().all(inner) {
             let shown: String = text.chars().take(80).collect();
             return Err(NotAHostId(format!("`{}`", shown.escape_debug())));
@@ -69,10 +72,15 @@ mod tests {
     #[test]
     fn names_that_could_mislead_are_refused() {
         for good in ["a", "de-1", "worker-3.fra.example", &"x".repeat(63)] {
-            assert_eq!(good.parse::<HostId>().map(String::from), Ok(good.to_owned()));
+            assert_eq!(
+                good.parse::<HostId>().map(String::from),
+                Ok(good.to_owned())
+            );
         }
         let long = "x".repeat(64);
-        for bad in ["", "-a", "a.", "A", "../x", "a/b", "a\r\nb", "dе-1", "a b", "a_b", &long] {
+        for bad in [
+            "", "-a", "a.", "A", "../x", "a/b", "a\r\nb", "dе-1", "a b", "a_b", &long,
+        ] {
             assert!(bad.parse::<HostId>().is_err(), "{bad:?}");
         }
     }

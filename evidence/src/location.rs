@@ -262,7 +262,10 @@ mod tests {
         let authority = LocationAuthority::from_secret(&[7; 32]);
         let keys = [authority.public_key()];
         let signed = authority.sign(tag(1)).unwrap();
-        assert_eq!(verify_tag(&signed, &keys).unwrap().place.to_string(), "DE (DE-HE, fra1)");
+        assert_eq!(
+            verify_tag(&signed, &keys).unwrap().place.to_string(),
+            "DE (DE-HE, fra1)"
+        );
         for bit in 0..signed.len() * 8 {
             let mut broken = signed.clone();
             broken[bit / 8] ^= 1 << (bit % 8);
@@ -297,15 +300,30 @@ mod tests {
                 .code
         };
         let ek_set = Sha256Digest::ZERO;
-        assert_eq!(code(TagExpectation { ek_set, ..right }), "location-tag-other-host");
+        assert_eq!(
+            code(TagExpectation { ek_set, ..right }),
+            "location-tag-other-host"
+        );
         for current_serial in [None, Some(2), Some(4)] {
-            let expected = TagExpectation { current_serial, ..right };
+            let expected = TagExpectation {
+                current_serial,
+                ..right
+            };
             assert_eq!(code(expected), "location-tag-superseded");
         }
-        assert_eq!(code(TagExpectation { now: 99, ..right }), "location-tag-not-yet-valid");
-        assert_eq!(code(TagExpectation { now: 200, ..right }), "location-tag-expired");
+        assert_eq!(
+            code(TagExpectation { now: 99, ..right }),
+            "location-tag-not-yet-valid"
+        );
+        assert_eq!(
+            code(TagExpectation { now: 200, ..right }),
+            "location-tag-expired"
+        );
         let authorities = &[];
-        let none = TagExpectation { authorities, ..right };
+        let none = TagExpectation {
+            authorities,
+            ..right
+        };
         assert_eq!(code(none), "location-authority-unknown");
     }
 }

@@ -134,10 +134,20 @@ mod tests {
         let bank = [0, 0x0b, 3, 0xff, 0xff, 0];
         let sha1 = [0, 4, 3, 0xff, 0xff, 0];
         let list = |banks: &[[u8; 6]]| {
-            [&[0, 0, 0, u8::try_from(banks.len()).unwrap()], banks.concat().as_slice()].concat()
+            [
+                &[0, 0, 0, u8::try_from(banks.len()).unwrap()],
+                banks.concat().as_slice(),
+            ]
+            .concat()
         };
         assert_eq!(parsed(&list(&[bank])), Ok(Some(PcrSelection::DEFAULT)));
-        for others in [&[][..], &[bank, bank], &[sha1], &[sha1, bank], &[bank, sha1]] {
+        for others in [
+            &[][..],
+            &[bank, bank],
+            &[sha1],
+            &[sha1, bank],
+            &[bank, sha1],
+        ] {
             assert_eq!(parsed(&list(others)), Ok(None), "{others:?}");
         }
         assert!(parsed(&[0xff; 12]).is_err());

@@ -36,10 +36,16 @@ impl QualifyingData<'_> {
         append(&mut encoded, Some(self.nonce));
         append(&mut encoded, Some(self.host.as_str().as_bytes()));
         append(&mut encoded, Some(self.boot_id));
-        append(&mut encoded, self.location_tag.as_ref().map(|tag| &tag.0[..]));
+        append(
+            &mut encoded,
+            self.location_tag.as_ref().map(|tag| &tag.0[..]),
+        );
         append(&mut encoded, self.release_key);
         append(&mut encoded, Some(&self.tls_key.0));
-        append(&mut encoded, self.node_token.as_ref().map(|token| &token.0[..]));
+        append(
+            &mut encoded,
+            self.node_token.as_ref().map(|token| &token.0[..]),
+        );
         Sha256Digest::of(&encoded)
     }
 }
@@ -76,14 +82,38 @@ mod tests {
         };
         let variants = [
             base,
-            QualifyingData { nonce: &[9; 32], ..base },
-            QualifyingData { host: &other, ..base },
-            QualifyingData { boot_id: &[9; 16], ..base },
-            QualifyingData { location_tag: Some(Sha256Digest::ZERO), ..base },
-            QualifyingData { release_key: Some(&[]), ..base },
-            QualifyingData { release_key: Some(&[7]), ..base },
-            QualifyingData { tls_key: &Sha256Digest::ZERO, ..base },
-            QualifyingData { node_token: Some(Sha256Digest::ZERO), ..base },
+            QualifyingData {
+                nonce: &[9; 32],
+                ..base
+            },
+            QualifyingData {
+                host: &other,
+                ..base
+            },
+            QualifyingData {
+                boot_id: &[9; 16],
+                ..base
+            },
+            QualifyingData {
+                location_tag: Some(Sha256Digest::ZERO),
+                ..base
+            },
+            QualifyingData {
+                release_key: Some(&[]),
+                ..base
+            },
+            QualifyingData {
+                release_key: Some(&[7]),
+                ..base
+            },
+            QualifyingData {
+                tls_key: &Sha256Digest::ZERO,
+                ..base
+            },
+            QualifyingData {
+                node_token: Some(Sha256Digest::ZERO),
+                ..base
+            },
         ];
         let digests: std::collections::BTreeSet<_> =
             variants.iter().map(QualifyingData::digest).collect();

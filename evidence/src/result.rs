@@ -205,7 +205,11 @@ mod tests {
             .collect();
         assert_eq!(
             enough,
-            [(Affirming, Affirming), (Affirming, Warning), (Warning, Warning)]
+            [
+                (Affirming, Affirming),
+                (Affirming, Warning),
+                (Warning, Warning)
+            ]
         );
     }
 

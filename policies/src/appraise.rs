@@ -152,9 +152,7 @@ fn judge_identity(claims: &Claims) -> Judged {
 fn judge_hardware(class: RootClass) -> Judged {
     match class {
         RootClass::Manufacturer | RootClass::Cloud => Judged::affirming(),
-        RootClass::Simulator => {
-            Judged::contraindicated(vec![Finding::new("hardware-simulated")])
-        }
+        RootClass::Simulator => Judged::contraindicated(vec![Finding::new("hardware-simulated")]),
     }
 }
 
@@ -162,7 +160,11 @@ fn judge_location(claims: &Claims) -> Judged {
     match claims.place() {
         Proof::Proven(_) => Judged::affirming(),
         // A host without a tag has shown nothing; one with a wrong tag has shown something wrong.
-        Proof::Refuted(findings) if findings.iter().all(|finding| finding.code == "location-absent") => {
+        Proof::Refuted(findings)
+            if findings
+                .iter()
+                .all(|finding| finding.code == "location-absent") =>
+        {
             Judged::unknown(findings.clone())
         }
         Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),

@@ -5,51 +5,183 @@ use touchstone_evidence::finding::Finding;
 /// Every code that a verdict can carry, with its sentence. `{subject}`, `{expected}` and `{observed}`
 /// stand for the finding's fields.
 pub const SENTENCES: &[(&str, &str)] = &[
-    ("boot-event-changed", "{subject} differs: expected {expected}, saw {observed}"),
+    (
+        "boot-event-changed",
+        "{subject} differs: expected {expected}, saw {observed}",
+    ),
     ("boot-log-absent", "the host sent no boot event log"),
-    ("boot-log-bank-missing", "the boot event log has no SHA-256 digests"),
-    ("boot-log-digest-mismatch", "the boot event log is not the one that the host announced"),
-    ("boot-log-digests-malformed", "the boot event log is malformed: {observed}"),
-    ("boot-log-pcr-unknown", "the boot event log is malformed: {observed}"),
-    ("boot-log-replay-mismatch", "the boot event log does not lead to the quoted value of {subject}: it leads to {expected}, the TPM says {observed}"),
-    ("boot-log-spec-id-missing", "the boot event log is of no known form: {observed}"),
-    ("boot-log-startup-locality", "the boot event log is malformed: {observed}"),
-    ("boot-log-too-large", "the boot event log is too large: {observed}"),
-    ("boot-log-too-many-events", "the boot event log is too long: {observed}"),
+    (
+        "boot-log-bank-missing",
+        "the boot event log has no SHA-256 digests",
+    ),
+    (
+        "boot-log-digest-mismatch",
+        "the boot event log is not the one that the host announced",
+    ),
+    (
+        "boot-log-digests-malformed",
+        "the boot event log is malformed: {observed}",
+    ),
+    (
+        "boot-log-pcr-unknown",
+        "the boot event log is malformed: {observed}",
+    ),
+    (
+        "boot-log-replay-mismatch",
+        "the boot event log does not lead to the quoted value of {subject}: it leads to {expected}, the TPM says {observed}",
+    ),
+    (
+        "boot-log-spec-id-missing",
+        "the boot event log is of no known form: {observed}",
+    ),
+    (
+        "boot-log-startup-locality",
+        "the boot event log is malformed: {observed}",
+    ),
+    (
+        "boot-log-too-large",
+        "the boot event log is too large: {observed}",
+    ),
+    (
+        "boot-log-too-many-events",
+        "the boot event log is too long: {observed}",
+    ),
     ("boot-log-truncated", "the boot event log is cut off"),
-    ("firmware-version-changed", "the TPM's firmware version changed from {expected} to {observed}; enrol the host again if that was intended"),
+    (
+        "firmware-version-changed",
+        "the TPM's firmware version changed from {expected} to {observed}; enrol the host again if that was intended",
+    ),
     ("hardware-simulated", "the TPM is a simulator"),
-    ("host-policy-absent", "no HostPolicy is for this host; write one that names it"),
-    ("host-policy-ambiguous", "more than one HostPolicy is for this host: {observed}"),
-    ("host-unknown", "no attested host stands behind this node; enrol it and map the node to it"),
-    ("kernel-command-line-changed", "kernel command line changed: expected `{expected}`, saw `{observed}`"),
-    ("location-absent", "the host carries no location tag; issue one with `touchstone location tag`"),
-    ("location-authority-unknown", "the location tag names an authority that is not configured"),
-    ("location-index-mismatch", "the TPM certified another index than the location index"),
-    ("location-not-authentic", "the location certification is not this round's statement of this TPM ({observed})"),
-    ("location-not-certified", "the location statement is not a certification of an NV index"),
-    ("location-other-round", "the location certification and the quote are not of one round"),
-    ("location-signature-invalid", "the location tag's signature does not verify"),
+    (
+        "host-policy-absent",
+        "no HostPolicy is for this host; write one that names it",
+    ),
+    (
+        "host-policy-ambiguous",
+        "more than one HostPolicy is for this host: {observed}",
+    ),
+    (
+        "host-unknown",
+        "no attested host stands behind this node; enrol it and map the node to it",
+    ),
+    (
+        "kernel-command-line-changed",
+        "kernel command line changed: expected `{expected}`, saw `{observed}`",
+    ),
+    (
+        "location-absent",
+        "the host carries no location tag; issue one with `touchstone location tag`",
+    ),
+    (
+        "location-authority-unknown",
+        "the location tag names an authority that is not configured",
+    ),
+    (
+        "location-index-mismatch",
+        "the TPM certified another index than the location index",
+    ),
+    (
+        "location-not-authentic",
+        "the location certification is not this round's statement of this TPM ({observed})",
+    ),
+    (
+        "location-not-certified",
+        "the location statement is not a certification of an NV index",
+    ),
+    (
+        "location-other-round",
+        "the location certification and the quote are not of one round",
+    ),
+    (
+        "location-signature-invalid",
+        "the location tag's signature does not verify",
+    ),
     ("location-tag-expired", "the location tag has expired"),
-    ("location-tag-malformed", "the location index holds no tag: {observed}"),
-    ("location-tag-not-yet-valid", "the location tag is not yet valid"),
-    ("location-tag-other-host", "the location tag is another machine's"),
-    ("location-tag-superseded", "the location tag has serial {observed}; the current one is {expected}"),
-    ("node-unmapped", "the node {subject} is mapped to no host; map it with `touchstone node map`"),
-    ("not-a-quote", "the host answered with another statement than a quote"),
-    ("pcr-digest-mismatch", "the PCR values that the host reports are not those that its TPM quoted"),
-    ("pcr-selection-mismatch", "the quote covers other PCRs than were asked for"),
-    ("pcr-value-unknown", "{subject} has no known-good value: expected {expected}, saw {observed}"),
-    ("pcr-values-incomplete", "the reported PCR values are not exactly those asked for"),
-    ("place-unknown", "{subject} has no proven place, and policy demands one"),
-    ("pod-unknown", "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again"),
-    ("reference-values-absent", "none of the policy's reference values is active"),
-    ("region-mismatch", "{subject} stands in {observed}, outside the region `{expected}`"),
-    ("result-expired", "the last result of {subject} has expired: the host has not attested lately"),
-    ("result-too-old", "the last result of {subject} is {observed} old; policy allows {expected}"),
-    ("runtime-not-judged", "what ran since boot is not judged yet"),
-    ("secure-boot-off", "Secure Boot is {observed}; policy demands that it is {expected}"),
-    ("tier-insufficient", "host {subject} is {observed}; policy demands {expected}"),
+    (
+        "location-tag-malformed",
+        "the location index holds no tag: {observed}",
+    ),
+    (
+        "location-tag-not-yet-valid",
+        "the location tag is not yet valid",
+    ),
+    (
+        "location-tag-other-host",
+        "the location tag is another machine's",
+    ),
+    (
+        "location-tag-superseded",
+        "the location tag has serial {observed}; the current one is {expected}",
+    ),
+    (
+        "node-unmapped",
+        "the node {subject} is mapped to no host; map it with `touchstone node map`",
+    ),
+    (
+        "not-a-quote",
+        "the host answered with another statement than a quote",
+    ),
+    (
+        "pcr-digest-mismatch",
+        "the PCR values that the host reports are not those that its TPM quoted",
+    ),
+    (
+        "pcr-selection-mismatch",
+        "the quote covers other PCRs than were asked for",
+    ),
+    (
+        "pcr-value-unknown",
+        "{subject} has no known-good value: expected {expected}, saw {observed}",
+    ),
+    (
+        "pcr-values-incomplete",
+        "the reported PCR values are not exactly those asked for",
+    ),
+    (
+        "place-unknown",
+        "{subject} has no proven place, and policy demands one",
+    ),
+    (
+        "pod-unknown",
+        "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again",
+    ),
+    (
+        "reference-values-absent",
+        "none of the policy's reference values is active",
+    ),
+    (
+        "region-mismatch",
+        "{subject} stands in {observed}, outside the region `{expected}`",
+    ),
+    (
+        "result-expired",
+        "the last result of {subject} has expired: the host has not attested lately",
+    ),
+    (
+        "result-too-old",
+        "the last result of {subject} is {observed} old; policy allows {expected}",
+    ),
+    (
+        "review-unsupported",
+        "the webhook does not judge {observed}; send it CREATE of pods, pods/binding and bindings",
+    ),
+    (
+        "review-without-object",
+        "the review holds nothing that could be judged",
+    ),
+    ("review-without-uid", "the review names no uid of the pod"),
+    (
+        "runtime-not-judged",
+        "what ran since boot is not judged yet",
+    ),
+    (
+        "secure-boot-off",
+        "Secure Boot is {observed}; policy demands that it is {expected}",
+    ),
+    (
+        "tier-insufficient",
+        "host {subject} is {observed}; policy demands {expected}",
+    ),
 ];
 
 /// The sentence of `finding`; for an unknown code, the code and what is known.
@@ -60,20 +192,29 @@ pub fn sentence(finding: &Finding) -> String {
     let template = SENTENCES
         .iter()
         .find(|(code, _)| *code == finding.code)
-        .map_or("{code} {subject}: expected {expected}, saw {observed}", |(_, sentence)| sentence);
-    fill(template, &[
-        ("{code}", &finding.code),
-        ("{subject}", &finding.subject),
-        ("{expected}", expected),
-        ("{observed}", observed),
-    ])
+        .map_or(
+            "{code} {subject}: expected {expected}, saw {observed}",
+            |(_, sentence)| sentence,
+        );
+    fill(
+        template,
+        &[
+            ("{code}", &finding.code),
+            ("{subject}", &finding.subject),
+            ("{expected}", expected),
+            ("{observed}", observed),
+        ],
+    )
 }
 
 /// All findings in one line: causes whole, consequences counted behind the cause that they follow from.
 #[must_use]
 pub fn summary(findings: &[Finding]) -> String {
     let mut parts = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.consequence_of.is_none()) {
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.consequence_of.is_none())
+    {
         let following = findings
             .iter()
             .filter(|other| other.consequence_of.as_deref() == Some(finding.code.as_str()))
@@ -120,7 +261,10 @@ mod tests {
             .about("{observed}")
             .expected("affirming")
             .observed("none");
-        assert_eq!(sentence(&finding), "host {observed} is none; policy demands affirming");
+        assert_eq!(
+            sentence(&finding),
+            "host {observed} is none; policy demands affirming"
+        );
     }
 
     #[test]

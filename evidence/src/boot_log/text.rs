@@ -19,7 +19,10 @@ impl Event {
         if self.untrusted_kind != kind::IPL {
             return None;
         }
-        let data = self.untrusted_data.strip_suffix(&[0]).unwrap_or(&self.untrusted_data);
+        let data = self
+            .untrusted_data
+            .strip_suffix(&[0])
+            .unwrap_or(&self.untrusted_data);
         let (label, text) = std::str::from_utf8(data).ok()?.split_once(": ")?;
         let known = GRUB_LABELS.contains(&label);
         (known && Sha256Digest::of(text.as_bytes()) == self.digest).then_some((label, text))
@@ -28,11 +31,17 @@ impl Event {
     /// A short line for people, of the event's own words where they are printable. Unproven.
     #[must_use]
     pub fn untrusted_description(&self) -> String {
-        let data = self.untrusted_data.strip_suffix(&[0]).unwrap_or(&self.untrusted_data);
+        let data = self
+            .untrusted_data
+            .strip_suffix(&[0])
+            .unwrap_or(&self.untrusted_data);
         match std::str::from_utf8(data) {
-            Ok(text) if !text.is_empty() => {
-                text.chars().take(240).collect::<String>().escape_debug().to_string()
-            }
+            Ok(text) if !text.is_empty() => text
+                .chars()
+                .take(240)
+                .collect::<String>()
+                .escape_debug()
+                .to_string(),
             _ => format!("event type {:#010x}", self.untrusted_kind),
         }
     }

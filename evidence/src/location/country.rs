@@ -12,7 +12,9 @@ SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR
 UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
 pub(super) fn is_assigned(code: [u8; 2]) -> bool {
-    ASSIGNED.split(|byte| *byte == b' ').any(|known| known == code)
+    ASSIGNED
+        .split(|byte| *byte == b' ')
+        .any(|known| known == code)
 }
 
 #[cfg(test)]

@@ -161,7 +161,11 @@ fn check_subdivision(country: Country, code: &str) -> Result<(), NotAPlace> {
 }
 
 fn shown(text: &str) -> String {
-    text.chars().take(80).collect::<String>().escape_debug().to_string()
+    text.chars()
+        .take(80)
+        .collect::<String>()
+        .escape_debug()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -174,7 +178,9 @@ mod tests {
             assert!(good.parse::<Country>().is_ok(), "{good}");
         }
         // Lower case, alpha-3, exceptionally reserved, withdrawn, user-assigned, empty.
-        for bad in ["de", "DEU", "UK", "EU", "SU", "YU", "DD", "XK", "ZZ", "", "D"] {
+        for bad in [
+            "de", "DEU", "UK", "EU", "SU", "YU", "DD", "XK", "ZZ", "", "D",
+        ] {
             assert!(bad.parse::<Country>().is_err(), "{bad}");
         }
     }

@@ -59,7 +59,10 @@ impl LocationTag {
         out.extend(self.not_before.to_be_bytes());
         out.extend(self.not_after.to_be_bytes());
         out.extend(self.place.country().as_str().as_bytes());
-        for text in [self.place.subdivision().unwrap_or_default(), self.place.site()] {
+        for text in [
+            self.place.subdivision().unwrap_or_default(),
+            self.place.site(),
+        ] {
             out.push(u8::try_from(text.len()).map_err(|_| TagFormatError::Place)?);
             out.extend(text.as_bytes());
         }

@@ -170,7 +170,10 @@ mod tests {
         let signer = ResultSigner::from_secret(&[1; 32]);
         let token = signer.sign(&result()).unwrap();
         let key = signer.public_key();
-        assert_eq!(VerifiedResult::verify(&token, &key, 199).unwrap().result(), &result());
+        assert_eq!(
+            VerifiedResult::verify(&token, &key, 199).unwrap().result(),
+            &result()
+        );
         assert_eq!(
             VerifiedResult::verify(&token, &key, 200).unwrap_err(),
             ResultError::Expired(200)
@@ -188,7 +191,10 @@ mod tests {
             let mut changed = token.clone().into_bytes();
             changed[position] = if byte == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(VerifiedResult::verify(&changed, &key, 150).is_err(), "byte {position}");
+            assert!(
+                VerifiedResult::verify(&changed, &key, 150).is_err(),
+                "byte {position}"
+            );
         }
     }
 }

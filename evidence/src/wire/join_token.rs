@@ -80,7 +80,10 @@ mod tests {
         };
         assert_eq!(format!("{}\n", token.to_text()).parse(), Ok(token.clone()));
         assert!(!format!("{token:?}").contains("hush"));
-        assert_eq!("touchstone-join-v1.AAAA".parse::<JoinToken>(), Err(NotAJoinToken));
+        assert_eq!(
+            "touchstone-join-v1.AAAA".parse::<JoinToken>(),
+            Err(NotAJoinToken)
+        );
         assert_eq!("".parse::<JoinToken>(), Err(NotAJoinToken));
     }
 }

@@ -49,20 +49,18 @@ fn secure_boot_findings(boot: &Boot, log: &ReplayedLog) -> Vec<Finding> {
     if !boot.secure_boot || log.secure_boot() == Some(true) {
         return Vec::new();
     }
-    vec![Finding::new("secure-boot-off").expected("on").observed(
-        match log.secure_boot() {
-            Some(_) => "off",
-            None => "not measured",
-        },
-    )]
+    vec![
+        Finding::new("secure-boot-off")
+            .expected("on")
+            .observed(match log.secure_boot() {
+                Some(_) => "off",
+                None => "not measured",
+            }),
+    ]
 }
 
 /// Everything in which a boot differs from `reference`: the command line first, as the cause.
-fn differences(
-    reference: &ReferenceValues,
-    pcrs: &PcrValues,
-    log: &ReplayedLog,
-) -> Vec<Finding> {
+fn differences(reference: &ReferenceValues, pcrs: &PcrValues, log: &ReplayedLog) -> Vec<Finding> {
     let command_line = command_line_difference(reference, log);
     let observed_line = command_line
         .as_ref()
@@ -85,7 +83,11 @@ fn differences(
             Some(value) => finding.observed(value),
             None => finding,
         };
-        findings.extend(events.into_iter().filter(|event| event.code != COMMAND_LINE));
+        findings.extend(
+            events
+                .into_iter()
+                .filter(|event| event.code != COMMAND_LINE),
+        );
         findings.push(match explained {
             true => finding.because_of(COMMAND_LINE),
             false => finding,
@@ -128,22 +130,33 @@ fn event_differences(
     if good.is_empty() {
         return Vec::new();
     }
-    let seen: Vec<&Event> = log.events().iter().filter(|event| event.pcr == pcr).collect();
+    let seen: Vec<&Event> = log
+        .events()
+        .iter()
+        .filter(|event| event.pcr == pcr)
+        .collect();
     let same = |(good, seen): &(&&ReferenceEvent, &&Event)| good.digest == seen.digest;
     let beginning = good.iter().zip(&seen).take_while(same).count();
     let (good, seen) = (
         good.get(beginning..).unwrap_or_default(),
         seen.get(beginning..).unwrap_or_default(),
     );
-    let end = good.iter().rev().zip(seen.iter().rev()).take_while(same).count();
-    let good = good.get(..good.len().saturating_sub(end)).unwrap_or_default();
-    let seen = seen.get(..seen.len().saturating_sub(end)).unwrap_or_default();
+    let end = good
+        .iter()
+        .rev()
+        .zip(seen.iter().rev())
+        .take_while(same)
+        .count();
+    let good = good
+        .get(..good.len().saturating_sub(end))
+        .unwrap_or_default();
+    let seen = seen
+        .get(..seen.len().saturating_sub(end))
+        .unwrap_or_default();
     (0..good.len().max(seen.len()))
         .map(|at| (good.get(at).copied(), seen.get(at).copied()))
         // Between two differing events others may be the same.
-        .filter(|(good, seen)| {
-            good.map(|event| event.digest) != seen.map(|event| event.digest)
-        })
+        .filter(|(good, seen)| good.map(|event| event.digest) != seen.map(|event| event.digest))
         .map(|(good, seen)| event_finding(good, seen, pcr, observed_line))
         .collect()
 }

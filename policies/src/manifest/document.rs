@@ -26,7 +26,9 @@ pub enum ManifestError {
         message: String,
     },
     /// Another `apiVersion`.
-    #[error("document {document}: `apiVersion: {found}` is not known; write `apiVersion: {API_VERSION}`")]
+    #[error(
+        "document {document}: `apiVersion: {found}` is not known; write `apiVersion: {API_VERSION}`"
+    )]
     ApiVersion {
         /// Counted from 1.
         document: usize,

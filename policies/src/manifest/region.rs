@@ -25,10 +25,10 @@ impl Region {
         };
         // A subdivision is excluded: a place that does not say its own cannot be shown to be outside of it.
         let unclear = place.subdivision().is_none()
-            && self
-                .except
-                .iter()
-                .any(|code| code.split_once('-').is_some_and(|(country, _)| country == place.country().as_str()));
+            && self.except.iter().any(|code| {
+                code.split_once('-')
+                    .is_some_and(|(country, _)| country == place.country().as_str())
+            });
         self.countries.contains(&place.country()) && !self.except.iter().any(excluded) && !unclear
     }
 }

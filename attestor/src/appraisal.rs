@@ -1,0 +1,221 @@
+//! A round: challenge, evidence, verdict, signed result (DESIGN §4).
+
+mod verdict;
+mod verify;
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::encoded::Bytes;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::pcr::PcrSelection;
+use touchstone_evidence::quote::NotAuthentic;
+use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
+
+pub(crate) use verdict::Verdict;
+
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::random::{self, NoRandomness};
+use crate::store::{HostRecord, StoreError, StoredChallenge, Tx};
+
+/// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
+/// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
+const CHALLENGE_SECONDS: i64 = 300;
+/// Seconds for which answers are kept for hosts that lost them.
+const ANSWER_SECONDS: i64 = 3600;
+
+/// Why a round was refused. None of these changes what is held about the host.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoundError {
+    #[error("no such challenge was given to this host; ask for a new one")]
+    ChallengeUnknown,
+    #[error("the challenge has expired; ask for a new one")]
+    ChallengeExpired,
+    #[error("the challenge was answered with other evidence before; ask for a new one")]
+    ChallengeReplayed,
+    #[error("the whole boot log is needed; send it with the evidence")]
+    BootLogRequired,
+    #[error("the evidence proves nothing: {0}")]
+    NotAuthentic(#[from] NotAuthentic),
+    #[error("the quote is not newer than the last accepted one")]
+    NotNewer,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error("the work was cut off")]
+    Cancelled,
+}
+
+impl RoundError {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::ChallengeUnknown => "challenge-unknown",
+            Self::ChallengeExpired => "challenge-expired",
+            Self::ChallengeReplayed => "challenge-replayed",
+            Self::BootLogRequired => "boot-log-required",
+            Self::NotAuthentic(error) => error.code(),
+            Self::NotNewer => "quote-not-newer",
+            Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
+        }
+    }
+}
+
+/// Gives `host` a new challenge.
+pub(crate) async fn challenge(attestor: &Attestor, host: &HostId) -> Result<Challenge, RoundError> {
+    let mut tx = attestor.store.write().await?;
+    let known_boot_log = tx.host(host).await?.and_then(|record| record.boot_log);
+    let challenge = issue_challenge(&mut tx, host, known_boot_log).await?;
+    tx.commit().await?;
+    Ok(challenge)
+}
+
+/// Appraises one round of `record`'s host. `body` is the evidence exactly as it was received.
+///
+/// The same evidence for the same challenge gets the stored answer.
+pub(crate) async fn round(
+    attestor: &Attestor,
+    record: HostRecord,
+    evidence: Evidence,
+    body: &[u8],
+) -> Result<String, RoundError> {
+    let digest = Sha256Digest::of(body);
+    let nonce = evidence.nonce.clone();
+    let mut tx = attestor.store.read().await?;
+    let challenge = open_challenge(&mut tx, &record.host, &nonce, &digest).await?;
+    let challenge = match challenge {
+        Open::Fresh(challenge) => challenge,
+        Open::Answered(answer) => return Ok(answer),
+    };
+    let inputs = verify::gather(&mut tx, record, evidence, challenge).await?;
+    drop(tx);
+
+    let policies = attestor.index.policies();
+    let verified = tokio::task::spawn_blocking(move || verify::verify(inputs))
+        .await
+        .map_err(|_| RoundError::Cancelled)??;
+    let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
+    let verdict = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
+    commit(attestor, &verified, &verdict, &nonce, body).await
+}
+
+enum Open {
+    Fresh(StoredChallenge),
+    Answered(String),
+}
+
+async fn open_challenge(
+    tx: &mut Tx,
+    host: &HostId,
+    nonce: &[u8],
+    evidence: &Sha256Digest,
+) -> Result<Open, RoundError> {
+    let challenge = tx
+        .challenge(nonce)
+        .await?
+        .filter(|challenge| challenge.host == *host)
+        .ok_or(RoundError::ChallengeUnknown)?;
+    match challenge.answered {
+        Some((answered, answer)) if answered == *evidence => Ok(Open::Answered(answer)),
+        Some(_) => Err(RoundError::ChallengeReplayed),
+        None if clock::now() >= challenge.expires_at => Err(RoundError::ChallengeExpired),
+        None => Ok(Open::Fresh(challenge)),
+    }
+}
+
+/// One transaction: consume the challenge, move the host forward, append the entry, keep the
+/// evidence, issue the next challenge. Then publish, then answer.
+async fn commit(
+    attestor: &Attestor,
+    verified: &verify::Verified,
+    reached: &verdict::Reached,
+    nonce: &[u8],
+    body: &[u8],
+) -> Result<String, RoundError> {
+    let host = &verified.host;
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    let next = issue_challenge(&mut tx, host, Some(verified.boot_log_digest)).await?;
+    let answer = serde_json::to_string(&RoundAnswer {
+        tier: reached.verdict.tier,
+        findings: reached.verdict.findings.clone(),
+        result: reached.result.clone(),
+        entry: reached.verdict.entry,
+        challenge: next,
+    })
+    .map_err(|_| StoreError::Malformed("answer"))?;
+    if !tx
+        .consume_challenge(nonce, &reached.evidence, &answer)
+        .await?
+    {
+        // Another request with this challenge was faster: the same evidence gets its answer.
+        return match open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
+            Open::Answered(answer) => Ok(answer),
+            Open::Fresh(_) => Err(RoundError::ChallengeReplayed),
+        };
+    }
+    let verdict =
+        serde_json::to_string(&reached.verdict).map_err(|_| StoreError::Malformed("verdict"))?;
+    let newer = tx
+        .advance_host(
+            host,
+            &verified.clock,
+            &verified.boot_log_digest,
+            &verdict,
+            &reached.result,
+        )
+        .await?;
+    if !newer {
+        return Err(RoundError::NotNewer);
+    }
+    if let Some(log) = &verified.new_boot_log {
+        tx.add_boot_log(&verified.boot_log_digest, log).await?;
+    }
+    tx.add_evidence(&reached.evidence, host, now, body).await?;
+    tx.forget_challenges(now.saturating_sub(ANSWER_SECONDS))
+        .await?;
+    reached.entry.append(&mut tx).await?;
+    // COMMIT POINT: from here on the verdict stands, whether or not the answer arrives.
+    tx.commit().await?;
+    attestor
+        .index
+        .put_host(reached.verdict.standing(host), reached.verdict.entry, now);
+    tracing::info!(
+        host.id = %host,
+        appraisal.tier = %reached.verdict.tier,
+        finding.code = reached.verdict.findings.first().map(|finding| finding.code.as_str()),
+        "appraised a round"
+    );
+    Ok(answer)
+}
+
+/// Makes and keeps the next challenge of `host`.
+pub(crate) async fn issue_challenge(
+    tx: &mut Tx,
+    host: &HostId,
+    known_boot_log: Option<Sha256Digest>,
+) -> Result<Challenge, RoundError> {
+    let now = clock::now();
+    let nonce: [u8; 32] = random::bytes()?;
+    let stored = StoredChallenge {
+        host: host.clone(),
+        pcrs: PcrSelection::DEFAULT,
+        issued_at: now,
+        expires_at: now.saturating_add(CHALLENGE_SECONDS),
+        answered: None,
+    };
+    tx.add_challenge(&nonce, &stored).await?;
+    Ok(Challenge {
+        nonce: Bytes(nonce.to_vec()),
+        pcrs: stored.pcrs,
+        expires_at: stored.expires_at,
+        known_boot_log,
+        location_tag: tx.tag(host).await?.map(|(_, tag)| Bytes(tag)),
+    })
+}
+
+/// The entry of an appraisal.
+fn entry(event: Event, now: i64) -> Result<Entry, StoreError> {
+    Entry::new(&event, Actor::Host, now)
+}

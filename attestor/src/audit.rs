@@ -1,0 +1,70 @@
+//! The audit log: what is written into it, its signed head, and its export.
+//!
+//! An entry is appended in the transaction that makes it true: both are durable, or neither.
+
+mod event;
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::transparency::{
+    CheckpointSigner, LeafHash, checkpoint_line, entry_line, header_line,
+};
+
+pub(crate) use event::{Actor, Appraised, Event};
+
+use crate::store::{Store, StoreError, Tx};
+
+/// An entry before it is appended: its exact bytes.
+pub(crate) struct Entry(Vec<u8>);
+
+impl Entry {
+    /// The entry that says that `actor` did `event` at `now`.
+    pub(crate) fn new(event: &Event, actor: Actor, now: i64) -> Result<Self, StoreError> {
+        event::encode(event, actor, now)
+            .map(Self)
+            .map_err(|_| StoreError::Malformed("audit entry"))
+    }
+
+    /// How results, admission answers and releases name it.
+    pub(crate) fn leaf(&self) -> Sha256Digest {
+        LeafHash::of(&self.0).digest()
+    }
+
+    /// Appends it within `tx`.
+    pub(crate) async fn append(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.append(&self.0).await.map(drop)
+    }
+}
+
+/// Signs the head of the log as it stands. The head was committed before; Ed25519 is deterministic
+/// and the log only grows, so one size never gets two signatures.
+pub(crate) async fn checkpoint(
+    store: &Store,
+    signer: &CheckpointSigner,
+) -> Result<String, StoreError> {
+    let mut tx = store.read().await?;
+    Ok(signer.sign(&tx.frontier().await?.head()))
+}
+
+/// The whole log as JSON Lines: header, entries, checkpoint, all of one moment.
+pub(crate) async fn export(store: &Store, signer: &CheckpointSigner) -> Result<String, StoreError> {
+    let mut tx = store.read().await?;
+    let head = tx.frontier().await?.head();
+    let mut lines = header_line(signer.verifier_key());
+    lines.push('\n');
+    let mut index = 0;
+    while index < head.size {
+        let page = tx.entries(index).await?;
+        if page.is_empty() {
+            return Err(StoreError::Malformed("audit log: entries are missing"));
+        }
+        for body in page {
+            let body = String::from_utf8(body).map_err(|_| StoreError::Malformed("audit entry"))?;
+            lines.push_str(&entry_line(index, &body));
+            lines.push('\n');
+            index = index.saturating_add(1);
+        }
+    }
+    lines.push_str(&checkpoint_line(&signer.sign(&head)));
+    lines.push('\n');
+    Ok(lines)
+}

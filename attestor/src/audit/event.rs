@@ -1,0 +1,131 @@
+//! What changes trust, as data. Entries are JSON; the bytes that are hashed are the bytes kept.
+//!
+//! Invariant: no secret and no token is a field of any event.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::location::Place;
+use touchstone_evidence::result::{TrustTier, TrustVector};
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Actor {
+    /// Holder of an operator token.
+    Operator,
+    /// The host that the event names, by its enrolled TLS key.
+    Host,
+    /// Holder of a join token.
+    JoinToken,
+    /// A caller of the webhook with a configured TLS key.
+    WebhookCertificate,
+    /// A caller of the webhook who knew its secret path.
+    WebhookSecret,
+    /// The attestor itself.
+    Attestor,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// The attestor started for the first time with this database.
+    LogStarted { checkpoint_key: String },
+    /// Endorsement certificates were imported.
+    EndorsementImported {
+        class: &'static str,
+        bundle: Sha256Digest,
+        roots: usize,
+        intermediates: usize,
+    },
+    /// A machine was added to the inventory.
+    InventoryAdded {
+        host: HostId,
+        ek_digests: Vec<Sha256Digest>,
+    },
+    /// A join token was made.
+    JoinTokenCreated { expires_at: i64 },
+    /// A location authority is believed from now on.
+    LocationAuthorityAdded { id: Sha256Digest },
+    /// A host has a new current location tag.
+    LocationTagIssued {
+        host: HostId,
+        serial: u64,
+        tag: Sha256Digest,
+        place: Place,
+    },
+    /// Policy manifests came into force.
+    PolicyApplied { version: i64, digest: Sha256Digest },
+    /// A Kubernetes node was mapped to a host.
+    NodeMapped { node: String, host: HostId },
+    /// A host was enrolled.
+    HostEnrolled {
+        host: HostId,
+        ek_digest: Sha256Digest,
+        ak: Sha256Digest,
+        tls_key: Sha256Digest,
+        root_class: &'static str,
+    },
+    /// A round was appraised.
+    HostAppraised(Box<Appraised>),
+    /// Messages that could not change anything were refused; counted by code since the last such entry.
+    Refused { counts: BTreeMap<String, u64> },
+    /// A pod or a binding that a policy is for was judged.
+    AdmissionDecided {
+        review: String,
+        operation: String,
+        namespace: String,
+        pod: String,
+        pod_uid: Option<String>,
+        node: String,
+        host: Option<HostId>,
+        policies: Vec<String>,
+        policy_digest: Sha256Digest,
+        admitted: bool,
+        refusals: Vec<Finding>,
+        result_entry: Option<Sha256Digest>,
+    },
+}
+
+/// All that led to a verdict: enough to appraise again and reach the same.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Appraised {
+    pub(crate) host: HostId,
+    pub(crate) tier: TrustTier,
+    pub(crate) vector: TrustVector,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) place: Option<Place>,
+    pub(crate) policy: String,
+    pub(crate) policy_digest: Sha256Digest,
+    pub(crate) evidence: Sha256Digest,
+    pub(crate) boot_log: Sha256Digest,
+    pub(crate) result: String,
+    pub(crate) challenged_at: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) firmware_version: i64,
+    pub(crate) reset_count: i64,
+    pub(crate) restart_count: i64,
+    pub(crate) clock: i64,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    v: u8,
+    time: i64,
+    actor: Actor,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+pub(super) fn encode(event: &Event, actor: Actor, time: i64) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Envelope {
+        v: 1,
+        time,
+        actor,
+        event,
+    })
+}

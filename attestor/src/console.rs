@@ -1,0 +1,239 @@
+//! The operator's and auditor's commands. They talk HTTP, and open no database.
+
+mod client;
+mod commands;
+mod location;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use client::OperatorFile;
+
+use crate::serve::Settings;
+
+/// Touchstone decides which container hosts can be trusted, on evidence rooted in their TPM.
+///
+/// `touchstone serve` runs the attestor. Every other command asks a running attestor, with the
+/// operator's credential that its first start wrote.
+#[derive(Parser, Debug)]
+#[command(name = "touchstone", version, propagate_version = true)]
+pub struct Arguments {
+    /// Whom to ask, and how to answer.
+    #[command(flatten)]
+    pub target: Target,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Whom to ask, and how to answer.
+#[derive(Args, Debug)]
+pub struct Target {
+    /// The operator's credential, as the attestor's first start wrote it
+    #[arg(
+        long,
+        global = true,
+        env = "TOUCHSTONE_OPERATOR",
+        default_value = "/var/lib/touchstone/operator.json"
+    )]
+    pub operator: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the attestor
+    Serve(Settings),
+    /// TPM manufacturers' certificates: which TPMs are genuine
+    #[command(subcommand)]
+    Endorsement(Endorsement),
+    /// Machines and their endorsement keys: which TPMs are ours
+    #[command(subcommand)]
+    Inventory(Inventory),
+    /// Tokens with which new machines enrol
+    #[command(subcommand)]
+    JoinToken(JoinToken),
+    /// Where machines stand, in the signed word of an authority
+    #[command(subcommand)]
+    Location(Location),
+    /// Policy manifests
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Kubernetes nodes and the hosts behind them
+    #[command(subcommand)]
+    Node(Node),
+    /// Enrolled hosts and their verdicts
+    #[command(subcommand)]
+    Host(Host),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print the public keys that verify results and checkpoints
+    Keys,
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `touchstone endorsement …`
+#[derive(Subcommand, Debug)]
+pub enum Endorsement {
+    /// Import a PEM bundle: self-signed certificates become roots, others intermediates
+    Import {
+        /// Whose roots they are; `simulator` never counts as hardware
+        #[arg(long, value_parser = ["manufacturer", "cloud", "simulator"])]
+        class: String,
+        /// PEM file
+        file: PathBuf,
+    },
+}
+
+/// `touchstone inventory …`
+#[derive(Subcommand, Debug)]
+pub enum Inventory {
+    /// Add a machine: its name and every endorsement key of its TPM
+    Add {
+        /// Name of the machine: a-z, 0-9, `-` and `.`
+        #[arg(long)]
+        host: String,
+        /// EK certificate, DER or PEM; may be given several times
+        #[arg(long, required_unless_present = "ek_digest")]
+        ek_certificate: Vec<PathBuf>,
+        /// SHA-256 of an EK's DER SubjectPublicKeyInfo; may be given several times
+        #[arg(long)]
+        ek_digest: Vec<String>,
+    },
+    /// List machines
+    List,
+}
+
+/// `touchstone join-token …`
+#[derive(Subcommand, Debug)]
+pub enum JoinToken {
+    /// Make a token: it names this attestor and its CA, and allows machines of the inventory to enrol
+    Create {
+        /// File to write it to, mode 0600; without it, standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Seconds that it lives, at most a week
+        #[arg(long, default_value_t = 3600)]
+        lifetime_seconds: u32,
+    },
+}
+
+/// `touchstone location …`
+#[derive(Subcommand, Debug)]
+pub enum Location {
+    /// The keys that sign tags
+    #[command(subcommand)]
+    Authority(Authority),
+    /// Sign a tag for a host and make it the current one; the host carries it from its next round on
+    Tag {
+        /// The host
+        #[arg(long)]
+        host: String,
+        /// The authority's key file
+        #[arg(long)]
+        key: PathBuf,
+        /// Country, ISO 3166-1 alpha-2, e.g. DE
+        #[arg(long)]
+        country: String,
+        /// Subdivision, ISO 3166-2, e.g. DE-HE
+        #[arg(long)]
+        subdivision: Option<String>,
+        /// Site, in your own words, e.g. fra1
+        #[arg(long)]
+        site: String,
+        /// Days for which the authority vouches
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+    },
+}
+
+/// `touchstone location authority …`
+#[derive(Subcommand, Debug)]
+pub enum Authority {
+    /// Make a key, mode 0600, and have the attestor believe it; keep the file away from the attestor
+    Create {
+        /// File to write the key to
+        #[arg(long)]
+        key: PathBuf,
+    },
+}
+
+/// `touchstone policy …`
+#[derive(Subcommand, Debug)]
+pub enum Policy {
+    /// Put manifests into force, all or none; they replace what is in force
+    Apply {
+        /// YAML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the manifests in force
+    Show,
+}
+
+/// `touchstone node …`
+#[derive(Subcommand, Debug)]
+pub enum Node {
+    /// Say which host stands behind a node
+    Map {
+        /// Name of the Kubernetes node
+        node: String,
+        /// Name of the host
+        host: String,
+    },
+}
+
+/// `touchstone host …`
+#[derive(Subcommand, Debug)]
+pub enum Host {
+    /// List hosts: place, tier and why
+    List,
+    /// Show one host with every finding
+    Show {
+        /// The host
+        host: String,
+    },
+    /// Print the last signed result of a host, verified
+    Result {
+        /// The host
+        host: String,
+    },
+}
+
+/// `touchstone audit …`
+#[derive(Subcommand, Debug)]
+pub enum Audit {
+    /// Fetch the whole log with its signed checkpoint
+    Export {
+        /// File to write it to; without it, standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Verify an exported log. Needs no server and no credential
+    Verify {
+        /// The exported file
+        file: PathBuf,
+        /// The log's key, as `touchstone keys` printed it when you last trusted the server. Without
+        /// it the key in the file is believed, which shows only that the file agrees with itself
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Print the signed head of the log
+    Checkpoint,
+}
+
+/// Runs any command but `serve`. Exit code 1: what was asked about does not verify.
+pub async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
+    commands::run(command, target).await
+}

@@ -1,0 +1,118 @@
+//! The HTTP client of the commands, and the operator's credential that it uses.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::Zeroize;
+
+use crate::keys;
+
+/// The operator's credential: whom to ask, whom to believe, what to show.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorFile {
+    /// Base URL of the attestor.
+    pub server: String,
+    /// The attestor's CA, PEM.
+    pub ca: String,
+    /// The operator's bearer token.
+    pub token: String,
+    /// URL of the webhook with its secret, for the cluster's webhook configuration.
+    pub webhook: String,
+}
+
+impl OperatorFile {
+    /// Reads a credential that nobody but its owner may read.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = keys::read_private(path).with_context(|| {
+            format!(
+                "no operator's credential in `{}`; name it with --operator or TOUCHSTONE_OPERATOR, \
+                 or start the attestor with `touchstone serve`, which makes one",
+                path.display()
+            )
+        })?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not an operator's credential", path.display()))
+    }
+}
+
+impl Drop for OperatorFile {
+    fn drop(&mut self) {
+        self.token.zeroize();
+        self.webhook.zeroize();
+    }
+}
+
+/// Asks one attestor.
+pub(super) struct Client {
+    http: reqwest::Client,
+    credential: OperatorFile,
+}
+
+/// A problem as the attestor sends it.
+#[derive(Deserialize)]
+struct Problem {
+    r#type: String,
+    detail: String,
+}
+
+impl Client {
+    pub(super) fn new(operator: &Path) -> anyhow::Result<Self> {
+        let credential = OperatorFile::read(operator)?;
+        let ca = reqwest::Certificate::from_pem(credential.ca.as_bytes())
+            .context("the CA in the operator's credential is broken")?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .https_only(true)
+            .timeout(Duration::from_secs(60))
+            .build()?;
+        Ok(Self { http, credential })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.get_text(path).await?)?)
+    }
+
+    pub(super) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        self.send(self.http.get(self.url(path))).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let text = self.send(self.http.post(self.url(path)).json(body)).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let text = self.send(self.http.put(self.url(path)).json(body)).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.credential.server)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<String> {
+        let response = request
+            .bearer_auth(&self.credential.token)
+            .send()
+            .await
+            .with_context(|| {
+                format!(
+                    "the attestor at {} does not answer; is `touchstone serve` running?",
+                    self.credential.server
+                )
+            })?;
+        let status = response.status();
+        let text = response.text().await?;
+        if status.is_success() {
+            return Ok(text);
+        }
+        match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => bail!("{} ({})", problem.detail, problem.r#type),
+            Err(_) => bail!("the attestor answered {status}"),
+        }
+    }
+}

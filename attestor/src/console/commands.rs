@@ -1,0 +1,368 @@
+//! One function for each command: ask, then print.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::location::Place;
+use touchstone_evidence::result::{ResultKey, VerifiedResult};
+use touchstone_evidence::transparency::{ExportTrust, VerifierKey, verify_export};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::client::Client;
+use super::output::{line, table, text};
+use super::{
+    Arguments, Audit, Authority, Command, Endorsement, Host, Inventory, JoinToken, Location, Node,
+    Policy, Target, location,
+};
+use crate::{clock, keys};
+
+pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Audit(Audit::Verify { file, key }) => {
+            return audit_verify(target.json, &file, key.as_deref());
+        }
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "touchstone", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let client = Client::new(&target.operator)?;
+    ask(command, &client, target.json).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()> {
+    match command {
+        Command::Endorsement(Endorsement::Import { class, file }) => {
+            endorsement_import(client, json, &class, &file).await
+        }
+        Command::Inventory(Inventory::Add {
+            host,
+            ek_certificate,
+            ek_digest,
+        }) => inventory_add(client, json, &host, &ek_certificate, ek_digest).await,
+        Command::Inventory(Inventory::List) => inventory_list(client, json).await,
+        Command::JoinToken(JoinToken::Create {
+            out,
+            lifetime_seconds,
+        }) => join_token(client, json, out.as_deref(), lifetime_seconds).await,
+        Command::Location(command) => locate(client, json, command).await,
+        Command::Policy(Policy::Apply { files }) => policy_apply(client, json, &files).await,
+        Command::Policy(Policy::Show) => policy_show(client, json).await,
+        Command::Node(Node::Map { node, host }) => {
+            let answer = client
+                .post("/v1/nodes", &json!({ "node": node, "host": host }))
+                .await?;
+            line(json, &answer, || format!("node {node} is host {host}"));
+            Ok(())
+        }
+        Command::Host(Host::List) => host_list(client, json).await,
+        Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
+        Command::Host(Host::Result { host }) => host_result(client, json, &host).await,
+        Command::Audit(Audit::Export { out }) => audit_export(client, json, out.as_deref()).await,
+        Command::Audit(Audit::Checkpoint) => {
+            print!("{}", client.get_text("/v1/audit/checkpoint").await?);
+            Ok(())
+        }
+        Command::Keys => {
+            let answer = client.get("/v1/keys").await?;
+            line(json, &answer, || {
+                format!(
+                    "results:     {}\ncheckpoints: {}",
+                    text(&answer, "result_key"),
+                    text(&answer, "checkpoint_key")
+                )
+            });
+            Ok(())
+        }
+        // Handled before a client was made.
+        Command::Serve(_) | Command::Audit(Audit::Verify { .. }) | Command::Completions { .. } => {
+            Ok(())
+        }
+    }
+}
+
+async fn endorsement_import(
+    client: &Client,
+    json: bool,
+    class: &str,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let body = json!({ "class": class, "pem": read(file)? });
+    let answer = client.post("/v1/endorsement-roots", &body).await?;
+    line(json, &answer, || {
+        format!(
+            "imported {} roots and {} intermediates as {class}",
+            text(&answer, "roots"),
+            text(&answer, "intermediates")
+        )
+    });
+    Ok(())
+}
+
+async fn inventory_add(
+    client: &Client,
+    json: bool,
+    host: &str,
+    certificates: &[PathBuf],
+    mut digests: Vec<String>,
+) -> anyhow::Result<()> {
+    for certificate in certificates {
+        digests.push(ek_digest(certificate)?.to_string());
+    }
+    let body = json!({ "host": host, "ek_digests": digests });
+    let answer = client.post("/v1/inventory", &body).await?;
+    line(json, &answer, || {
+        format!(
+            "{host} is in the inventory with {} endorsement key(s)",
+            digests.len()
+        )
+    });
+    Ok(())
+}
+
+async fn inventory_list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let answer = client.get("/v1/inventory").await?;
+    let rows = rows(&answer, "inventory", |machine| {
+        vec![text(machine, "host"), text(machine, "ek_digests")]
+    });
+    table(json, &answer, &["host", "endorsement keys"], rows);
+    Ok(())
+}
+
+async fn join_token(
+    client: &Client,
+    json: bool,
+    out: Option<&Path>,
+    lifetime: u32,
+) -> anyhow::Result<()> {
+    let body = json!({ "lifetime_seconds": lifetime });
+    let answer = client.post("/v1/join-tokens", &body).await?;
+    let token = text(&answer, "token");
+    let Some(path) = out else {
+        line(json, &answer, || token);
+        return Ok(());
+    };
+    keys::write_private(path, token.as_bytes())?;
+    let answer = json!({ "file": path, "expires_at": answer.get("expires_at") });
+    line(json, &answer, || {
+        format!(
+            "wrote {}; on the machine: touchstone-agent enrol --join-token FILE",
+            path.display()
+        )
+    });
+    Ok(())
+}
+
+async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Result<()> {
+    match command {
+        Location::Authority(Authority::Create { key }) => {
+            let answer = location::create_authority(client, &key).await?;
+            line(json, &answer, || {
+                format!(
+                    "authority {} is believed; its key is in {}, keep it offline",
+                    text(&answer, "id"),
+                    key.display()
+                )
+            });
+        }
+        Location::Tag {
+            host,
+            key,
+            country,
+            subdivision,
+            site,
+            days,
+        } => {
+            let place = Place::new(&country, subdivision.as_deref(), &site)?;
+            let words = place.to_string();
+            let answer = location::issue_tag(client, &host, &key, place, days).await?;
+            line(json, &answer, || {
+                format!(
+                    "{host} stands in {words}, tag serial {}",
+                    text(&answer, "serial")
+                )
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn policy_apply(client: &Client, json: bool, files: &[PathBuf]) -> anyhow::Result<()> {
+    let mut manifests = String::new();
+    for file in files {
+        if !manifests.is_empty() {
+            manifests.push_str("\n---\n");
+        }
+        manifests.push_str(&read(file)?);
+    }
+    let answer = client
+        .put("/v1/policies", &json!({ "manifests": manifests }))
+        .await?;
+    line(json, &answer, || {
+        format!(
+            "policy version {} is in force, digest {}",
+            text(&answer, "version"),
+            text(&answer, "digest")
+        )
+    });
+    Ok(())
+}
+
+async fn policy_show(client: &Client, json: bool) -> anyhow::Result<()> {
+    let answer = client.get("/v1/policies").await?;
+    line(json, &answer, || text(&answer, "manifests"));
+    Ok(())
+}
+
+async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let answer = client.get("/v1/hosts").await?;
+    let rows = rows(&answer, "hosts", |host| {
+        let tier = match host.get("fresh").and_then(Value::as_bool) {
+            Some(true) => text(host, "tier"),
+            _ => format!("{} (stale)", text(host, "tier")),
+        };
+        vec![text(host, "host"), place(host), tier, text(host, "summary")]
+    });
+    table(json, &answer, &["host", "place", "tier", "why"], rows);
+    Ok(())
+}
+
+async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
+    let answer = client.get(&format!("/v1/hosts/{host}")).await?;
+    let mut rows: Vec<Vec<String>> = ["host", "tier", "fresh", "policy", "expires_at", "entry"]
+        .into_iter()
+        .map(|field| vec![field.to_owned(), text(&answer, field)])
+        .collect();
+    rows.insert(1, vec!["place".to_owned(), place(&answer)]);
+    if let Some(vector) = answer.get("vector").and_then(Value::as_object) {
+        for entry in vector.keys() {
+            rows.push(vec![entry.clone(), text(&answer["vector"], entry)]);
+        }
+    }
+    if let Some(findings) = answer.get("findings").and_then(Value::as_array) {
+        for finding in findings {
+            let code = match finding.get("consequence_of").and_then(Value::as_str) {
+                Some(cause) => format!("{} (follows from {cause})", text(finding, "code")),
+                None => text(finding, "code"),
+            };
+            rows.push(vec![code, text(finding, "sentence")]);
+        }
+    }
+    table(json, &answer, &["", ""], rows);
+    Ok(())
+}
+
+/// Verifies the result with the attestor's key before it prints it.
+async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
+    let keys = client.get("/v1/keys").await?;
+    let mut key = [0; 32];
+    hex::decode_to_slice(text(&keys, "result_key"), &mut key)
+        .context("the attestor's result key is malformed")?;
+    let key = ResultKey::from_bytes(&key).context("the attestor's result key is malformed")?;
+    let answer = client.get(&format!("/v1/hosts/{host}/result")).await?;
+    let token = text(&answer, "result");
+    let verified = VerifiedResult::verify(&token, &key, clock::now())?;
+    let claims = serde_json::to_value(verified.result())?;
+    let answer = json!({ "result": token, "claims": claims });
+    line(json, &answer, || format!("{claims:#}"));
+    Ok(())
+}
+
+async fn audit_export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
+    let lines = client.get_text("/v1/audit/export").await?;
+    let Some(path) = out else {
+        print!("{lines}");
+        return Ok(());
+    };
+    fs::write(path, &lines).with_context(|| format!("cannot write `{}`", path.display()))?;
+    // Header and checkpoint are not entries.
+    let entries = lines.lines().count().saturating_sub(2);
+    let answer = json!({ "file": path, "entries": entries });
+    line(json, &answer, || {
+        format!(
+            "wrote {entries} entries; verify with: touchstone audit verify {}",
+            path.display()
+        )
+    });
+    Ok(())
+}
+
+/// Exit code 1: it does not verify.
+fn audit_verify(json: bool, file: &Path, key: Option<&str>) -> anyhow::Result<ExitCode> {
+    let export = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let key: Option<VerifierKey> = key.map(str::parse).transpose()?;
+    let trust = key
+        .as_ref()
+        .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
+    match verify_export(&export, trust, &[]) {
+        Ok(verified) => {
+            let head = verified.head();
+            let answer = json!({
+                "verified": true,
+                "size": head.size,
+                "root": head.root,
+                "key": verified.signer().to_string(),
+                "key_given": key.is_some(),
+            });
+            line(json, &answer, || {
+                let caution = match key {
+                    Some(_) => "",
+                    None => {
+                        "\nThe key was taken from the file itself: give --key to know whose log it is"
+                    }
+                };
+                format!(
+                    "verified {} entries, root {}{caution}",
+                    head.size, head.root
+                )
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let answer = json!({ "verified": false, "error": format!("{error:#}") });
+            line(json, &answer, || format!("does not verify: {error:#}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// SHA-256 of the SubjectPublicKeyInfo in a certificate, DER or PEM.
+fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let der = match bytes.starts_with(b"-----") {
+        true => Pem::iter_from_buffer(&bytes)
+            .next()
+            .and_then(Result::ok)
+            .map(|pem| pem.contents)
+            .with_context(|| format!("`{}` holds no PEM certificate", path.display()))?,
+        false => bytes,
+    };
+    let (_, certificate) = X509Certificate::from_der(&der)
+        .map_err(|error| anyhow::anyhow!("`{}` is no certificate: {error}", path.display()))?;
+    Ok(Sha256Digest::of(certificate.public_key().raw))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+fn rows(answer: &Value, list: &str, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+    let items = answer.get(list).and_then(Value::as_array);
+    items.into_iter().flatten().map(row).collect()
+}
+
+fn place(host: &Value) -> String {
+    host.get("place")
+        .and_then(|place| serde_json::from_value::<Place>(place.clone()).ok())
+        .map_or_else(|| "-".to_owned(), |place| place.to_string())
+}

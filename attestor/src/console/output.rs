@@ -1,0 +1,39 @@
+//! How answers look: a table, or the JSON that it was made from.
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+
+/// Prints one line, or the JSON.
+pub(super) fn line(json: bool, value: &Value, text: impl FnOnce() -> String) {
+    match json {
+        true => println!("{value}"),
+        false => println!("{}", text()),
+    }
+}
+
+/// Prints a table of `rows`, or the JSON that they come from.
+pub(super) fn table(json: bool, value: &Value, header: &[&str], rows: Vec<Vec<String>>) {
+    if json {
+        println!("{value}");
+        return;
+    }
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    println!("{table}");
+}
+
+/// A field of an answer as text; `-` when it is absent.
+pub(super) fn text(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        Some(Value::Null) | None | Some(Value::String(_)) => "-".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}

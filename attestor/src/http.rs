@@ -1,0 +1,98 @@
+//! The HTTP interface: routes, who may call them, and how errors look (docs/api.md).
+//!
+//! Invariant: each route is in [`routes`] with its access rule, and the router is built from nothing
+//! else; whatever is not listed is denied.
+
+pub(crate) mod access;
+pub(crate) mod problem;
+mod routes;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Router, middleware};
+
+use crate::attestor::Attestor;
+use crate::kubernetes::PodMemory;
+use access::Access;
+use problem::Problem;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) attestor: Arc<Attestor>,
+    pub(crate) pods: Arc<PodMemory>,
+}
+
+/// One route: how it is called and by whom.
+pub struct Route {
+    /// GET, POST or PUT.
+    pub method: Method,
+    /// As axum writes it: `/v1/hosts/{host}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Largest body, bytes.
+    body_max: usize,
+    handler: MethodRouter<App>,
+}
+
+impl Route {
+    fn new<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let filter = match method {
+            Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
+            _ => MethodFilter::GET,
+        };
+        Self {
+            method,
+            path,
+            access,
+            body_max: 64 << 10,
+            handler: on(filter, handler),
+        }
+    }
+
+    fn with_body_of(mut self, bytes: usize) -> Self {
+        self.body_max = bytes;
+        self
+    }
+}
+
+/// Every route there is.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    routes::all()
+}
+
+/// The router over [`routes`].
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        let access = route.access;
+        let guard = middleware::from_fn_with_state(app.clone(), move |app, request, next| {
+            access::check(access, app, request, next)
+        });
+        let handler = route
+            .handler
+            .layer(DefaultBodyLimit::max(route.body_max))
+            .layer(guard);
+        router = router.route(route.path, handler);
+    }
+    router
+        .fallback(unlisted)
+        .method_not_allowed_fallback(unlisted)
+        .with_state(app)
+}
+
+/// A path that is not listed looks like one that is forbidden.
+async fn unlisted() -> Problem {
+    Problem::denied("route-unknown", "no such route, or not for you")
+}

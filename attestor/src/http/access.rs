@@ -1,0 +1,161 @@
+//! Who may call a route. Each rule leaves the caller behind as a request extension; a handler that
+//! needs one cannot run without it.
+
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq as _;
+use touchstone_evidence::digest::Sha256Digest;
+
+use super::App;
+use super::problem::Problem;
+use crate::audit::Actor;
+use crate::clock;
+use crate::store::{HostRecord, StoreError};
+use crate::tls::PeerKey;
+
+/// The rule of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is asked.
+    Anyone,
+    /// The operator token as bearer.
+    Operator,
+    /// A join token's secret as bearer, and a TLS client key to be enrolled.
+    JoinToken,
+    /// The TLS client key of an enrolled host.
+    Host,
+    /// A TLS client key that is configured for the webhook.
+    WebhookCertificate,
+    /// The secret in the webhook's path.
+    WebhookSecret,
+}
+
+/// A host that called over its enrolled TLS key.
+#[derive(Clone)]
+pub(crate) struct CallingHost(pub(crate) HostRecord);
+
+/// The TLS key of a caller that showed a join token.
+#[derive(Clone, Copy)]
+pub(crate) struct JoiningKey(pub(crate) Sha256Digest);
+
+/// How a webhook caller showed itself.
+#[derive(Clone, Copy)]
+pub(crate) struct WebhookCaller(pub(crate) Actor);
+
+/// Checks `access` before the handler, and before the body is read.
+pub(super) async fn check(
+    access: Access,
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admit(access, &app, &mut parts).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => {
+            app.attestor.note_refusal(problem.code()).await;
+            problem.into_response()
+        }
+    }
+}
+
+async fn admit(access: Access, app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    match access {
+        Access::Anyone => Ok(()),
+        Access::Operator => operator(app, parts).await,
+        Access::JoinToken => join_token(app, parts).await,
+        Access::Host => host(app, parts).await,
+        Access::WebhookCertificate => webhook_certificate(app, parts),
+        Access::WebhookSecret => webhook_secret(app, parts).await,
+    }
+}
+
+async fn operator(app: &App, parts: &Parts) -> Result<(), Problem> {
+    let hash = Sha256Digest::of(bearer(parts)?.as_bytes());
+    let tokens = {
+        let mut tx = app.attestor.store.read().await?;
+        tx.operator_tokens().await?
+    };
+    // Every hash is compared, so that time tells nothing about which one is near.
+    let known = tokens
+        .iter()
+        .fold(0, |known, token| known | token.0.ct_eq(&hash.0).unwrap_u8());
+    match known {
+        1 => Ok(()),
+        _ => Err(Problem::unauthenticated("the operator token is not known")),
+    }
+}
+
+async fn join_token(app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    let hash = Sha256Digest::of(bearer(parts)?.as_bytes());
+    let key = peer_key(parts)?;
+    let mut tx = app.attestor.store.read().await?;
+    if !tx.join_token_in_force(&hash, clock::now()).await? {
+        return Err(Problem::unauthenticated(
+            "the join token is not known or has expired; make one with `touchstone join-token create`",
+        ));
+    }
+    parts.extensions.insert(JoiningKey(key));
+    Ok(())
+}
+
+async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    let key = peer_key(parts)?;
+    let mut tx = app.attestor.store.read().await?;
+    let record = tx.host_by_tls_key(&key).await?.ok_or_else(|| {
+        Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
+    })?;
+    parts.extensions.insert(CallingHost(record));
+    Ok(())
+}
+
+fn webhook_certificate(app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    let key = peer_key(parts)?;
+    if !app.attestor.keys.webhook_callers.contains(&key) {
+        return Err(Problem::unauthenticated(
+            "the TLS key may not call the webhook; configure it, or use the secret path",
+        ));
+    }
+    parts
+        .extensions
+        .insert(WebhookCaller(Actor::WebhookCertificate));
+    Ok(())
+}
+
+async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    let denied = || Problem::unauthenticated("the webhook's path is not the secret one");
+    let Path(secret) = Path::<String>::from_request_parts(parts, app)
+        .await
+        .map_err(|_| denied())?;
+    let hash = Sha256Digest::of(secret.as_bytes());
+    if !bool::from(hash.0.ct_eq(&app.attestor.keys.webhook_secret.0)) {
+        return Err(denied());
+    }
+    parts.extensions.insert(WebhookCaller(Actor::WebhookSecret));
+    Ok(())
+}
+
+fn bearer(parts: &Parts) -> Result<&str, Problem> {
+    parts
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer TOKEN`"))
+}
+
+fn peer_key(parts: &Parts) -> Result<Sha256Digest, Problem> {
+    match parts.extensions.get::<PeerKey>() {
+        Some(PeerKey(Some(key))) => Ok(*key),
+        _ => Err(Problem::unauthenticated("show a TLS client certificate")),
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}

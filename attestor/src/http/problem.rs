@@ -1,0 +1,89 @@
+//! Errors as RFC 9457 problems; `type` is `touchstone:CODE`.
+
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// A refusal as it is sent. The detail is for the caller: it says what to do, and holds no secret.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    /// The request was understood and is refused.
+    pub(crate) fn refused(status: StatusCode, code: &str, detail: impl ToString) -> Self {
+        Self {
+            status,
+            code: code.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// The caller did not show who it is.
+    pub(crate) fn unauthenticated(detail: &str) -> Self {
+        Self::refused(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// Denied without saying more.
+    pub(crate) fn denied(code: &str, detail: &str) -> Self {
+        Self::refused(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// Our own failure: logged with its chain here, not shown to the caller.
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "a request failed");
+        Self::refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "internal",
+            "the attestor could not do its work; try again, and look into its log",
+        )
+    }
+
+    /// The code.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::refused(rejection.status(), "malformed-body", rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::refused(rejection.status(), "malformed-body", rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: format!("touchstone:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        (
+            self.status,
+            [(CONTENT_TYPE, "application/problem+json")],
+            json,
+        )
+            .into_response()
+    }
+}

@@ -1,0 +1,100 @@
+//! The table of routes, and how their bodies are read.
+
+mod audit;
+mod enrolments;
+mod hosts;
+mod inventory;
+mod location;
+mod nodes;
+mod policies;
+mod reviews;
+mod rounds;
+mod status;
+
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use axum::http::Method;
+use serde::de::DeserializeOwned;
+
+use super::access::Access;
+use super::problem::Problem;
+use super::{App, Route};
+
+/// A boot log in base64 and the rest of a round.
+const EVIDENCE_MAX: usize = 2 << 20;
+/// Kubernetes objects have at most 1.5 MiB in etcd; a review holds up to two.
+const REVIEW_MAX: usize = 4 << 20;
+/// Policy manifests and certificate bundles.
+const DOCUMENT_MAX: usize = 5 << 20;
+
+pub(super) fn all() -> Vec<Route> {
+    use Access::{Anyone, Host, JoinToken, Operator, WebhookCertificate, WebhookSecret};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    vec![
+        Route::new(GET, "/healthz", Anyone, status::healthz),
+        Route::new(GET, "/v1/keys", Operator, status::keys),
+        Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin),
+        Route::new(
+            POST,
+            "/v1/enrolments/activate",
+            JoinToken,
+            enrolments::activate,
+        ),
+        Route::new(POST, "/v1/challenges", Host, rounds::challenge),
+        Route::new(POST, "/v1/evidence", Host, rounds::evidence).with_body_of(EVIDENCE_MAX),
+        Route::new(
+            POST,
+            "/v1/endorsement-roots",
+            Operator,
+            inventory::import_roots,
+        )
+        .with_body_of(DOCUMENT_MAX),
+        Route::new(POST, "/v1/inventory", Operator, inventory::add),
+        Route::new(GET, "/v1/inventory", Operator, inventory::list),
+        Route::new(POST, "/v1/join-tokens", Operator, inventory::join_token),
+        Route::new(
+            POST,
+            "/v1/location/authorities",
+            Operator,
+            location::add_authority,
+        ),
+        Route::new(GET, "/v1/location/hosts/{host}", Operator, location::basis),
+        Route::new(POST, "/v1/location/tags", Operator, location::issue),
+        Route::new(PUT, "/v1/policies", Operator, policies::apply).with_body_of(DOCUMENT_MAX),
+        Route::new(GET, "/v1/policies", Operator, policies::show),
+        Route::new(POST, "/v1/nodes", Operator, nodes::map),
+        Route::new(GET, "/v1/hosts", Operator, hosts::list),
+        Route::new(GET, "/v1/hosts/{host}", Operator, hosts::show),
+        Route::new(GET, "/v1/hosts/{host}/result", Operator, hosts::result),
+        Route::new(GET, "/v1/audit/export", Operator, audit::export),
+        Route::new(GET, "/v1/audit/checkpoint", Operator, audit::checkpoint),
+        Route::new(
+            POST,
+            "/kubernetes/v1/validate",
+            WebhookCertificate,
+            reviews::validate,
+        )
+        .with_body_of(REVIEW_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/validate/{secret}",
+            WebhookSecret,
+            reviews::validate,
+        )
+        .with_body_of(REVIEW_MAX),
+    ]
+}
+
+/// A JSON body; what does not read is a problem.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let Json(body) = Json::from_request(request, app).await?;
+        Ok(Self(body))
+    }
+}

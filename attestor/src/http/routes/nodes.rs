@@ -1,0 +1,63 @@
+//! `POST /v1/nodes`: which host stands behind a Kubernetes node, in the operator's word.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use touchstone_evidence::host_id::HostId;
+
+use super::Body;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::http::App;
+use crate::http::problem::Problem;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    node: String,
+    host: HostId,
+}
+
+/// DNS-1123 subdomain, as Kubernetes names nodes.
+const NODE_NAME_MAX: usize = 253;
+
+/// Maps a node to a host.
+pub(super) async fn map(
+    State(app): State<App>,
+    Body(node): Body<Node>,
+) -> Result<Json<Node>, Problem> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let length = node.node.len();
+    if length == 0 || length > NODE_NAME_MAX || !node.node.bytes().all(allowed) {
+        return Err(refused(
+            "node-name",
+            "this is not the name of a Kubernetes node",
+        ));
+    }
+    let mut tx = app.attestor.store.write().await?;
+    if tx.eks_of(&node.host).await?.is_empty() {
+        return Err(refused(
+            "host-not-in-inventory",
+            "the inventory has no such machine; add it with `touchstone inventory add`",
+        ));
+    }
+    tx.map_node(&node.node, &node.host).await?;
+    let event = Event::NodeMapped {
+        node: node.node.clone(),
+        host: node.host.clone(),
+    };
+    Entry::new(&event, Actor::Operator, clock::now())?
+        .append(&mut tx)
+        .await?;
+    tx.commit().await?;
+    app.attestor
+        .index
+        .put_node(node.node.clone(), node.host.clone());
+    Ok(Json(node))
+}
+
+fn refused(code: &str, detail: &str) -> Problem {
+    Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+}

@@ -1,0 +1,54 @@
+//! `/v1/policies`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
+
+use super::Body;
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::policy;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manifests {
+    manifests: String,
+}
+
+/// Puts manifests into force, all or none.
+pub(super) async fn apply(
+    State(app): State<App>,
+    Body(manifests): Body<Manifests>,
+) -> Result<Json<Value>, Problem> {
+    match policy::apply(&app.attestor, &manifests.manifests).await {
+        Ok(applied) => Ok(Json(
+            json!({ "version": applied.version, "digest": applied.digest }),
+        )),
+        Err(error) if error.code() == "internal" => Err(Problem::internal(&error)),
+        Err(error) => Err(Problem::refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            error.code(),
+            error,
+        )),
+    }
+}
+
+/// The manifests in force.
+pub(super) async fn show(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let mut tx = app.attestor.store.read().await?;
+    let policy = tx.policy().await?.ok_or_else(|| {
+        Problem::refused(
+            StatusCode::NOT_FOUND,
+            "policy-absent",
+            "no policy was applied yet; use `touchstone policy apply FILE`",
+        )
+    })?;
+    Ok(Json(json!({
+        "version": policy.version,
+        "digest": Sha256Digest::of(policy.manifests.as_bytes()),
+        "manifests": policy.manifests,
+    })))
+}

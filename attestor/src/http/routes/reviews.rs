@@ -1,0 +1,32 @@
+//! `POST /kubernetes/v1/validate`, with a TLS client key or below a secret path.
+//!
+//! Whatever fails here is an HTTP error, which the API server turns into a refusal
+//! (`failurePolicy: Fail`).
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+
+use super::Body;
+use crate::http::App;
+use crate::http::access::WebhookCaller;
+use crate::http::problem::Problem;
+use crate::kubernetes;
+use crate::kubernetes::review::{Response, Review};
+
+/// Answers one AdmissionReview.
+pub(super) async fn validate(
+    State(app): State<App>,
+    Extension(WebhookCaller(caller)): Extension<WebhookCaller>,
+    Body(review): Body<Review>,
+) -> Result<Json<Response>, Problem> {
+    let request = review.into_request().ok_or_else(|| {
+        Problem::refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "review-version",
+            "only AdmissionReview of admission.k8s.io/v1 with a request is answered",
+        )
+    })?;
+    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, caller).await?;
+    Ok(Json(answer))
+}

@@ -1,0 +1,158 @@
+//! The attestor's own keys, each in a file of mode 0600, each for one purpose: results, checkpoints,
+//! the CA of its TLS certificate, the webhook's secret path.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::result::ResultSigner;
+use touchstone_evidence::transparency::CheckpointSigner;
+use zeroize::Zeroizing;
+
+use crate::random::{self, NoRandomness};
+
+/// Why the keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The file cannot be read or written.
+    #[error("`{path}` cannot be read or written")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than the owner can read it.
+    #[error(
+        "`{0}` can be read by others; run `chmod 600` on it, and make a new key if it was exposed"
+    )]
+    Readable(PathBuf),
+    /// It does not hold a key.
+    #[error("`{0}` does not hold a key as this software writes it")]
+    Malformed(PathBuf),
+    /// No randomness for a new key.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+/// All keys of a running attestor.
+pub(crate) struct ServerKeys {
+    pub(crate) result: ResultSigner,
+    pub(crate) checkpoint: CheckpointSigner,
+    /// Hash of the secret in the webhook's path.
+    pub(crate) webhook_secret: Sha256Digest,
+    /// TLS keys (SHA-256 of SubjectPublicKeyInfo) that may call the webhook.
+    pub(crate) webhook_callers: Vec<Sha256Digest>,
+    /// Certificate of the attestor's CA, which join tokens carry.
+    pub(crate) ca_pem: String,
+    /// Where agents reach the attestor.
+    pub(crate) server_url: String,
+}
+
+impl ServerKeys {
+    /// Loads the signing keys out of `folder`, making what is not there.
+    pub(crate) fn load(
+        folder: &Path,
+        ca_pem: String,
+        server_url: String,
+        webhook_callers: Vec<Sha256Digest>,
+    ) -> Result<Self, KeyError> {
+        let result = ResultSigner::from_secret(&*secret(&folder.join("result.key"))?);
+        let path = folder.join("checkpoint.key");
+        let key = SigningKey::from_bytes(&*secret(&path)?);
+        let id = Sha256Digest::of(key.verifying_key().as_bytes()).to_string();
+        // The name is the log's origin: two logs must not share one.
+        let name = format!("touchstone-log-{}", id.get(..16).unwrap_or_default());
+        let checkpoint =
+            CheckpointSigner::new(&name, key).map_err(|_| KeyError::Malformed(path))?;
+        Ok(Self {
+            result,
+            checkpoint,
+            webhook_secret: Sha256Digest::of(webhook_secret(folder)?.as_bytes()),
+            webhook_callers,
+            ca_pem,
+            server_url,
+        })
+    }
+}
+
+/// The secret part of the webhook's path, as text.
+pub(crate) fn webhook_secret(folder: &Path) -> Result<Zeroizing<String>, KeyError> {
+    Ok(Zeroizing::new(hex::encode(
+        &secret(&folder.join("webhook.key"))?[..],
+    )))
+}
+
+/// 32 secret bytes, as hexadecimal digits in a file of mode 0600; made when the file is not there.
+fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    if !path.exists() {
+        let fresh = Zeroizing::new(random::bytes::<32>()?);
+        write_private(path, hex::encode(&fresh[..]).as_bytes())?;
+    }
+    let text = Zeroizing::new(read_private(path)?);
+    let mut bytes = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim(), &mut bytes[..])
+        .map_err(|_| KeyError::Malformed(path.to_owned()))?;
+    Ok(bytes)
+}
+
+/// Reads a file that nobody but its owner may read.
+pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
+    let failed = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(failed)?.mode() & 0o077 != 0 {
+        return Err(KeyError::Readable(path.to_owned()));
+    }
+    fs::read_to_string(path).map_err(failed)
+}
+
+/// Writes a file of mode 0600 whole or not at all: beside it first, then renamed over it.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+    let failed = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let unfinished = path.with_extension("new");
+    let _absent = fs::remove_file(&unfinished);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_stays_and_is_refused_once_others_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.key");
+        let first = secret(&path).unwrap();
+        assert_eq!(*first, *secret(&path).unwrap());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(secret(&path), Err(KeyError::Readable(_))));
+    }
+
+    #[test]
+    fn a_broken_key_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.key");
+        write_private(&path, b"short").unwrap();
+        assert!(matches!(secret(&path), Err(KeyError::Malformed(_))));
+    }
+}

@@ -1,0 +1,191 @@
+//! The Kubernetes seam: validating admission of pods and of their bindings to nodes (DESIGN §9).
+//!
+//! Only here are there nodes, pods and reviews. A binding review carries no pod spec, so a pod is
+//! remembered from its CREATE review; a binding whose pod is not remembered is refused.
+
+mod pod_memory;
+pub(crate) mod review;
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_policies::admit::{Admission, PodFacts, admit, concerns};
+use touchstone_policies::prose;
+
+pub(crate) use pod_memory::PodMemory;
+use review::{Request, Response};
+
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::store::StoreError;
+
+/// What is asked, once the review is understood.
+enum Question {
+    /// A pod without a node: remembered; its binding will be judged.
+    Created { uid: String, pod: PodFacts },
+    /// A pod on a node: a binding, or a pod created with `nodeName` set.
+    Placed {
+        uid: Option<String>,
+        pod: PodFacts,
+        node: String,
+    },
+    /// It cannot be judged.
+    Unanswerable(Finding),
+}
+
+/// Answers one review. An error means that nothing was decided: the caller must refuse.
+pub(crate) async fn answer(
+    attestor: &Attestor,
+    memory: &PodMemory,
+    request: &Request,
+    caller: Actor,
+) -> Result<Response, StoreError> {
+    match question(request, memory) {
+        Question::Created { uid, pod } => {
+            if !request.dry_run {
+                memory.remember(uid, &request.namespace, request.pod_name(), pod);
+            }
+            Ok(Response::allowed(request, None))
+        }
+        Question::Placed { uid, pod, node } => {
+            let response = place(attestor, request, caller, uid.clone(), &pod, &node).await?;
+            if let (Some(uid), false) = (uid, request.dry_run) {
+                memory.remember(uid, &request.namespace, request.pod_name(), pod);
+            }
+            Ok(response)
+        }
+        Question::Unanswerable(finding) => {
+            attestor.note_refusal(&finding.code).await;
+            Ok(Response::refused(request, &prose::sentence(&finding), None))
+        }
+    }
+}
+
+fn question(request: &Request, memory: &PodMemory) -> Question {
+    let unsupported = || {
+        Question::Unanswerable(Finding::new("review-unsupported").observed(format_args!(
+            "{} of {}",
+            request.operation,
+            request.resource_name()
+        )))
+    };
+    if request.operation != "CREATE" {
+        return unsupported();
+    }
+    let Some(object) = &request.object else {
+        return Question::Unanswerable(Finding::new("review-without-object"));
+    };
+    let uid = object.metadata.uid.clone();
+    match request.resource_name().as_str() {
+        "pods" => {
+            let pod = PodFacts {
+                namespace: request.namespace.clone(),
+                labels: object.metadata.labels.clone(),
+            };
+            let node = object.spec.as_ref().and_then(|spec| spec.node_name.clone());
+            match (node.filter(|node| !node.is_empty()), uid) {
+                (Some(node), uid) => Question::Placed { uid, pod, node },
+                (None, Some(uid)) => Question::Created { uid, pod },
+                (None, None) => Question::Unanswerable(Finding::new("review-without-uid")),
+            }
+        }
+        "pods/binding" | "bindings" => {
+            let node = object.target.as_ref().map(|target| target.name.clone());
+            let pod = uid
+                .as_deref()
+                .and_then(|uid| memory.recall(uid, &request.namespace, request.pod_name()));
+            match (pod, node) {
+                (Some(pod), Some(node)) => Question::Placed { uid, pod, node },
+                (None, _) => Question::Unanswerable(Finding::new("pod-unknown")),
+                (_, None) => Question::Unanswerable(Finding::new("review-without-object")),
+            }
+        }
+        _ => unsupported(),
+    }
+}
+
+/// Judges a pod on a node; a decision that a policy is for becomes an entry before it is answered.
+async fn place(
+    attestor: &Attestor,
+    request: &Request,
+    caller: Actor,
+    uid: Option<String>,
+    pod: &PodFacts,
+    node: &str,
+) -> Result<Response, StoreError> {
+    let policies = attestor.index.policies();
+    if !concerns(&policies, pod) {
+        return Ok(Response::allowed(request, None));
+    }
+    let now = clock::now();
+    let host = attestor.index.host_of(node);
+    let held = host.as_ref().and_then(|host| attestor.index.standing(host));
+    let mut admission = admit(
+        &policies,
+        pod,
+        held.as_ref().map(|held| &held.standing),
+        now,
+    );
+    if host.is_none() {
+        admission.refusals = vec![Finding::new("node-unmapped").about(node)];
+    }
+    let decision = Decision {
+        admission,
+        policy_digest: policies.digest,
+        host,
+        result_entry: held.map(|held| held.entry),
+    };
+    let entry = record(attestor, request, caller, uid, node, &decision, now).await?;
+    let admission = &decision.admission;
+    if admission.admitted() {
+        return Ok(Response::allowed(request, entry));
+    }
+    let why = format!(
+        "touchstone: {} (policy {})",
+        prose::summary(&admission.refusals),
+        admission.policies.join(", ")
+    );
+    Ok(Response::refused(request, &why, entry))
+}
+
+struct Decision {
+    admission: Admission,
+    policy_digest: Sha256Digest,
+    host: Option<HostId>,
+    result_entry: Option<Sha256Digest>,
+}
+
+/// Writes the decision down and returns the leaf hash of its entry; a dry run writes nothing.
+async fn record(
+    attestor: &Attestor,
+    request: &Request,
+    caller: Actor,
+    uid: Option<String>,
+    node: &str,
+    decision: &Decision,
+    now: i64,
+) -> Result<Option<Sha256Digest>, StoreError> {
+    if request.dry_run {
+        return Ok(None);
+    }
+    let event = Event::AdmissionDecided {
+        review: request.uid.clone(),
+        operation: format!("{} {}", request.operation, request.resource_name()),
+        namespace: request.namespace.clone(),
+        pod: request.pod_name().to_owned(),
+        pod_uid: uid,
+        node: node.to_owned(),
+        host: decision.host.clone(),
+        policies: decision.admission.policies.clone(),
+        policy_digest: decision.policy_digest,
+        admitted: decision.admission.admitted(),
+        refusals: decision.admission.refusals.clone(),
+        result_entry: decision.result_entry,
+    };
+    let entry = Entry::new(&event, caller, now)?;
+    let mut tx = attestor.store.write().await?;
+    entry.append(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Some(entry.leaf()))
+}

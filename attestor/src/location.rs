@@ -1,0 +1,125 @@
+//! Location authorities and the tags that they issue. The attestor verifies tags; it signs none.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::location::{
+    AuthorityKey, LocationError, LocationTag, ek_set_digest, verify_tag,
+};
+
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::store::StoreError;
+
+/// Why a tag or an authority was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TagRefused {
+    #[error("the bytes are no Ed25519 public key")]
+    NotAKey,
+    #[error("the inventory has no machine called `{0}`")]
+    HostUnknown(HostId),
+    #[error("the tag is refused: {0}")]
+    Tag(#[from] LocationError),
+    #[error("the tag's serial {0} is not higher than that of the current tag")]
+    SerialNotHigher(u64),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TagRefused {
+    /// Stable code.
+    pub(crate) fn code(&self) -> String {
+        match self {
+            Self::NotAKey => "authority-key-malformed".to_owned(),
+            Self::HostUnknown(_) => "host-not-in-inventory".to_owned(),
+            Self::Tag(error) => error.finding().code,
+            Self::SerialNotHigher(_) => "location-serial-not-higher".to_owned(),
+            Self::Store(_) => "internal".to_owned(),
+        }
+    }
+}
+
+/// What an authority must know to issue the next tag of a host.
+pub(crate) struct TagBasis {
+    pub(crate) ek_set: Sha256Digest,
+    pub(crate) next_serial: u64,
+}
+
+/// Believes an authority from now on.
+pub(crate) async fn add_authority(
+    attestor: &Attestor,
+    public_key: &[u8; 32],
+) -> Result<Sha256Digest, TagRefused> {
+    let key = AuthorityKey::from_bytes(public_key).ok_or(TagRefused::NotAKey)?;
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    tx.add_authority(&key.id(), public_key, now).await?;
+    Entry::new(
+        &Event::LocationAuthorityAdded { id: key.id() },
+        Actor::Operator,
+        now,
+    )?
+    .append(&mut tx)
+    .await?;
+    tx.commit().await?;
+    Ok(key.id())
+}
+
+/// EKs and next serial of `host`.
+pub(crate) async fn tag_basis(attestor: &Attestor, host: &HostId) -> Result<TagBasis, TagRefused> {
+    let mut tx = attestor.store.read().await?;
+    let eks = tx.eks_of(host).await?;
+    if eks.is_empty() {
+        return Err(TagRefused::HostUnknown(host.clone()));
+    }
+    let last = tx.tag(host).await?.map_or(0, |(serial, _)| serial);
+    Ok(TagBasis {
+        ek_set: ek_set_digest(&eks),
+        next_serial: u64::try_from(last).unwrap_or(0).saturating_add(1),
+    })
+}
+
+/// Makes a signed tag the current one of `host`; the host writes it into its TPM in its next round.
+pub(crate) async fn issue_tag(
+    attestor: &Attestor,
+    host: &HostId,
+    signed: &[u8],
+) -> Result<LocationTag, TagRefused> {
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    let eks = tx.eks_of(host).await?;
+    if eks.is_empty() {
+        return Err(TagRefused::HostUnknown(host.clone()));
+    }
+    let authorities: Vec<AuthorityKey> = tx
+        .authorities()
+        .await?
+        .iter()
+        .filter_map(AuthorityKey::from_bytes)
+        .collect();
+    let tag = verify_tag(signed, &authorities)?;
+    if tag.ek_set != ek_set_digest(&eks) {
+        return Err(LocationError::OtherHost.into());
+    }
+    if now >= tag.not_after {
+        return Err(LocationError::Expired(tag.not_after).into());
+    }
+    let higher = match i64::try_from(tag.serial) {
+        Ok(serial) => tx.set_tag(host, serial, signed).await?,
+        Err(_) => false,
+    };
+    if !higher {
+        return Err(TagRefused::SerialNotHigher(tag.serial));
+    }
+    let event = Event::LocationTagIssued {
+        host: host.clone(),
+        serial: tag.serial,
+        tag: Sha256Digest::of(signed),
+        place: tag.place.clone(),
+    };
+    Entry::new(&event, Actor::Operator, now)?
+        .append(&mut tx)
+        .await?;
+    tx.commit().await?;
+    Ok(tag)
+}

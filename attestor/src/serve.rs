@@ -1,0 +1,223 @@
+//! `touchstone serve`: from settings to a listening server, and its orderly end.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use clap::Args;
+use touchstone_evidence::digest::Sha256Digest;
+
+use crate::attestor::Attestor;
+use crate::clock;
+use crate::console::OperatorFile;
+use crate::http::{self, App};
+use crate::keys::{self, ServerKeys};
+use crate::kubernetes::PodMemory;
+use crate::random;
+use crate::store::Store;
+use crate::tls::{self, PeerKeyAcceptor};
+
+/// Time that requests under way get at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Settings of the server.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Folder of keys, operator credential and embedded database; made with mode 0700
+    #[arg(long, env = "TOUCHSTONE_DATA", default_value = "/var/lib/touchstone")]
+    pub data: PathBuf,
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, env = "TOUCHSTONE_LISTEN", default_value = "127.0.0.1:8443")]
+    pub listen: SocketAddr,
+    /// Database: `sqlite:FILE` or `postgres://…`; by default `touchstone.db` in the data folder
+    #[arg(long, env = "TOUCHSTONE_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
+    /// DNS name or IP address under which agents reach this server; the first one goes into join
+    /// tokens. By default the address that it listens on
+    #[arg(long = "name", env = "TOUCHSTONE_NAMES", value_delimiter = ',')]
+    pub names: Vec<String>,
+    /// TLS client key that may call the webhook: SHA-256 of its SubjectPublicKeyInfo, hexadecimal
+    #[arg(
+        long = "webhook-caller",
+        env = "TOUCHSTONE_WEBHOOK_CALLERS",
+        value_delimiter = ','
+    )]
+    pub webhook_callers: Vec<Sha256Digest>,
+    /// Log as JSON lines
+    #[arg(long, env = "TOUCHSTONE_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// Logs to standard error; `RUST_LOG` chooses what.
+pub fn start_logging(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match json {
+        true => builder.json().init(),
+        false => builder.init(),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    make_folder(&settings.data)?;
+    let listener = TcpListener::bind(settings.listen)
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let names = certificate_names(&settings.names, address);
+    let (tls, ca_pem) = tls::server_config(&settings.data, &names)?;
+    let url = server_url(&names, address);
+
+    let database = settings
+        .database
+        .clone()
+        .unwrap_or_else(|| format!("sqlite:{}", settings.data.join("touchstone.db").display()));
+    let store = Store::open(&database)
+        .await
+        .context("cannot open the database")?;
+    let callers = settings.webhook_callers.clone();
+    let keys = ServerKeys::load(&settings.data, ca_pem.clone(), url.clone(), callers)?;
+    let attestor = Attestor::open(store.clone(), keys).await?;
+    refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
+
+    let app = App {
+        attestor,
+        pods: Arc::new(PodMemory::default()),
+    };
+    let handle = Handle::new();
+    tokio::spawn(stop_on_signal(handle.clone()));
+    let acceptor = PeerKeyAcceptor(RustlsAcceptor::new(RustlsConfig::from_config(tls)));
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on {url}")?;
+    stdout.flush()?;
+    axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .handle(handle)
+        .serve(http::router(app).into_make_service())
+        .await?;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    if !folder.exists() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make `{}`", folder.display()))?;
+    }
+    let mode = fs::metadata(folder)?.mode();
+    anyhow::ensure!(
+        mode & 0o077 == 0,
+        "`{}` is open to others (mode {:o}); run `chmod 700` on it",
+        folder.display(),
+        mode & 0o777
+    );
+    Ok(())
+}
+
+/// The names given, or the address itself; loopback also answers to `localhost`.
+fn certificate_names(given: &[String], address: SocketAddr) -> Vec<String> {
+    let mut names = given.to_vec();
+    if names.is_empty() {
+        names.push(address.ip().to_string());
+    }
+    if address.ip().is_loopback() {
+        names.extend([address.ip().to_string(), "localhost".to_owned()]);
+    }
+    names.sort_unstable();
+    names.dedup();
+    // What was given first stays first: it goes into join tokens.
+    if let Some(first) = given.first() {
+        names.retain(|name| name != first);
+        names.insert(0, first.clone());
+    }
+    names
+}
+
+fn server_url(names: &[String], address: SocketAddr) -> String {
+    let name = names.first().map_or("localhost", String::as_str);
+    match name.contains(':') {
+        true => format!("https://[{name}]:{}", address.port()),
+        false => format!("https://{name}:{}", address.port()),
+    }
+}
+
+/// At the first start makes the operator's token and keeps its hash; at each start brings the file up
+/// to date with the URL. A token whose file was taken away is not made again: that would hand
+/// everything to whoever can delete a file.
+async fn refresh_operator_file(
+    folder: &Path,
+    attestor: &Attestor,
+    url: &str,
+    ca_pem: &str,
+) -> anyhow::Result<()> {
+    let path = folder.join("operator.json");
+    let token = if path.exists() {
+        OperatorFile::read(&path)?.token.clone()
+    } else {
+        let mut tx = attestor.store.write().await?;
+        if !tx.operator_tokens().await?.is_empty() {
+            tracing::warn!(
+                "the operator's file `{}` was taken away; its token still works",
+                path.display()
+            );
+            return Ok(());
+        }
+        let token = hex::encode(random::bytes::<32>()?);
+        tx.add_operator_token(&Sha256Digest::of(token.as_bytes()), clock::now())
+            .await?;
+        // The file first: a token that is in the database alone would lock everybody out.
+        write_operator_file(&path, folder, url, ca_pem, &token)?;
+        tx.commit().await?;
+        token
+    };
+    write_operator_file(&path, folder, url, ca_pem, &token)?;
+    tracing::info!("the operator's credential is in `{}`", path.display());
+    Ok(())
+}
+
+fn write_operator_file(
+    path: &Path,
+    folder: &Path,
+    url: &str,
+    ca_pem: &str,
+    token: &str,
+) -> anyhow::Result<()> {
+    let secret = keys::webhook_secret(folder)?;
+    let file = OperatorFile {
+        server: url.to_owned(),
+        ca: ca_pem.to_owned(),
+        token: token.to_owned(),
+        webhook: format!("{url}/kubernetes/v1/validate/{}", *secret),
+    };
+    keys::write_private(path, &serde_json::to_vec_pretty(&file)?)?;
+    Ok(())
+}
+
+async fn stop_on_signal(handle: Handle<SocketAddr>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            handle.graceful_shutdown(Some(GRACE));
+        }
+        Err(error) => tracing::error!(%error, "signals cannot be caught; stop with SIGKILL"),
+    }
+}

@@ -1,0 +1,176 @@
+//! The database: SQLite embedded, or PostgreSQL. One set of statements runs on both.
+//!
+//! Invariant: this is the only module that names sqlx, and it decides nothing. Writers run one at a
+//! time (SQLite's single writer; on PostgreSQL the row of the tree is locked first), so that what a
+//! transaction reads still holds when it commits.
+
+mod enrolment;
+mod hosts;
+mod inventory;
+mod log;
+mod policy;
+mod rounds;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+pub(crate) use enrolment::PendingEnrolment;
+pub(crate) use hosts::{HostRecord, Identity, QuoteClock, class, class_word};
+pub(crate) use inventory::InventoryEntry;
+pub(crate) use rounds::StoredChallenge;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// It did not answer, or refused.
+    #[error("the database did not do its work")]
+    Database(#[from] sqlx::Error),
+    /// Its schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The URL is neither SQLite's nor PostgreSQL's.
+    #[error("`{0}` is not a database URL; use `sqlite:FILE` or `postgres://…`")]
+    Url(String),
+    /// A row does not hold what this software writes.
+    #[error("the database holds a malformed {0}")]
+    Malformed(&'static str),
+}
+
+/// A handle to the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Backend);
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Sqlite {
+        /// One connection: SQLite has one writer.
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
+pub(crate) struct Tx(Connection);
+
+enum Connection {
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+/// Runs one expression on whichever connection the transaction has.
+macro_rules! on {
+    ($tx:expr, $connection:ident => $body:expr) => {
+        match &mut $tx.0 {
+            $crate::store::Connection::Sqlite(transaction) => {
+                let $connection = &mut **transaction;
+                $body
+            }
+            $crate::store::Connection::Postgres(transaction) => {
+                let $connection = &mut **transaction;
+                $body
+            }
+        }
+    };
+}
+use on;
+
+impl Store {
+    /// Opens `url` and brings its schema up to date.
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        if let Some(file) = url.strip_prefix("sqlite:") {
+            return Self::open_sqlite(Path::new(file)).await;
+        }
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            return Self::open_postgres(url).await;
+        }
+        Err(StoreError::Url(url.to_owned()))
+    }
+
+    async fn open_sqlite(file: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self(Backend::Sqlite { writer, readers }))
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        Ok(Self(Backend::Postgres(pool)))
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        let connection = match &self.0 {
+            Backend::Sqlite { writer, .. } => {
+                Connection::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Backend::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                sqlx::query("SELECT size FROM tree WHERE id = 1 FOR UPDATE")
+                    .execute(&mut *transaction)
+                    .await?;
+                Connection::Postgres(transaction)
+            }
+        };
+        Ok(Tx(connection))
+    }
+
+    /// Begins a transaction that only reads.
+    pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
+        let connection = match &self.0 {
+            Backend::Sqlite { readers, .. } => Connection::Sqlite(readers.begin().await?),
+            Backend::Postgres(pool) => Connection::Postgres(
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?,
+            ),
+        };
+        Ok(Tx(connection))
+    }
+
+    /// Closes every connection, after what is under way.
+    pub(crate) async fn close(&self) {
+        match &self.0 {
+            Backend::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Backend::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything in it durable.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self.0 {
+            Connection::Sqlite(transaction) => transaction.commit().await?,
+            Connection::Postgres(transaction) => transaction.commit().await?,
+        }
+        Ok(())
+    }
+}

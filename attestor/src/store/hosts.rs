@@ -1,0 +1,223 @@
+//! Enrolled hosts: identity, counters of the last accepted quote, last verdict.
+
+use serde::{Deserialize, Serialize};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::encoded::Bytes;
+use touchstone_evidence::endorsement::RootClass;
+use touchstone_evidence::host_id::HostId;
+
+use super::inventory::host_id;
+use super::log::digest;
+use super::{StoreError, Tx, on};
+
+/// What is enrolled, all of it or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    /// SHA-256 of the EK's SubjectPublicKeyInfo.
+    pub(crate) ek_digest: Sha256Digest,
+    /// EK, `TPMT_PUBLIC`.
+    pub(crate) ek_public: Bytes<1024>,
+    /// AK, `TPMT_PUBLIC`.
+    pub(crate) ak_public: Bytes<1024>,
+    /// SHA-256 of the agent's TLS SubjectPublicKeyInfo.
+    pub(crate) tls_key: Sha256Digest,
+    /// Class of the root that the EK chained to.
+    pub(crate) root_class: RootClass,
+}
+
+/// Where an AK's clock stood at the last accepted quote (TPM 2.0 Part 1 §36).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QuoteClock {
+    pub(crate) firmware_version: i64,
+    pub(crate) reset_count: i64,
+    pub(crate) restart_count: i64,
+    pub(crate) clock: i64,
+}
+
+/// An enrolled host.
+#[derive(Clone, Debug)]
+pub(crate) struct HostRecord {
+    pub(crate) host: HostId,
+    pub(crate) identity: Identity,
+    pub(crate) enrolled_at: i64,
+    /// `None` before the first round.
+    pub(crate) last_quote: Option<QuoteClock>,
+    /// Digest of the boot log of the last accepted round.
+    pub(crate) boot_log: Option<Sha256Digest>,
+    /// The last verdict, JSON of the appraisal's own type.
+    pub(crate) verdict: Option<String>,
+    /// The last signed result.
+    pub(crate) result: Option<String>,
+}
+
+type Row = (
+    String,
+    Vec<u8>,
+    Vec<u8>,
+    Vec<u8>,
+    Vec<u8>,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
+);
+
+/// The columns of [`Row`], in its order, and a condition.
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, \
+             firmware_version, reset_count, restart_count, clock, boot_log, verdict, result \
+             FROM hosts ",
+            $condition
+        )
+    };
+}
+
+impl Tx {
+    /// Enrols. `false`: the host, its EK, its AK or its TLS key is enrolled already.
+    pub(crate) async fn add_host(
+        &mut self,
+        host: &HostId,
+        identity: &Identity,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        Ok(on!(self, connection => {
+            sqlx::query(
+                "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            )
+            .bind(host.as_str())
+            .bind(&identity.ek_digest.0[..])
+            .bind(&identity.ek_public.0)
+            .bind(&identity.ak_public.0)
+            .bind(&identity.tls_key.0[..])
+            .bind(class_word(identity.root_class))
+            .bind(now)
+            .execute(connection)
+            .await?
+            .rows_affected()
+        }) == 1)
+    }
+
+    /// The host called `host`.
+    pub(crate) async fn host(&mut self, host: &HostId) -> Result<Option<HostRecord>, StoreError> {
+        let row: Option<Row> = on!(self, connection => {
+            sqlx::query_as(select!("WHERE host = $1"))
+                .bind(host.as_str())
+                .fetch_optional(connection)
+                .await?
+        });
+        row.map(record).transpose()
+    }
+
+    /// The host that has this TLS key.
+    pub(crate) async fn host_by_tls_key(
+        &mut self,
+        tls_key: &Sha256Digest,
+    ) -> Result<Option<HostRecord>, StoreError> {
+        let row: Option<Row> = on!(self, connection => {
+            sqlx::query_as(select!("WHERE tls_key = $1"))
+                .bind(&tls_key.0[..])
+                .fetch_optional(connection)
+                .await?
+        });
+        row.map(record).transpose()
+    }
+
+    /// Every host, by name.
+    pub(crate) async fn hosts(&mut self) -> Result<Vec<HostRecord>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(select!("ORDER BY host")).fetch_all(connection).await?
+        });
+        rows.into_iter().map(record).collect()
+    }
+
+    /// Moves a host to a newer quote with its verdict. `false`: the quote is not newer than the last
+    /// accepted one, in the order of (resetCount, restartCount, clock).
+    pub(crate) async fn advance_host(
+        &mut self,
+        host: &HostId,
+        quote: &QuoteClock,
+        boot_log: &Sha256Digest,
+        verdict: &str,
+        result: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(on!(self, connection => {
+            sqlx::query(
+                "UPDATE hosts SET firmware_version = $2, reset_count = $3, restart_count = $4,
+                     clock = $5, boot_log = $6, verdict = $7, result = $8
+                 WHERE host = $1 AND (reset_count IS NULL OR reset_count < $3
+                     OR (reset_count = $3 AND (restart_count < $4
+                         OR (restart_count = $4 AND clock < $5))))",
+            )
+            .bind(host.as_str())
+            .bind(quote.firmware_version)
+            .bind(quote.reset_count)
+            .bind(quote.restart_count)
+            .bind(quote.clock)
+            .bind(&boot_log.0[..])
+            .bind(verdict)
+            .bind(result)
+            .execute(connection)
+            .await?
+            .rows_affected()
+        }) == 1)
+    }
+}
+
+fn record(row: Row) -> Result<HostRecord, StoreError> {
+    let (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, ..) = &row;
+    let last_quote = match (row.7, row.8, row.9, row.10) {
+        (Some(firmware_version), Some(reset_count), Some(restart_count), Some(clock)) => {
+            Some(QuoteClock {
+                firmware_version,
+                reset_count,
+                restart_count,
+                clock,
+            })
+        }
+        _ => None,
+    };
+    Ok(HostRecord {
+        host: host_id(host)?,
+        identity: Identity {
+            ek_digest: digest(ek_digest)?,
+            ek_public: Bytes(ek_public.clone()),
+            ak_public: Bytes(ak_public.clone()),
+            tls_key: digest(tls_key)?,
+            root_class: class(root_class).ok_or(StoreError::Malformed("root class"))?,
+        },
+        enrolled_at: *enrolled_at,
+        last_quote,
+        boot_log: row.11.as_deref().map(digest).transpose()?,
+        verdict: row.12,
+        result: row.13,
+    })
+}
+
+/// The word for a root class in the database.
+pub(crate) fn class_word(class: RootClass) -> &'static str {
+    match class {
+        RootClass::Manufacturer => "manufacturer",
+        RootClass::Cloud => "cloud",
+        RootClass::Simulator => "simulator",
+    }
+}
+
+/// The root class of a word.
+pub(crate) fn class(word: &str) -> Option<RootClass> {
+    [
+        RootClass::Manufacturer,
+        RootClass::Cloud,
+        RootClass::Simulator,
+    ]
+    .into_iter()
+    .find(|class| class_word(*class) == word)
+}

@@ -1,0 +1,64 @@
+//! The audit log's rows: entries, and the right edge of their tree.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::transparency::{Frontier, LeafHash};
+
+use super::{StoreError, Tx, on};
+
+/// How many entries are fetched at once.
+pub(crate) const PAGE: i64 = 512;
+
+impl Tx {
+    /// Appends `body` as the next entry and returns its index.
+    pub(crate) async fn append(&mut self, body: &[u8]) -> Result<u64, StoreError> {
+        let mut frontier = self.frontier().await?;
+        let leaf = LeafHash::of(body);
+        let index = frontier
+            .append(leaf)
+            .map_err(|_| StoreError::Malformed("tree"))?;
+        let position = i64::try_from(index).map_err(|_| StoreError::Malformed("tree"))?;
+        on!(self, connection => {
+            sqlx::query("INSERT INTO entries (idx, leaf, body) VALUES ($1, $2, $3)")
+                .bind(position)
+                .bind(&leaf.digest().0[..])
+                .bind(body)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query("UPDATE tree SET size = $1, frontier = $2 WHERE id = 1 AND size = $3")
+                .bind(position.saturating_add(1))
+                .bind(frontier.to_bytes())
+                .bind(position)
+                .execute(connection)
+                .await?;
+        });
+        Ok(index)
+    }
+
+    /// The right edge of the tree as it stands.
+    pub(crate) async fn frontier(&mut self) -> Result<Frontier, StoreError> {
+        let (bytes,): (Vec<u8>,) = on!(self, connection => {
+            sqlx::query_as("SELECT frontier FROM tree WHERE id = 1")
+                .fetch_one(connection)
+                .await?
+        });
+        Frontier::from_bytes(&bytes).map_err(|_| StoreError::Malformed("tree"))
+    }
+
+    /// Up to [`PAGE`] entries from index `from` on, ascending.
+    pub(crate) async fn entries(&mut self, from: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        let from = i64::try_from(from).map_err(|_| StoreError::Malformed("index"))?;
+        let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT body FROM entries WHERE idx >= $1 ORDER BY idx LIMIT $2")
+                .bind(from)
+                .bind(PAGE)
+                .fetch_all(connection)
+                .await?
+        });
+        Ok(rows.into_iter().map(|(body,)| body).collect())
+    }
+}
+
+/// Reads a digest column.
+pub(super) fn digest(bytes: &[u8]) -> Result<Sha256Digest, StoreError> {
+    Sha256Digest::try_from(bytes).map_err(|_| StoreError::Malformed("digest"))
+}

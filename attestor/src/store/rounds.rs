@@ -1,0 +1,155 @@
+//! Challenges, evidence and boot logs.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::pcr::PcrSelection;
+
+use super::inventory::host_id;
+use super::log::digest;
+use super::{StoreError, Tx, on};
+
+/// A challenge, and what answered it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredChallenge {
+    /// Whom it was given to.
+    pub(crate) host: HostId,
+    /// What must be quoted.
+    pub(crate) pcrs: PcrSelection,
+    /// Seconds since 1970.
+    pub(crate) issued_at: i64,
+    /// Seconds since 1970.
+    pub(crate) expires_at: i64,
+    /// Digest of the evidence that consumed it, and the answer that was given.
+    pub(crate) answered: Option<(Sha256Digest, String)>,
+}
+
+impl Tx {
+    /// Keeps a new challenge.
+    pub(crate) async fn add_challenge(
+        &mut self,
+        nonce: &[u8; 32],
+        challenge: &StoredChallenge,
+    ) -> Result<(), StoreError> {
+        let pcrs = serde_json::to_string(&challenge.pcrs)
+            .map_err(|_| StoreError::Malformed("PCR selection"))?;
+        on!(self, connection => {
+            sqlx::query("INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+                .bind(&nonce[..])
+                .bind(challenge.host.as_str())
+                .bind(pcrs)
+                .bind(challenge.issued_at)
+                .bind(challenge.expires_at)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// The challenge with this nonce.
+    pub(crate) async fn challenge(
+        &mut self,
+        nonce: &[u8],
+    ) -> Result<Option<StoredChallenge>, StoreError> {
+        type Row = (String, String, i64, i64, Option<Vec<u8>>, Option<String>);
+        let row: Option<Row> = on!(self, connection => {
+            sqlx::query_as("SELECT host, pcrs, issued_at, expires_at, evidence, answer FROM challenges WHERE nonce = $1")
+                .bind(nonce)
+                .fetch_optional(connection)
+                .await?
+        });
+        let Some((host, pcrs, issued_at, expires_at, evidence, answer)) = row else {
+            return Ok(None);
+        };
+        let answered = match (evidence, answer) {
+            (Some(evidence), Some(answer)) => Some((digest(&evidence)?, answer)),
+            _ => None,
+        };
+        Ok(Some(StoredChallenge {
+            host: host_id(&host)?,
+            pcrs: serde_json::from_str(&pcrs)
+                .map_err(|_| StoreError::Malformed("PCR selection"))?,
+            issued_at,
+            expires_at,
+            answered,
+        }))
+    }
+
+    /// Consumes a challenge with its evidence and answer. `false`: it was consumed already.
+    pub(crate) async fn consume_challenge(
+        &mut self,
+        nonce: &[u8],
+        evidence: &Sha256Digest,
+        answer: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(on!(self, connection => {
+            sqlx::query("UPDATE challenges SET evidence = $2, answer = $3 WHERE nonce = $1 AND evidence IS NULL")
+                .bind(nonce)
+                .bind(&evidence.0[..])
+                .bind(answer)
+                .execute(connection)
+                .await?
+                .rows_affected()
+        }) == 1)
+    }
+
+    /// Forgets challenges that expired before `before`, answered or not.
+    pub(crate) async fn forget_challenges(&mut self, before: i64) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("DELETE FROM challenges WHERE expires_at < $1")
+                .bind(before)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Keeps raw evidence under its digest.
+    pub(crate) async fn add_evidence(
+        &mut self,
+        evidence: &Sha256Digest,
+        host: &HostId,
+        now: i64,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("INSERT INTO evidence (digest, host, received_at, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+                .bind(&evidence.0[..])
+                .bind(host.as_str())
+                .bind(now)
+                .bind(body)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Keeps a boot log under its digest; logs that are the same are kept once.
+    pub(crate) async fn add_boot_log(
+        &mut self,
+        log: &Sha256Digest,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("INSERT INTO boot_logs (digest, body) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(&log.0[..])
+                .bind(body)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// The boot log with this digest.
+    pub(crate) async fn boot_log(
+        &mut self,
+        log: &Sha256Digest,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT body FROM boot_logs WHERE digest = $1")
+                .bind(&log.0[..])
+                .fetch_optional(connection)
+                .await?
+        });
+        Ok(row.map(|(body,)| body))
+    }
+}
