@@ -97,7 +97,7 @@ impl Error {
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Lost { .. } => true,
+            Self::Lost { source, .. } => !source.is_connect(),
             // What a gateway says when the answer did not reach it (RFC 9110 §15.6.3, §15.6.5).
             Self::Refused(problem) => matches!(problem.status, 502 | 504),
             _ => false,
@@ -164,13 +164,13 @@ impl Client {
         self.post("v1/enrolments", &body, Some(secret)).await
     }
 
-    /// Completes an enrolment. Sent once again if the answer was lost.
+    /// Completes an enrolment. It can be answered once: if the answer is lost, begin again.
     ///
     /// # Errors
     /// [`Error::Refused`] if the secret is wrong or came too late.
     pub async fn activate(&self, secret: &str, activation: &Activation) -> Result<Enrolled> {
         let body = Zeroizing::new(json(activation)?);
-        self.post_again("v1/enrolments/activate", &body, Some(secret))
+        self.post("v1/enrolments/activate", &body, Some(secret))
             .await
     }
 
@@ -188,19 +188,10 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] if it proves nothing. A bad verdict is an answer, not an error.
     pub async fn evidence(&self, evidence: &[u8]) -> Result<RoundAnswer> {
-        self.post_again("v1/evidence", evidence, None).await
-    }
-
-    async fn post_again<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &[u8],
-        bearer: Option<&str>,
-    ) -> Result<T> {
-        match self.post(path, body, bearer).await {
+        match self.post("v1/evidence", evidence, None).await {
             Err(error) if error.may_have_arrived() => {
-                tracing::debug!(path, "the answer was lost; sending the same again");
-                self.post(path, body, bearer).await
+                tracing::debug!("the answer was lost; sending the same evidence again");
+                self.post("v1/evidence", evidence, None).await
             }
             answer => answer,
         }

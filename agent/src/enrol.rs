@@ -130,7 +130,12 @@ async fn with_kept_keys(
         None => draft(state, tpm).await?,
     };
     let client = Client::new(&token.server, &token.ca, &keys.tls)?;
-    let enrolled = exchange(&client, tpm, endorsement, &keys, &token.secret).await?;
+    let exchange = || exchange(&client, tpm, endorsement, &keys, &token.secret);
+    let enrolled = match exchange().await {
+        // Whether or not it arrived: the attestor takes the same keys again.
+        Err(Error::Client(error)) if error.may_have_arrived() => exchange().await?,
+        enrolled => enrolled?,
+    };
     let identity = Identity {
         host: enrolled.host.clone(),
         server: token.server.clone(),

@@ -1,7 +1,7 @@
 //! The host's side: enrols the TPM once, then answers the attestor's challenges with evidence.
 //!
-//! [`enrol`] and [`attest_once`] each do one thing over a [`Settings`]; [`Agent`] keeps TPM and
-//! connection open between rounds; [`run`] goes on for ever.
+//! [`enrol()`] and [`attest_once`] each do one thing over a [`Settings`]; [`Agent`] keeps TPM and
+//! connection open between rounds; [`run()`] goes on for ever.
 //! Invariant: nothing here judges. The agent knows no policy and believes no verdict but the attestor's.
 
 pub mod attest;
