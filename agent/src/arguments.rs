@@ -1,0 +1,148 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use touchstone_agent::Settings;
+
+const AFTER: &str = "\
+A new host, start to finish:
+  touchstone-agent enrol --join-token /root/join-token
+  touchstone-agent attest --once
+  touchstone-agent run
+
+An operator makes the join token with `touchstone join-token create`, and has to have this host's
+endorsement key in the inventory. TOUCHSTONE_LOG sets the log level (`error`, `info`, `debug`).";
+
+/// Proves to an attestor, with this host's TPM, what the host booted and where it is
+#[derive(Debug, Parser)]
+#[command(name = "touchstone-agent", version, after_help = AFTER)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "This host")]
+pub(crate) struct SettingsArguments {
+    /// Folder for keys and state; created with mode 0700. The agent refuses files that others can read
+    #[arg(long, value_name = "DIR", env = "TOUCHSTONE_STATE", default_value = Settings::STATE, global = true)]
+    state: PathBuf,
+
+    /// The TPM: `device:/dev/tpmrm0`, `tabrmd`, or `swtpm:host=127.0.0.1,port=2321`
+    #[arg(long, env = "TOUCHSTONE_TCTI", default_value = Settings::TCTI, global = true)]
+    tcti: String,
+
+    /// The firmware's event log
+    #[arg(long, value_name = "FILE", env = "TOUCHSTONE_BOOT_LOG", default_value = Settings::BOOT_LOG, global = true)]
+    boot_log: PathBuf,
+
+    /// The kernel's boot id, a UUID
+    #[arg(long, value_name = "FILE", env = "TOUCHSTONE_BOOT_ID", default_value = Settings::BOOT_ID, global = true)]
+    boot_id: PathBuf,
+}
+
+impl SettingsArguments {
+    pub(crate) fn resolve(self) -> Settings {
+        Settings {
+            state: self.state,
+            tcti: self.tcti,
+            boot_log: self.boot_log,
+            boot_id: self.boot_id,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make keys in the TPM and have the attestor accept them; safe to repeat
+    Enrol {
+        /// File with the join token that an operator made for this host; keep it at mode 0600
+        #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
+        join_token: PathBuf,
+
+        /// Enrol anew with new keys though enrolled already, as after a TPM2_Clear
+        #[arg(long)]
+        again: bool,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Attest and print what the attestor says; a bad verdict is an answer, not a failure
+    Attest {
+        /// Attest once and exit
+        #[arg(long)]
+        once: bool,
+
+        /// Seconds between rounds, give or take a tenth
+        #[arg(long, value_name = "SECONDS", env = "TOUCHSTONE_INTERVAL", default_value_t = 60, value_parser = interval())]
+        interval: u64,
+
+        /// Print JSON, one line a round
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Run as a daemon: enrol if a join token is given and not yet enrolled, then attest for ever
+    Run {
+        /// File with the join token; not read again once enrolled
+        #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
+        join_token: Option<PathBuf>,
+
+        /// Seconds between rounds, give or take a tenth
+        #[arg(long, value_name = "SECONDS", env = "TOUCHSTONE_INTERVAL", default_value_t = 60, value_parser = interval())]
+        interval: u64,
+    },
+
+    /// Show the enrolment and the last outcome, without asking TPM or attestor
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+impl Command {
+    /// Whether it goes on until it is told to stop, and so is to say in its log what it does.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Run { .. } | Self::Attest { once: false, .. })
+    }
+}
+
+/// At least a second, at most a day.
+fn interval() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_stand_before_or_after_the_command() {
+        for line in [
+            ["touchstone-agent", "--state", "/s", "status"],
+            ["touchstone-agent", "status", "--state", "/s"],
+        ] {
+            let settings = Arguments::parse_from(line).settings.resolve();
+            assert_eq!(settings.state, PathBuf::from("/s"));
+        }
+    }
+}

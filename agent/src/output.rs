@@ -1,0 +1,141 @@
+//! What the commands print: text for people, or one line of JSON for programs.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use touchstone_agent::{Enrolment, Outcome, Status};
+use touchstone_evidence::finding::Finding;
+
+pub(crate) fn enrolment(enrolment: &Enrolment, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(enrolment);
+    }
+    let Enrolment { host, server, new } = enrolment;
+    let text = if *new {
+        format!("enrolled as {host} with {server}\nnext: touchstone-agent attest --once\n")
+    } else {
+        format!("enrolled before as {host} with {server}; nothing to do (new keys: --again)\n")
+    };
+    print(&text)
+}
+
+pub(crate) fn outcome(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(outcome);
+    }
+    print(&outcome_text(outcome))
+}
+
+pub(crate) fn status(status: &Status, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(status);
+    }
+    print(&status_text(status))
+}
+
+fn status_text(status: &Status) -> String {
+    let Some(enrolled) = &status.enrolled else {
+        let begun = if status.enrolment_pending {
+            " (begun, not completed)"
+        } else {
+            ""
+        };
+        return format!("not enrolled{begun}\nnext: touchstone-agent enrol --join-token FILE\n");
+    };
+    let mut text = format!(
+        "host     {}\nserver   {}\ntls key  {}\n",
+        enrolled.host, enrolled.server, enrolled.tls_key
+    );
+    match &status.last {
+        Some(last) => text.push_str(&format!(
+            "last     {}, entry {}\n{}",
+            last.tier,
+            last.entry,
+            findings(&last.findings)
+        )),
+        None => text.push_str("last     never attested\nnext: touchstone-agent attest --once\n"),
+    }
+    text
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    format!(
+        "host     {}\ntier     {}\nentry    {}\n{}",
+        outcome.host,
+        outcome.tier,
+        outcome.entry,
+        findings(&outcome.findings)
+    )
+}
+
+/// One line each: `code: subject; expected …; observed …`.
+fn findings(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let details = [
+            Some(finding.subject.clone()).filter(|subject| !subject.is_empty()),
+            finding
+                .expected
+                .as_ref()
+                .map(|value| format!("expected {value}")),
+            finding
+                .observed
+                .as_ref()
+                .map(|value| format!("observed {value}")),
+            finding
+                .consequence_of
+                .as_ref()
+                .map(|code| format!("because of {code}")),
+        ];
+        let details: Vec<_> = details.into_iter().flatten().collect();
+        let colon = if details.is_empty() { "" } else { ": " };
+        // Observed values are a host's own words: nothing in them may move the cursor.
+        let line = format!("finding  {}{colon}{}", finding.code, details.join("; "));
+        line.replace(char::is_control, " ") + "\n"
+    };
+    findings.iter().map(line).collect()
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(value).context("cannot write JSON")?;
+    line.push('\n');
+    print(&line)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_line() {
+        let plain = Finding::new("boot-log-missing");
+        let full = Finding::new("x-y")
+            .about("PCR 8")
+            .expected("a\n")
+            .observed("b")
+            .because_of("z");
+        assert_eq!(
+            findings(&[plain, full]),
+            "finding  boot-log-missing\nfinding  x-y: PCR 8; expected a ; observed b; because of z\n"
+        );
+    }
+
+    #[test]
+    fn a_new_host_is_told_what_to_do() {
+        let status = Status {
+            enrolled: None,
+            enrolment_pending: true,
+            last: None,
+        };
+        let text = status_text(&status);
+        assert!(text.starts_with("not enrolled (begun") && text.contains("enrol --join-token"));
+    }
+}
