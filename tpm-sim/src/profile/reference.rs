@@ -1,0 +1,176 @@
+//! A profile as a `ReferenceValues` manifest: what a host that boots so has to look like.
+
+use std::fmt::{self, Write as _};
+
+use touchstone_evidence::boot_log::{BOOT_PCRS, BootLog, BootLogError};
+use touchstone_evidence::digest::Sha256Digest;
+
+use super::Profile;
+
+/// PCRs whose events explain a difference: the boot loader's commands and files.
+const EXPLAINED: [u8; 2] = [8, 9];
+
+/// Where reference values are in their life. Only active ones count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeCycle {
+    /// Captured; an officer has yet to look at them.
+    Pending,
+    /// In force.
+    Active,
+    /// Replaced by newer ones.
+    Obsolete,
+    /// No longer in use.
+    Retired,
+    /// Known to be bad.
+    Revoked,
+}
+
+impl fmt::Display for LifeCycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Profile {
+    /// The `ReferenceValues` manifest of this boot, YAML: PCRs 0–9 and 14, the kernel command line as
+    /// GRUB measures it, and the events of PCR 8 and 9.
+    ///
+    /// # Errors
+    /// That the log does not parse; a test sees that each does.
+    pub fn reference_values(
+        &self,
+        name: &str,
+        life_cycle: LifeCycle,
+    ) -> Result<String, BootLogError> {
+        let log = BootLog::parse(self.boot_log)?;
+        let mut manifest = String::new();
+        // Writing into a string cannot fail.
+        let _ = self.write_manifest(&mut manifest, &log, name, life_cycle);
+        Ok(manifest)
+    }
+
+    fn write_manifest(
+        &self,
+        out: &mut String,
+        log: &BootLog,
+        name: &str,
+        life_cycle: LifeCycle,
+    ) -> fmt::Result {
+        writeln!(out, "apiVersion: touchstone.dev/v1")?;
+        writeln!(out, "kind: ReferenceValues")?;
+        writeln!(out, "metadata:\n  name: {}", quoted(name))?;
+        writeln!(out, "spec:")?;
+        let provenance = format!("{} (tpm-sim profile {})", self.about, self.name);
+        writeln!(out, "  provenance: {}", quoted(&provenance))?;
+        writeln!(out, "  lifeCycle: {life_cycle}")?;
+        write_pcrs(out, log)?;
+        writeln!(out, "  kernelCommandLines:")?;
+        for event in log.events().iter().filter(|event| event.pcr == 8) {
+            if let Some(("kernel_cmdline", line)) = event.proven_text() {
+                writeln!(out, "    - {}", quoted(line))?;
+            }
+        }
+        writeln!(out, "  events:")?;
+        for event in log.events() {
+            if EXPLAINED.contains(&event.pcr) {
+                writeln!(out, "    - pcr: {}", event.pcr)?;
+                writeln!(out, "      digest: {}", quoted(&event.digest.to_string()))?;
+                let text = event.untrusted_description();
+                writeln!(out, "      text: {}", quoted(&text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_pcrs(out: &mut String, log: &BootLog) -> fmt::Result {
+    let values = log.replay();
+    writeln!(out, "  pcrs:")?;
+    for pcr in BOOT_PCRS {
+        let value = values.get(&pcr).copied().unwrap_or(Sha256Digest::ZERO);
+        writeln!(out, "    {pcr}: [{}]", quoted(&value.to_string()))?;
+    }
+    Ok(())
+}
+
+/// A YAML double-quoted scalar: of what JSON escapes, YAML takes all.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use touchstone_policies::manifest::PolicySet;
+
+    use super::*;
+
+    fn profile(name: &str) -> &'static Profile {
+        Profile::named(name).unwrap()
+    }
+
+    #[test]
+    fn every_profile_makes_a_manifest_that_parses() {
+        for profile in Profile::all() {
+            let text = profile
+                .reference_values("captured: \"x\"", LifeCycle::Pending)
+                .unwrap();
+            let set = PolicySet::parse(&text).unwrap();
+            let reference = &set.references["captured: \"x\""];
+            assert_eq!(reference.pcrs.len(), BOOT_PCRS.len());
+            assert_eq!(reference.kernel_command_lines.len(), 1);
+            assert!(reference.events.len() > 10);
+            assert_eq!(
+                reference.life_cycle,
+                touchstone_policies::manifest::LifeCycle::Pending
+            );
+        }
+    }
+
+    #[test]
+    fn grub_measures_the_command_line_that_the_kernel_saw() {
+        for name in ["shim_sb", "shim_sb_evil"] {
+            let text = profile(name)
+                .reference_values("x", LifeCycle::Active)
+                .unwrap();
+            let set = PolicySet::parse(&text).unwrap();
+            let measured = &set.references["x"].kernel_command_lines[0];
+            // GRUB measures the file's name where the kernel is told BOOT_IMAGE=.
+            assert!(
+                profile(name)
+                    .command_line
+                    .trim_end()
+                    .ends_with(measured.split_once(' ').unwrap().1),
+                "{measured}"
+            );
+        }
+    }
+
+    /// To renew a sample, put the output of `tpm-sim profile reference shim_sb --life-cycle active` into it.
+    #[test]
+    fn the_samples_hold_the_reference_values_of_shim_sb() {
+        let values = profile("shim_sb")
+            .reference_values("debian-12-shim-grub", LifeCycle::Active)
+            .unwrap();
+        for sample in [
+            include_str!("../../../policies/samples/germany-only/policy.yaml"),
+            include_str!("../../../policies/samples/known-good-boot/policy.yaml"),
+        ] {
+            assert!(sample.contains(&values));
+            PolicySet::parse(sample).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_sample_admits_only_to_known_good_hosts_in_germany() {
+        let sample = include_str!("../../../policies/samples/germany-only/policy.yaml");
+        let set = PolicySet::parse(sample).unwrap();
+        let fleet = &set.hosts["fleet"];
+        assert!(fleet.boot.as_ref().unwrap().secure_boot && fleet.location.is_some());
+        // A simulator can show neither.
+        assert!(!fleet.hardware && !fleet.runtime);
+        let payments = &set.workloads["payments"];
+        assert_eq!(payments.host.region.as_deref(), Some("germany"));
+        assert_eq!(set.regions["germany"].countries.len(), 1);
+    }
+}
