@@ -3,7 +3,7 @@
 //! Invariant: each route is in [`routes`] with its access rule, and the router is built from nothing
 //! else; whatever is not listed is denied.
 
-pub(crate) mod access;
+pub mod access;
 pub(crate) mod problem;
 mod routes;
 

@@ -111,6 +111,8 @@ pub(crate) async fn issue_tag(
     if !higher {
         return Err(TagRefused::SerialNotHigher(tag.serial));
     }
+    // A challenge that was given before names the old tag; its answer would be held against the host.
+    tx.forget_unanswered_challenges(host).await?;
     let event = Event::LocationTagIssued {
         host: host.clone(),
         serial: tag.serial,

@@ -6,7 +6,17 @@ use clap::Parser as _;
 use touchstone_attestor::console::{self, Command};
 use touchstone_attestor::serve;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("touchstone: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let arguments = console::Arguments::parse();
     // Two providers could be linked in; this one is meant, everywhere.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();

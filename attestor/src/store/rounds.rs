@@ -103,6 +103,20 @@ impl Tx {
         Ok(())
     }
 
+    /// Forgets the challenges of `host` that nothing has answered; it will ask for a new one.
+    pub(crate) async fn forget_unanswered_challenges(
+        &mut self,
+        host: &HostId,
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("DELETE FROM challenges WHERE host = $1 AND evidence IS NULL")
+                .bind(host.as_str())
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// Keeps raw evidence under its digest.
     pub(crate) async fn add_evidence(
         &mut self,

@@ -1,0 +1,215 @@
+//! Admission: a pod is placed only on a host that has proved itself, in the right place, lately.
+
+use serde_json::{Value, json};
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::review::{binding, create};
+use touchstone_tests::world::{Maker, World, healthy_host};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_healthy_host_in_the_region_is_admitted() {
+    let (world, _host, maker) = healthy_host().await;
+    let abroad = Host::boot(&maker.authority, "us-1", Profile::Healthy);
+    let outcome = world.join(&abroad, Some("US")).await;
+    assert_eq!(outcome["tier"], "affirming");
+    let altered = Host::boot(&maker.authority, "de-2", Profile::Altered);
+    let outcome = world.join(&altered, Some("DE")).await;
+    assert_eq!(outcome["tier"], "contraindicated");
+    let nowhere = Host::boot(&maker.authority, "x-1", Profile::Healthy);
+    let outcome = world.join(&nowhere, None).await;
+    assert_eq!(outcome["tier"], "none", "{outcome}");
+
+    let server = &world.server;
+    assert_eq!(server.place("u1", "node-de-1").await, (true, String::new()));
+    let refusal = |(admitted, why): (bool, String), part: &str| {
+        assert!(!admitted && why.contains(part), "{why}");
+    };
+    refusal(
+        server.place("u2", "node-us-1").await,
+        "outside the region `germany`",
+    );
+    refusal(
+        server.place("u3", "node-de-2").await,
+        "kernel command line changed",
+    );
+    refusal(server.place("u4", "node-x-1").await, "no location tag");
+    refusal(
+        server.place("u5", "node-unknown").await,
+        "mapped to no host",
+    );
+
+    // Each decision is an entry that names pod, node and reasons.
+    let decided: Vec<Value> = server
+        .audit_entries()
+        .into_iter()
+        .filter(|entry| entry["kind"] == "admission-decided")
+        .collect();
+    let admitted: Vec<bool> = decided
+        .iter()
+        .map(|e| e["admitted"].as_bool().unwrap())
+        .collect();
+    assert_eq!(admitted, [true, false, false, false, false]);
+    assert_eq!(decided[1]["refusals"][0]["code"], "region-mismatch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_command_line_is_named_as_the_cause_of_all_that_follows() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let altered = Host::boot(&maker.authority, "de-2", Profile::Altered);
+    world.join(&altered, Some("DE")).await;
+    let host = world.server.get("/v1/hosts/de-2").await;
+    let findings = host["findings"].as_array().unwrap();
+    let cause = &findings[0];
+    assert_eq!(cause["code"], "kernel-command-line-changed");
+    let expected = cause["expected"].as_str().unwrap();
+    assert_eq!(cause["observed"], format!("{expected} debug evil=1"));
+    // Three more events and two PCRs, and nothing else.
+    let rest: Vec<_> = findings[1..]
+        .iter()
+        .map(|f| f["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        rest.iter()
+            .filter(|code| **code == "boot-event-changed")
+            .count(),
+        3
+    );
+    assert_eq!(
+        rest.iter()
+            .filter(|code| **code == "pcr-value-unknown")
+            .count(),
+        2
+    );
+    assert_eq!(rest.len(), 5);
+    for finding in &findings[1..] {
+        assert_eq!(
+            finding["consequence_of"], "kernel-command-line-changed",
+            "{finding}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_is_judged_with_the_pod_that_was_created_or_not_at_all() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    // W12: never seen, without uid, of another namespace.
+    for review in [
+        binding(Some("never-seen"), "payments", "node-de-1"),
+        binding(None, "payments", "node-de-1"),
+    ] {
+        let (admitted, why) = server.review(&review).await;
+        assert!(!admitted && why.contains("not reviewed here"), "{why}");
+    }
+    server.review(&create("u1", "payments", None)).await;
+    let moved = binding(Some("u1"), "default", "node-de-1");
+    assert!(!server.review(&moved).await.0);
+    // W1: a preset node is judged as a whole.
+    let preset = create("u2", "payments", Some("node-de-1"));
+    assert!(server.review(&preset).await.0);
+    let preset = create("u3", "payments", Some("node-unknown"));
+    assert!(!server.review(&preset).await.0);
+    // A pod of no policy is not our concern.
+    server.review(&create("u4", "other", None)).await;
+    assert!(
+        server
+            .review(&binding(Some("u4"), "other", "node-unknown"))
+            .await
+            .0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_is_decided_and_writes_nothing() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    server.review(&create("u1", "payments", None)).await;
+    let before = server.audit_entries().len();
+    let mut dry = binding(Some("u1"), "payments", "node-de-1");
+    dry["request"]["dryRun"] = json!(true);
+    assert!(server.review(&dry).await.0);
+    let mut dry = create("u2", "payments", None);
+    dry["request"]["dryRun"] = json!(true);
+    assert!(server.review(&dry).await.0);
+    assert_eq!(server.audit_entries().len(), before);
+    // W9: the dry pod was not remembered either.
+    assert!(
+        !server
+            .review(&binding(Some("u2"), "payments", "node-de-1"))
+            .await
+            .0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_that_are_not_understood_are_refused() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    // W3, W10: an update, another resource, without object.
+    let mut update = create("u1", "payments", None);
+    update["request"]["operation"] = json!("UPDATE");
+    assert!(!server.review(&update).await.0);
+    let mut other = create("u1", "payments", None);
+    other["request"]["resource"]["resource"] = json!("secrets");
+    assert!(!server.review(&other).await.0);
+    let mut empty = create("u1", "payments", None);
+    empty["request"]["object"] = Value::Null;
+    assert!(!server.review(&empty).await.0);
+    let webhook = server.operator()["webhook"].as_str().unwrap().to_owned();
+    let mut old = create("u1", "payments", None);
+    old["apiVersion"] = json!("admission.k8s.io/v1beta1");
+    let (status, _) = server
+        .send(reqwest::Method::POST, &webhook, None, Some(&old))
+        .await;
+    assert!(status.is_client_error());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_recorded_from_real_api_servers_are_answered() {
+    let Some(corpus) = std::env::var_os("TOUCHSTONE_CORPUS") else {
+        eprintln!("SKIPPED: TOUCHSTONE_CORPUS names no folder, so no recorded review was sent");
+        return;
+    };
+    let recorded = std::path::Path::new(&corpus).join("../recorded/kubernetes");
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    server.command(&["node", "map", "fake-a", "de-1"]);
+    let policy = std::fs::read_to_string(touchstone_tests::world::sample_policy()).unwrap();
+    // The recorded pods stand in `default` and carry no labels.
+    let policy: String = policy
+        .replace("[payments]", "[default]")
+        .lines()
+        .filter(|line| !line.contains("labels:") && !line.contains("app: payments"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let file = server.file("policy.yaml", &policy);
+    server.command(&["policy", "apply", &file]);
+    for version in ["1.20", "1.36"] {
+        let file = recorded.join(format!("admission-reviews-{version}.jsonl"));
+        let reviews: Vec<Value> = std::fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let pod = reviews
+            .iter()
+            .find(|r| r["path"] == "/pod?timeout=5s")
+            .unwrap();
+        let bind = reviews
+            .iter()
+            .find(|r| r["path"] == "/binding?timeout=5s")
+            .unwrap();
+        assert!(
+            !server.review(&bind["review"]).await.0,
+            "{version}: before its pod"
+        );
+        assert!(server.review(&pod["review"]).await.0, "{version}");
+        assert!(server.review(&bind["review"]).await.0, "{version}");
+    }
+    let entries = server.audit_entries();
+    let decided = entries
+        .iter()
+        .filter(|entry| entry["kind"] == "admission-decided");
+    assert_eq!(decided.count(), 2, "the policy was for the recorded pods");
+}

@@ -1,0 +1,212 @@
+//! Enrolment: a genuine TPM, of ours, that holds both keys.
+
+use reqwest::{Method, StatusCode};
+use touchstone_agent::client::{Client, Error};
+use touchstone_agent::tls::TlsKey;
+use touchstone_agent::tpm::Tpm;
+use touchstone_evidence::wire::{Activation, EnrolmentChallenge, EnrolmentRequest, JoinToken};
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::world::{Maker, World};
+
+/// A machine that speaks the enrolment protocol step by step.
+struct Applicant {
+    client: Client,
+    secret: String,
+    request: EnrolmentRequest,
+    tpm: Tpm,
+    ak: touchstone_agent::tpm::AkBlob,
+}
+
+impl Applicant {
+    async fn with_tpm_of(host: &Host, world: &World) -> Self {
+        let token: JoinToken = std::fs::read_to_string(&world.join_token)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let tpm = Tpm::open(&host.tpm.tcti()).await.unwrap();
+        let endorsement = tpm.endorsement().await.unwrap();
+        let ak = tpm.create_ak().await.unwrap();
+        let key = TlsKey::generate().unwrap();
+        Self {
+            client: Client::new(&token.server, &token.ca, &key).unwrap(),
+            secret: token.secret.clone(),
+            request: EnrolmentRequest {
+                ek_certificate: endorsement.certificate.into(),
+                ek_public: endorsement.public.into(),
+                ak_public: ak.public.clone().into(),
+            },
+            tpm,
+            ak,
+        }
+    }
+
+    async fn begin(&self) -> Result<EnrolmentChallenge, String> {
+        code(self.client.enrol(&self.secret, &self.request).await)
+    }
+
+    async fn activate(
+        &self,
+        challenge: &EnrolmentChallenge,
+        secret: Vec<u8>,
+    ) -> Result<(), String> {
+        let activation = Activation {
+            enrolment: challenge.enrolment.clone(),
+            secret: secret.into(),
+        };
+        code(self.client.activate(&self.secret, &activation).await).map(drop)
+    }
+}
+
+fn code<T>(outcome: Result<T, Error>) -> Result<T, String> {
+    outcome.map_err(|error| match error {
+        Error::Refused(problem) => problem.code,
+        other => panic!("{other}"),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_of_another_maker_is_refused() {
+    let (believed, other) = (Maker::new(), Maker::new());
+    let world = World::start(&Database::Sqlite, &believed);
+    let host = Host::boot(&other.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let applicant = Applicant::with_tpm_of(&host, &world).await;
+    let refused = applicant.begin().await.unwrap_err();
+    assert!(
+        ["ek-unknown-root", "ek-issuer-missing", "ek-bad-signature"].contains(&refused.as_str()),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_genuine_tpm_that_is_not_ours_is_refused() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let stranger = Host::boot(&maker.authority, "stranger", Profile::Healthy);
+    let applicant = Applicant::with_tpm_of(&stranger, &world).await;
+    assert_eq!(applicant.begin().await.unwrap_err(), "ek-not-in-inventory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_tpm_that_holds_both_keys_activates() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    let other = Host::boot(&maker.authority, "other", Profile::Healthy);
+    world.admit(&host, None).await;
+
+    // Q11: the EK of one TPM with the AK of another. The credential opens in neither.
+    let foreign = Applicant::with_tpm_of(&other, &world).await;
+    let mut mixed = Applicant::with_tpm_of(&host, &world).await;
+    mixed.request.ak_public = foreign.ak.public.clone().into();
+    let challenge = mixed.begin().await.unwrap();
+    let (blob, seed) = (&challenge.credential, &challenge.encrypted_seed);
+    assert!(mixed.tpm.activate(&mixed.ak, blob, seed).await.is_err());
+    assert!(foreign.tpm.activate(&foreign.ak, blob, seed).await.is_err());
+
+    // E3: a wrong secret burns the enrolment, so that the right one no longer helps.
+    let applicant = Applicant::with_tpm_of(&host, &world).await;
+    let challenge = applicant.begin().await.unwrap();
+    let secret = applicant
+        .tpm
+        .activate(
+            &applicant.ak,
+            &challenge.credential,
+            &challenge.encrypted_seed,
+        )
+        .await
+        .unwrap();
+    let wrong = applicant.activate(&challenge, vec![0; 32]).await;
+    assert_eq!(wrong.unwrap_err(), "activation-failed");
+    let late = applicant.activate(&challenge, secret.to_vec()).await;
+    assert_eq!(late.unwrap_err(), "enrolment-unknown");
+
+    // And the whole way works; the same machine with other keys is then refused (E4).
+    let challenge = applicant.begin().await.unwrap();
+    let secret = applicant
+        .tpm
+        .activate(
+            &applicant.ak,
+            &challenge.credential,
+            &challenge.encrypted_seed,
+        )
+        .await
+        .unwrap();
+    applicant
+        .activate(&challenge, secret.to_vec())
+        .await
+        .unwrap();
+    let again = Applicant::with_tpm_of(&host, &world).await;
+    assert_eq!(
+        again.begin().await.unwrap_err(),
+        "host-enrolled-with-other-keys"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attestation_key_that_could_lie_is_refused() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let honest = Applicant::with_tpm_of(&host, &world).await;
+    // Q10: without RESTRICTED (bit 16), without fixedTPM (bit 1). TPMA_OBJECT follows type and Name algorithm.
+    for (byte, bit) in [(5, 0x01), (7, 0x02)] {
+        let mut applicant = Applicant::with_tpm_of(&host, &world).await;
+        applicant.request.ak_public = honest.request.ak_public.clone();
+        applicant.request.ak_public.0[byte] ^= bit;
+        assert_eq!(
+            applicant.begin().await.unwrap_err(),
+            "key-template-mismatch"
+        );
+    }
+    // E2: the certificate is right, the EK another.
+    let other = Host::boot(&maker.authority, "other", Profile::Healthy);
+    let mut applicant = Applicant::with_tpm_of(&host, &world).await;
+    let theirs = Applicant::with_tpm_of(&other, &world).await;
+    applicant.request.ek_public = theirs.request.ek_public.clone();
+    assert_eq!(applicant.begin().await.unwrap_err(), "ek-key-mismatch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_believes_only_the_ca_of_its_join_token() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let impostor = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    // E9: the token's CA, another server's address.
+    let text = std::fs::read_to_string(&world.join_token).unwrap();
+    let mut token: JoinToken = text.parse().unwrap();
+    token.server = impostor.server.url.clone();
+    let misled = impostor.server.file("misled-token", &token.to_text());
+    let set = std::process::Command::new("chmod")
+        .args(["600", &misled])
+        .status();
+    assert!(set.unwrap().success());
+    let refused = host
+        .enrol(&world.server, std::path::Path::new(&misled))
+        .unwrap_err();
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_could_mislead_are_no_hosts() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let operator = world.server.operator();
+    for name in ["a\r\nb", "../x", "dе-1", "DE-1", ""] {
+        let machine = serde_json::json!({ "host": name, "ek_digests": ["00".repeat(32)] });
+        let (status, _) = world
+            .server
+            .send(
+                Method::POST,
+                "/v1/inventory",
+                operator["token"].as_str(),
+                Some(&machine),
+            )
+            .await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{name:?}");
+    }
+}

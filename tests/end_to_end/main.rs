@@ -1,0 +1,18 @@
+//! End to end: each seam with a lie that it must catch, over HTTP, on real swtpm.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
+mod access;
+mod admission;
+mod audit;
+mod databases;
+mod enrolment;
+mod location;
+mod results;
+mod rounds;

@@ -1,0 +1,175 @@
+//! Rounds: what a host can say about itself, and what is believed.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::pcr::PcrSelection;
+use touchstone_evidence::result::TrustTier;
+use touchstone_tests::liar::{Liar, codes};
+use touchstone_tests::world::healthy_host;
+
+/// The verdict that the attestor holds, by which a refusal shows that it changed nothing.
+async fn held_entry(world: &touchstone_tests::world::World) -> String {
+    let host = world.server.get("/v1/hosts/de-1").await;
+    host["entry"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_that_is_not_of_this_key_for_this_round_changes_nothing() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let before = held_entry(&world).await;
+
+    // Q1: one bit of the signature; the right signature over other bytes.
+    let last_bit = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    let flipped = liar.lie(|lie| last_bit(&mut lie.quote.signature.0)).await;
+    assert_eq!(flipped.unwrap_err(), "signature-invalid");
+    let altered = liar.lie(|lie| last_bit(&mut lie.quote.attest.0)).await;
+    assert_eq!(altered.unwrap_err(), "signature-invalid");
+
+    // Q3: a quote for an earlier challenge, sent for the current one.
+    let earlier = liar.challenge().await;
+    let stale = liar.evidence(&earlier).await;
+    let relabelled = liar.lie(|lie| lie.quote = stale.quote.clone()).await;
+    assert_eq!(relabelled.unwrap_err(), "qualifying-data-mismatch");
+
+    // Q3: a nonce that was never given.
+    let invented = liar.lie(|lie| lie.nonce.0[0] ^= 1).await;
+    assert_eq!(invented.unwrap_err(), "challenge-unknown");
+
+    // Q12: bound to another boot than the one named.
+    let boot = liar.lie(|lie| lie.boot_id.0[0] ^= 1).await;
+    assert_eq!(boot.unwrap_err(), "qualifying-data-mismatch");
+
+    // Q2: the TPM's word about its NV index in place of a quote: signed, for this round, no quote.
+    assert_eq!(
+        held_entry(&world).await,
+        before,
+        "a refused round moved the verdict"
+    );
+    let entries = world.server.audit_entries();
+    let refused = entries
+        .iter()
+        .filter(|entry| entry["kind"] == "refused")
+        .count();
+    assert!(refused <= 1, "refusals must not grow the log: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authentic_statement_that_is_no_quote_is_contraindicated() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let answer = liar
+        .lie(|lie| lie.quote = lie.location.clone().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(answer.tier, TrustTier::Contraindicated);
+    assert!(
+        codes(&answer).contains(&"not-a-quote"),
+        "{:?}",
+        answer.findings
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quote_covers_exactly_what_was_asked_for() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    for pcrs in [(0..8).collect::<Vec<u8>>(), (0..17).collect(), vec![16, 23]] {
+        let challenge = liar.challenge().await;
+        let selection = PcrSelection::try_from(pcrs).unwrap();
+        let evidence = liar.evidence_over(&challenge, selection).await;
+        let answer = liar.send(&evidence).await.unwrap();
+        assert_eq!(answer.tier, TrustTier::Contraindicated);
+        assert!(codes(&answer).contains(&"pcr-selection-mismatch"));
+    }
+    // Q6: the digest is right, a value is not.
+    let answer = liar
+        .lie(|lie| {
+            lie.pcrs.0.insert(8, Sha256Digest::ZERO);
+        })
+        .await
+        .unwrap();
+    assert!(codes(&answer).contains(&"pcr-digest-mismatch"));
+    // And back: the host is as good as before.
+    assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_boot_log_that_is_not_the_history_of_the_quote_is_contraindicated() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    // L1: the log of another boot, with its own digest.
+    let other = std::fs::read(touchstone_tests::host::Profile::Altered.boot_log()).unwrap();
+    let answer = liar
+        .lie(|lie| {
+            lie.boot_log_digest = Sha256Digest::of(&other);
+            lie.boot_log = Some(other.into());
+        })
+        .await
+        .unwrap();
+    assert_eq!(answer.tier, TrustTier::Contraindicated);
+    assert!(
+        codes(&answer).contains(&"boot-log-replay-mismatch"),
+        "{:?}",
+        answer.findings
+    );
+
+    // The log announced is not the log sent.
+    let answer = liar
+        .lie(|lie| lie.boot_log_digest = Sha256Digest::ZERO)
+        .await
+        .unwrap();
+    assert!(codes(&answer).contains(&"boot-log-digest-mismatch"));
+
+    // L7: a log that is not known must come along.
+    let missing = liar
+        .lie(|lie| {
+            lie.boot_log = None;
+            lie.boot_log_digest = Sha256Digest::of(b"never seen");
+        })
+        .await;
+    assert_eq!(missing.unwrap_err(), "boot-log-required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_given_again_and_a_challenge_serves_once() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let challenge = liar.challenge().await;
+    let evidence = liar.evidence(&challenge).await;
+    let first = liar.send(&evidence).await.unwrap();
+    let again = liar.send(&evidence).await.unwrap();
+    assert_eq!((first.result, first.entry), (again.result, again.entry));
+    assert_eq!(first.challenge, again.challenge);
+    // Q4: other evidence for the same challenge.
+    let other = liar.evidence(&challenge).await;
+    assert_eq!(liar.send(&other).await.unwrap_err(), "challenge-replayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_round_never_overrides_a_newer_one() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    // Q14: quoted first, sent last.
+    let slow = liar.challenge().await;
+    let slow_evidence = liar.evidence(&slow).await;
+    liar.lie(|_| ()).await.unwrap();
+    let newest = held_entry(&world).await;
+    assert_eq!(
+        liar.send(&slow_evidence).await.unwrap_err(),
+        "quote-not-newer"
+    );
+    assert_eq!(held_entry(&world).await, newest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_boot_needs_the_whole_log_and_then_stands() {
+    let (world, host, _maker) = healthy_host().await;
+    host.reboot();
+    // The agent notices, and sends the log that the attestor asks for.
+    let outcome = host.attest(&world.server).unwrap();
+    assert_eq!(outcome["tier"], "affirming", "{outcome}");
+    host.reboot();
+    let liar = Liar::take(&host, &world.server).await;
+    let without = liar.lie(|lie| lie.boot_log = None).await;
+    assert_eq!(without.unwrap_err(), "boot-log-required");
+}

@@ -1,0 +1,18 @@
+//! What end-to-end tests stand on: attestors, databases and hosts, all of them real processes that
+//! die with the test. Nothing here is a stand-in for a part of ours.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "tests stop at the first surprise"
+)]
+
+pub mod database;
+pub mod host;
+pub mod liar;
+pub mod programs;
+pub mod review;
+pub mod server;
+pub mod world;

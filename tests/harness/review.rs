@@ -1,0 +1,79 @@
+//! AdmissionReviews in the shape in which API servers send them, and the webhook's answers.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// CREATE of a pod; `node`: `spec.nodeName` is set from the start.
+#[must_use]
+pub fn create(uid: &str, namespace: &str, node: Option<&str>) -> Value {
+    let mut spec =
+        json!({ "containers": [{ "name": "c", "image": "registry.example/api@sha256:0" }] });
+    if let Some(node) = node {
+        spec["nodeName"] = json!(node);
+    }
+    review(
+        "pods",
+        None,
+        json!({
+            "kind": "Pod", "apiVersion": "v1",
+            "metadata": { "name": "api", "namespace": namespace, "uid": uid, "labels": { "app": "payments" } },
+            "spec": spec,
+        }),
+    )
+}
+
+/// Binding of a pod to a node.
+#[must_use]
+pub fn binding(uid: Option<&str>, namespace: &str, node: &str) -> Value {
+    let mut metadata = json!({ "name": "api", "namespace": namespace });
+    if let Some(uid) = uid {
+        metadata["uid"] = json!(uid);
+    }
+    review(
+        "pods",
+        Some("binding"),
+        json!({
+            "kind": "Binding", "apiVersion": "v1", "metadata": metadata,
+            "target": { "kind": "Node", "name": node },
+        }),
+    )
+}
+
+fn review(resource: &str, sub_resource: Option<&str>, object: Value) -> Value {
+    let mut request = json!({
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": { "group": "", "version": "v1", "kind": object["kind"] },
+        "resource": { "group": "", "version": "v1", "resource": resource },
+        "name": "api", "namespace": object["metadata"]["namespace"], "operation": "CREATE",
+        "userInfo": { "username": "system:kube-scheduler" },
+        "object": object, "oldObject": null, "dryRun": false,
+    });
+    if let Some(sub_resource) = sub_resource {
+        request["subResource"] = json!(sub_resource);
+    }
+    json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request })
+}
+
+impl Server {
+    /// Sends a review to the secret path; whether it was allowed, and the message.
+    pub async fn review(&self, review: &Value) -> (bool, String) {
+        let webhook = self.operator()["webhook"].as_str().unwrap().to_owned();
+        let (status, answer) = self.send(Method::POST, &webhook, None, Some(review)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
+        let message = answer["response"]["status"]["message"].as_str();
+        (
+            answer["response"]["allowed"].as_bool().unwrap(),
+            message.unwrap_or_default().to_owned(),
+        )
+    }
+
+    /// CREATE of a new pod of the sample workload, then its binding to `node`.
+    pub async fn place(&self, uid: &str, node: &str) -> (bool, String) {
+        let (created, why) = self.review(&create(uid, "payments", None)).await;
+        assert!(created, "{why}");
+        self.review(&binding(Some(uid), "payments", node)).await
+    }
+}

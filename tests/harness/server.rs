@@ -1,0 +1,218 @@
+//! An attestor: `touchstone serve` on a database, its operator's commands, and plain HTTP to it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::database::Database;
+use crate::programs;
+
+/// A running attestor.
+pub struct Server {
+    process: Child,
+    /// Base URL.
+    pub url: String,
+    data: PathBuf,
+    _folder: TempDir,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Starts one on `database`, with an empty data folder.
+    #[must_use]
+    pub fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// Starts one with more arguments.
+    #[must_use]
+    pub fn start_with(database: &Database, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Made by the attestor itself, with the mode that it demands.
+        let data = folder.path().join("data");
+        let (process, url) = serve(&data, database, more);
+        let http = client(&operator_file(&data));
+        Self {
+            process,
+            url,
+            data,
+            _folder: folder,
+            http,
+        }
+    }
+
+    /// Stops it in order and starts it again on the same data.
+    #[must_use]
+    pub fn restart(mut self, database: &Database) -> Self {
+        self.stop();
+        let (process, url) = serve(&self.data, database, &[]);
+        self.process = process;
+        self.url = url;
+        self
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) {
+        let pid = self.process.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status();
+        assert!(sent.unwrap().success());
+        assert!(
+            self.process.wait().unwrap().success(),
+            "the attestor did not end well"
+        );
+    }
+
+    /// The folder of its keys.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.data
+    }
+
+    /// The operator's credential.
+    #[must_use]
+    pub fn operator(&self) -> Value {
+        operator_file(&self.data)
+    }
+
+    /// Runs `touchstone ARGUMENTS --json` as the operator and returns what it printed.
+    pub fn command(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "touchstone {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// Runs `touchstone ARGUMENTS --json` as the operator.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        programs::command(&programs::path("touchstone"))
+            .args(arguments)
+            .arg("--json")
+            .env("TOUCHSTONE_OPERATOR", self.data.join("operator.json"))
+            .output()
+            .unwrap()
+    }
+
+    /// Writes `content` to a file of the data folder and returns its path.
+    #[must_use]
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path: PathBuf = self.data.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// GET as the operator.
+    pub async fn get(&self, path: &str) -> Value {
+        let token = self.operator()["token"].as_str().unwrap().to_owned();
+        let (status, body) = self.send(Method::GET, path, Some(&token), None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// Any request, with any bearer token or none.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> (StatusCode, Value) {
+        let url = match path.starts_with("https:") {
+            true => path.to_owned(),
+            false => format!("{}{path}", self.url),
+        };
+        send(&self.http, method, &url, token, body).await
+    }
+
+    /// The last audit entries' bodies, oldest first.
+    #[must_use]
+    pub fn audit_entries(&self) -> Vec<Value> {
+        let output = self.run(&["audit", "export"]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .filter_map(|line| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                serde_json::from_str(line.get("entry")?.as_str()?).ok()
+            })
+            .collect()
+    }
+}
+
+/// A client that believes the attestor's CA alone.
+#[must_use]
+pub fn client(operator: &Value) -> reqwest::Client {
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let ca = operator["ca"].as_str().unwrap();
+    reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
+        .build()
+        .unwrap()
+}
+
+/// Sends one request; the body of the answer is JSON or its text.
+pub async fn send(
+    http: &reqwest::Client,
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> (StatusCode, Value) {
+    let mut request = http.request(method, url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    (status, body)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_before = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+fn serve(data: &Path, database: &Database, more: &[&str]) -> (Child, String) {
+    let mut command = programs::command(&programs::path("touchstone"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .args(more)
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped());
+    if let Some(url) = database.url() {
+        command.env("TOUCHSTONE_DATABASE", url);
+    }
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let url = line
+        .trim()
+        .strip_prefix("listening on ")
+        .unwrap_or_else(|| panic!("the attestor did not start on {}", database.name()))
+        .to_owned();
+    (process, url)
+}
+
+fn operator_file(data: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(data.join("operator.json")).unwrap()).unwrap()
+}
