@@ -110,10 +110,10 @@ pub(crate) async fn begin(
         .machine_of(&identity.ek_digest)
         .await?
         .ok_or(EnrolmentError::NotInInventory(identity.ek_digest))?;
-    if let Some(enrolled) = tx.host(&host).await? {
-        if enrolled.identity != identity {
-            return Err(EnrolmentError::AlreadyEnrolled(host.to_string()));
-        }
+    if let Some(enrolled) = tx.host(&host).await?
+        && enrolled.identity != identity
+    {
+        return Err(EnrolmentError::AlreadyEnrolled(host.to_string()));
     }
     let secrets = CredentialSecrets {
         secret: Zeroizing::new(random::bytes()?),

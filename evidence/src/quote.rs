@@ -198,3 +198,155 @@ impl VerifiedQuote {
         self.firmware_version
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::boot_log::{BootLog, ReplayedLog};
+    use crate::tpm::public::Public;
+
+    /// One of our own measured boots (`tpm-sim/profiles`): quote, values, key and log of one machine.
+    struct Recorded {
+        message: Vec<u8>,
+        signature: Vec<u8>,
+        ak: Public,
+        values: PcrValues,
+        selection: PcrSelection,
+        log: Vec<u8>,
+    }
+
+    fn file(name: &str) -> Vec<u8> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tpm-sim/profiles/shim_sb/");
+        std::fs::read(format!("{folder}{name}")).unwrap()
+    }
+
+    fn recorded() -> Recorded {
+        let message = file("quote.msg");
+        let Attested::Quote { selection, .. } = Attest::parse(&message).unwrap().attested else {
+            panic!("not a quote");
+        };
+        let selection = selection.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&file("pcrs.json")).unwrap();
+        let all: BTreeMap<String, Sha256Digest> =
+            serde_json::from_value(json["pcrs"]["sha256"].clone()).unwrap();
+        let values = all
+            .iter()
+            .map(|(index, value)| (index.parse().unwrap(), *value))
+            .filter(|(index, _)| selection.contains(*index))
+            .collect();
+        Recorded {
+            message,
+            signature: file("quote.sig"),
+            // A TPM2B_PUBLIC: two bytes of size before the TPMT_PUBLIC.
+            ak: Public::parse(&file("ak.pub")[2..]).unwrap(),
+            values: PcrValues(values),
+            selection,
+            log: file("bios.bin"),
+        }
+    }
+
+    /// The recorded statement, taken as authentic: its key and nonce are of another protocol.
+    fn statement(recorded: &Recorded) -> Authentic {
+        let signature = Signature::parse(&recorded.signature).unwrap();
+        signature.verify(&recorded.ak, &recorded.message).unwrap();
+        Authentic {
+            attest: Attest::parse(&recorded.message).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_recorded_quote_verifies_and_its_log_replays() {
+        let recorded = recorded();
+        let statement = statement(&recorded);
+        let quote =
+            VerifiedQuote::verify(&statement, recorded.selection, recorded.values.clone()).unwrap();
+        let log = ReplayedLog::verify(BootLog::parse(&recorded.log).unwrap(), &quote).unwrap();
+        assert_eq!(log.secure_boot(), Some(true));
+        let lines: Vec<&str> = log.kernel_command_lines().collect();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("/vmlinuz console=ttyS0"), "{lines:?}");
+    }
+
+    #[test]
+    fn no_flipped_bit_of_a_quote_verifies() {
+        let recorded = recorded();
+        let signature = Signature::parse(&recorded.signature).unwrap();
+        for bit in 0..recorded.message.len() * 8 {
+            let mut message = recorded.message.clone();
+            message[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                signature.verify(&recorded.ak, &message).is_err(),
+                "bit {bit}"
+            );
+        }
+        for bit in 0..recorded.signature.len() * 8 {
+            let mut bytes = recorded.signature.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let verified = Signature::parse(&bytes)
+                .is_ok_and(|signature| signature.verify(&recorded.ak, &recorded.message).is_ok());
+            assert!(!verified, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn no_truncation_of_a_structure_parses() {
+        let recorded = recorded();
+        for length in 0..recorded.message.len() {
+            assert!(Attest::parse(&recorded.message[..length]).is_err());
+        }
+        for length in 0..recorded.signature.len() {
+            assert!(Signature::parse(&recorded.signature[..length]).is_err());
+        }
+        let public = recorded.ak.as_bytes();
+        for length in 0..public.len() {
+            assert!(Public::parse(&public[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn values_and_selection_must_be_exactly_those_quoted() {
+        let recorded = recorded();
+        let statement = statement(&recorded);
+        let verify = |selection, values| VerifiedQuote::verify(&statement, selection, values);
+        let fewer = PcrSelection::try_from(vec![0, 1]).unwrap();
+        assert_eq!(
+            verify(fewer, recorded.values.clone()).unwrap_err(),
+            QuoteError::Selection(fewer)
+        );
+        let mut missing = recorded.values.clone();
+        missing.0.remove(&3);
+        assert_eq!(
+            verify(recorded.selection, missing).unwrap_err(),
+            QuoteError::Values
+        );
+        let mut more = recorded.values.clone();
+        more.0.insert(23, Sha256Digest::ZERO);
+        assert_eq!(
+            verify(recorded.selection, more).unwrap_err(),
+            QuoteError::Values
+        );
+        let mut wrong = recorded.values.clone();
+        wrong.0.insert(3, Sha256Digest::ZERO);
+        assert_eq!(
+            verify(recorded.selection, wrong).unwrap_err(),
+            QuoteError::Digest
+        );
+    }
+
+    #[test]
+    fn a_log_without_one_event_does_not_replay() {
+        let recorded = recorded();
+        let statement = statement(&recorded);
+        let quote =
+            VerifiedQuote::verify(&statement, recorded.selection, recorded.values.clone()).unwrap();
+        let whole = BootLog::parse(&recorded.log).unwrap();
+        for at in 0..whole.events().len() {
+            let pcr = whole.events()[at].pcr;
+            let error = ReplayedLog::verify(whole.clone().without(at), &quote).unwrap_err();
+            assert_eq!(error.0.len(), 1);
+            assert_eq!(error.0[0].pcr, pcr);
+        }
+    }
+}

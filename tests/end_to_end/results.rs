@@ -35,7 +35,7 @@ async fn an_independent_library_verifies_the_result() {
 
     // Another payload under the same signature.
     let mut parts: Vec<&str> = token.split('.').collect();
-    let forged = parts[1].replacen(|c: char| c == 'a', "b", 1);
+    let forged = parts[1].replacen('a', "b", 1);
     parts[1] = &forged;
     assert!(decode::<Value>(&parts.join("."), &decoding, &validation).is_err());
     let printed = world.server.command(&["host", "result", "de-1"]);

@@ -180,14 +180,14 @@ fn boot_log_bytes<'a>(inputs: &'a Inputs, clock: &QuoteClock) -> Result<&'a [u8]
 }
 
 fn prove_quote(inputs: &Inputs, statement: &Authentic, clock: &QuoteClock) -> Proof<VerifiedQuote> {
-    if let Some(last) = inputs.record.last_quote {
-        if last.firmware_version != clock.firmware_version {
-            return Proof::Refuted(vec![
-                Finding::new("firmware-version-changed")
-                    .expected(format_args!("{:#x}", last.firmware_version))
-                    .observed(format_args!("{:#x}", clock.firmware_version)),
-            ]);
-        }
+    if let Some(last) = inputs.record.last_quote
+        && last.firmware_version != clock.firmware_version
+    {
+        return Proof::Refuted(vec![
+            Finding::new("firmware-version-changed")
+                .expected(format_args!("{:#x}", last.firmware_version))
+                .observed(format_args!("{:#x}", clock.firmware_version)),
+        ]);
     }
     let values = inputs.evidence.pcrs.clone();
     match VerifiedQuote::verify(statement, inputs.challenge.pcrs, values) {

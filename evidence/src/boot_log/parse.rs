@@ -235,3 +235,113 @@ fn read_event(
 fn is_padding(rest: &[u8]) -> bool {
     rest.iter().all(|byte| *byte == 0) || rest.iter().all(|byte| *byte == 0xff)
 }
+
+#[cfg(test)]
+impl BootLog {
+    /// The log with one event left out.
+    pub(crate) fn without(mut self, at: usize) -> Self {
+        self.events.remove(at);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded() -> Vec<u8> {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tpm-sim/profiles/shim_sb/bios.bin"
+        );
+        std::fs::read(path).unwrap()
+    }
+
+    /// An event of the SHA-256 bank.
+    fn event(pcr: u32, kind: u32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(pcr.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(ALG_SHA256.to_le_bytes());
+        bytes.extend([0; 32]);
+        bytes.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    /// The Spec ID event of our own boots: 32 bytes of header, 33 of data.
+    fn header() -> Vec<u8> {
+        recorded()[..65].to_vec()
+    }
+
+    fn locality(value: u8) -> Vec<u8> {
+        event(0, kind::NO_ACTION, &[STARTUP_LOCALITY, &[value]].concat())
+    }
+
+    #[test]
+    fn a_cut_log_is_at_most_a_shorter_log() {
+        let bytes = recorded();
+        let whole = BootLog::parse(&bytes).unwrap();
+        let mut parsed = 0;
+        for length in 0..bytes.len() {
+            // Between events, or after zeros of the next one that look like padding. Replay catches both.
+            if let Ok(cut) = BootLog::parse(&bytes[..length]) {
+                assert!(cut.events.len() < whole.events.len());
+                assert!(whole.events.starts_with(&cut.events));
+                parsed += 1;
+            }
+        }
+        assert!(parsed < 2 * whole.events.len());
+    }
+
+    #[test]
+    fn padding_is_of_one_kind() {
+        for pad in [0u8, 0xff] {
+            let padded = [recorded(), vec![pad; 999]].concat();
+            assert_eq!(BootLog::parse(&padded), BootLog::parse(&recorded()));
+        }
+        let mixed = [recorded(), vec![0xff; 99], vec![1; 99]].concat();
+        assert!(BootLog::parse(&mixed).is_err());
+    }
+
+    #[test]
+    fn the_startup_locality_begins_pcr_0_once_and_first() {
+        let log = |parts: &[Vec<u8>]| BootLog::parse(&[header(), parts.concat()].concat());
+        let separator = event(0, 4, &[0; 4]);
+        let started = log(&[locality(3), separator.clone()]).unwrap();
+        assert_eq!(started.startup_locality(), 3);
+        let without = log(std::slice::from_ref(&separator)).unwrap();
+        assert_ne!(started.replay()[&0], without.replay()[&0]);
+        let elsewhere = event(1, kind::NO_ACTION, &[STARTUP_LOCALITY, &[3]].concat());
+        for wrong in [
+            vec![locality(3), locality(3)],
+            vec![separator, locality(3)],
+            vec![locality(1)],
+            vec![elsewhere],
+        ] {
+            assert!(matches!(log(&wrong), Err(BootLogError::StartupLocality(_))));
+        }
+    }
+
+    #[test]
+    fn work_is_bounded() {
+        assert_eq!(
+            BootLog::parse(&vec![0; LOG_MAX + 1]),
+            Err(BootLogError::TooLarge(LOG_MAX + 1))
+        );
+        let many = [header(), event(0, 4, &[]).repeat(EVENTS_MAX + 1)].concat();
+        assert_eq!(BootLog::parse(&many), Err(BootLogError::TooManyEvents));
+        let mut huge = event(0, 4, &[]);
+        let length = huge.len();
+        huge[length - 4..].fill(0xff);
+        let huge = [header(), huge].concat();
+        assert_eq!(BootLog::parse(&huge), Err(BootLogError::Truncated));
+        let unknown = [header(), event(24, 4, &[])].concat();
+        assert_eq!(
+            BootLog::parse(&unknown),
+            Err(BootLogError::NoSuchPcr { event: 1, pcr: 24 })
+        );
+        assert_eq!(BootLog::parse(b""), Err(BootLogError::Truncated));
+    }
+}

@@ -167,10 +167,10 @@ fn event_finding(
     pcr: u8,
     observed_line: Option<&str>,
 ) -> Finding {
-    if let (Some(event), Some(line)) = (seen, observed_line) {
-        if event.proven_text() == Some(("kernel_cmdline", line)) {
-            return Finding::new(COMMAND_LINE);
-        }
+    if let (Some(event), Some(line)) = (seen, observed_line)
+        && event.proven_text() == Some(("kernel_cmdline", line))
+    {
+        return Finding::new(COMMAND_LINE);
     }
     let subject = match seen {
         Some(event) => format!("event {} (PCR {pcr})", event.number),
