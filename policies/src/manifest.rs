@@ -80,3 +80,76 @@ fn unresolved(kind: &str, name: &str, target_kind: &str, target: &str) -> Manife
         to: format!("{target_kind} `{target}`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGION: &str = "apiVersion: touchstone.dev/v1
+kind: Region
+metadata: {name: germany}
+spec: {version: 1, countries: [DE]}
+";
+
+    fn refused(text: &str) -> String {
+        PolicySet::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn documents_are_told_apart_and_named() {
+        let two = format!(
+            "# a comment\n---\n{REGION}---\n{}",
+            REGION.replace("germany", "other")
+        );
+        let set = PolicySet::parse(&two).unwrap();
+        assert_eq!(set.regions.keys().collect::<Vec<_>>(), ["germany", "other"]);
+        assert_eq!(set.digest, Sha256Digest::of(two.as_bytes()));
+        let twice = format!("{REGION}---\n{REGION}");
+        assert!(refused(&twice).contains("Region `germany` is there twice"));
+    }
+
+    #[test]
+    fn errors_name_the_line_of_the_whole_text() {
+        let text = format!("{REGION}---\n{}", REGION.replace("[DE]", "[Germany]"));
+        let error = refused(&text);
+        // Four lines of the first document, the separator, and the fourth of the second.
+        assert!(
+            error.contains("line 9") && error.contains("ISO 3166-1"),
+            "{error}"
+        );
+        let misspelt = refused(&REGION.replace("countries", "country"));
+        assert!(misspelt.contains("country"), "{misspelt}");
+    }
+
+    #[test]
+    fn what_protects_nothing_is_refused() {
+        let unknown = refused(&REGION.replace("Region", "Regio"));
+        assert!(unknown.contains("use HostPolicy"), "{unknown}");
+        let version = refused(&REGION.replace("/v1", "/v2"));
+        assert!(
+            version.contains("write `apiVersion: touchstone.dev/v1`"),
+            "{version}"
+        );
+        let workload = |spec: &str| {
+            format!(
+                "{REGION}---\napiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\nspec: {spec}\n"
+            )
+        };
+        let never = refused(&workload("{pod: {namespaces: [a]}, host: {tier: none}}"));
+        assert!(never.contains("never enough"), "{never}");
+        let nobody = refused(&workload(
+            "{pod: {namespaces: []}, host: {tier: affirming}}",
+        ));
+        assert!(nobody.contains("at least one namespace"), "{nobody}");
+        let dangling = refused(&workload(
+            "{pod: {namespaces: [a]}, host: {tier: affirming, region: mars}}",
+        ));
+        assert!(dangling.contains("names Region `mars`"), "{dangling}");
+        assert!(
+            PolicySet::parse(&workload(
+                "{pod: {namespaces: [a]}, host: {tier: affirming, region: germany}}"
+            ))
+            .is_ok()
+        );
+    }
+}

@@ -173,3 +173,17 @@ async fn a_new_boot_needs_the_whole_log_and_then_stands() {
     let without = liar.lie(|lie| lie.boot_log = None).await;
     assert_eq!(without.unwrap_err(), "boot-log-required");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_holds_only_a_few_challenges_at_once() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let first = liar.challenge().await;
+    let evidence = liar.evidence(&first).await;
+    // All within one second or a few: which of the oldest went does not matter, but that some did.
+    for _ in 0..40 {
+        liar.challenge().await;
+    }
+    assert_eq!(liar.send(&evidence).await.unwrap_err(), "challenge-unknown");
+    assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
+}

@@ -65,6 +65,7 @@ CREATE TABLE challenges (
     answer TEXT
 );
 CREATE INDEX challenges_by_expiry ON challenges (expires_at);
+CREATE INDEX challenges_by_host ON challenges (host, issued_at);
 
 CREATE TABLE boot_logs (
     digest BYTEA PRIMARY KEY,

@@ -23,8 +23,12 @@ pub(crate) struct StoredChallenge {
     pub(crate) answered: Option<(Sha256Digest, String)>,
 }
 
+/// Most challenges of one host that wait for an answer: enough for one that lost a few, too few to
+/// fill the table with.
+const UNANSWERED_MAX: i64 = 8;
+
 impl Tx {
-    /// Keeps a new challenge.
+    /// Keeps a new challenge, and forgets the host's oldest beyond [`UNANSWERED_MAX`].
     pub(crate) async fn add_challenge(
         &mut self,
         nonce: &[u8; 32],
@@ -39,8 +43,17 @@ impl Tx {
                 .bind(pcrs)
                 .bind(challenge.issued_at)
                 .bind(challenge.expires_at)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
+            sqlx::query(
+                "DELETE FROM challenges WHERE nonce IN (
+                     SELECT nonce FROM challenges WHERE host = $1 AND evidence IS NULL
+                     ORDER BY issued_at DESC LIMIT 1000 OFFSET $2)",
+            )
+            .bind(challenge.host.as_str())
+            .bind(UNANSWERED_MAX)
+            .execute(connection)
+            .await?;
         });
         Ok(())
     }
