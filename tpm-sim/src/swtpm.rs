@@ -26,7 +26,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// # Errors
 /// [`Error::Missing`] names the first that is not on the `PATH`.
 pub fn available() -> Result<()> {
-    for program in ["swtpm", "swtpm_setup", "swtpm_localca", "setpriv"] {
+    for program in ["swtpm", "swtpm_setup", "swtpm_localca", "setpriv", "bash"] {
         child::find(program)?;
     }
     Ok(())

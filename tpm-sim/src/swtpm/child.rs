@@ -1,8 +1,8 @@
 //! Runs swtpm's programs. Those that stay are killed by the kernel when this process ends.
 //!
-//! `setpriv --pdeathsig` sets the signal (prctl(2) PR_SET_PDEATHSIG), so that no unsafe code runs between
-//! fork and exec. The kernel sends it when the *thread* that forked ends, not the process, and test threads
-//! and blocking pools end early; so one thread, which lasts as long as the process, starts them all.
+//! The kernel does so when the *thread* that forked ends, not the process ([`mortal`](crate::mortal)), and
+//! test threads and blocking pools end early; so one thread, which lasts as long as the process, starts
+//! them all.
 
 use std::env;
 use std::io;
@@ -54,9 +54,7 @@ pub(super) fn tail(said: &str) -> String {
 
 /// A command that will run `program` as long as this process lives at most.
 pub(super) fn mortal(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
-    command
+    crate::mortal::command(program)
 }
 
 /// Starts a [`mortal`] command, from the thread that outlives all others.
