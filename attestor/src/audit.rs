@@ -11,6 +11,7 @@ use touchstone_evidence::transparency::{
 
 pub(crate) use event::{Actor, Appraised, Event};
 
+use crate::random;
 use crate::store::{Store, StoreError, Tx};
 
 /// An entry before it is appended: its exact bytes.
@@ -19,7 +20,7 @@ pub(crate) struct Entry(Vec<u8>);
 impl Entry {
     /// The entry that says that `actor` did `event` at `now`.
     pub(crate) fn new(event: &Event, actor: Actor, now: i64) -> Result<Self, StoreError> {
-        event::encode(event, actor, now)
+        event::encode(random::bytes()?, event, actor, now)
             .map(Self)
             .map_err(|_| StoreError::Malformed("audit entry"))
     }

@@ -19,6 +19,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use crate::random::NoRandomness;
+
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use hosts::{HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use inventory::InventoryEntry;
@@ -36,6 +38,9 @@ pub(crate) enum StoreError {
     /// The URL is neither SQLite's nor PostgreSQL's.
     #[error("`{0}` is not a database URL; use `sqlite:FILE` or `postgres://…`")]
     Url(String),
+    /// No randomness for what must be unique in it.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// A row does not hold what this software writes.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),

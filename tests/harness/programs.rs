@@ -30,8 +30,7 @@ pub fn path(name: &str) -> PathBuf {
 /// thread of the test outlives all that it started.
 #[must_use]
 pub fn command(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    let mut command = touchstone_tpm_sim::mortal::command(program);
     command.env("TSS2_LOG", "all+none");
     command
 }

@@ -115,15 +115,23 @@ pub(crate) struct Appraised {
 #[derive(Serialize)]
 struct Envelope<'a> {
     v: u8,
+    /// Random: an entry is known by its leaf hash, so no two may be the same bytes.
+    id: String,
     time: i64,
     actor: Actor,
     #[serde(flatten)]
     event: &'a Event,
 }
 
-pub(super) fn encode(event: &Event, actor: Actor, time: i64) -> serde_json::Result<Vec<u8>> {
+pub(super) fn encode(
+    id: [u8; 16],
+    event: &Event,
+    actor: Actor,
+    time: i64,
+) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Envelope {
         v: 1,
+        id: hex::encode(id),
         time,
         actor,
         event,

@@ -47,10 +47,12 @@ impl Tx {
                 .await?;
             sqlx::query(
                 "DELETE FROM challenges WHERE nonce IN (
-                     SELECT nonce FROM challenges WHERE host = $1 AND evidence IS NULL
-                     ORDER BY issued_at DESC LIMIT 1000 OFFSET $2)",
+                     SELECT nonce FROM challenges
+                     WHERE host = $1 AND evidence IS NULL AND nonce <> $2
+                     ORDER BY issued_at DESC LIMIT 1000 OFFSET $3)",
             )
             .bind(challenge.host.as_str())
+            .bind(&nonce[..])
             .bind(UNANSWERED_MAX)
             .execute(connection)
             .await?;
