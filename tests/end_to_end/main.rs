@@ -12,6 +12,7 @@ mod access;
 mod admission;
 mod audit;
 mod databases;
+mod demo;
 mod docs;
 mod enrolment;
 mod location;
