@@ -24,7 +24,7 @@ fn every_finding_has_its_sentence_and_its_line() {
     let silent: Vec<_> = made.difference(&sentences).collect();
     assert!(silent.is_empty(), "no sentence in prose.rs: {silent:?}");
     let (documented, _) = documented_codes();
-    assert_eq!(documented, sentences, "docs/findings.md, prose.rs");
+    assert_same("docs/findings.md", &documented, "prose.rs", &sentences);
 }
 
 #[test]
@@ -35,13 +35,13 @@ fn every_problem_has_its_line() {
             made.extend(codes_of_functions(&source, "fn code("));
         }
     }
-    for source in sources("attestor/src/http") {
+    for source in sources("attestor") {
         for call in ["refused(", "denied("] {
             made.extend(first_literals(&source, call));
         }
     }
     let (_, documented) = documented_codes();
-    assert_eq!(documented, made, "docs/findings.md, the sources");
+    assert_same("docs/findings.md", &documented, "the sources", &made);
 }
 
 #[test]
@@ -66,7 +66,20 @@ fn every_route_is_documented_with_its_access() {
         .iter()
         .map(|route| format!("{} `{}`, {}", route.method, route.path, word(route.access)))
         .collect();
-    assert_eq!(documented, served, "docs/api.md, routes()");
+    assert_same("docs/api.md", &documented, "routes()", &served);
+}
+
+fn assert_same(here: &str, these: &BTreeSet<String>, there: &str, those: &BTreeSet<String>) {
+    let missing: Vec<_> = those.difference(these).collect();
+    let surplus: Vec<_> = these.difference(those).collect();
+    assert!(
+        missing.is_empty(),
+        "only in {there}, not in {here}: {missing:?}"
+    );
+    assert!(
+        surplus.is_empty(),
+        "only in {here}, not in {there}: {surplus:?}"
+    );
 }
 
 fn word(access: Access) -> &'static str {
