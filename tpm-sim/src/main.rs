@@ -1,2 +1,57 @@
-//! .
-fn main() {}
+//! The command `tpm-sim`.
+
+mod cli;
+mod demo;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Arguments, Command, ProfileCommand};
+use touchstone_tpm_sim::profile::Profile;
+
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tpm-sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Demo(options) => demo::run(options),
+        Command::DemoStop => demo::stop(),
+        Command::Review(review) => demo::review(&review),
+        Command::Profile(command) => profile(command).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "tpm-sim", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn profile(command: ProfileCommand) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        ProfileCommand::List => {
+            for Profile { name, about, .. } in Profile::all() {
+                writeln!(out, "{name:14}  {about}")?;
+            }
+        }
+        ProfileCommand::Reference {
+            profile,
+            name,
+            life_cycle,
+        } => {
+            let name = name.as_deref().unwrap_or(profile.reference_name);
+            let manifest = profile.reference_values(name, life_cycle.into())?;
+            out.write_all(manifest.as_bytes())?;
+        }
+    }
+    Ok(())
+}

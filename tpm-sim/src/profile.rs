@@ -68,6 +68,19 @@ impl Profile {
         };
         Ok(log.events().iter().map(extended).collect())
     }
+
+    /// The kernel command line as GRUB measured it, which is what reference values name.
+    #[must_use]
+    pub fn kernel_command_line(&self) -> Option<String> {
+        let log = BootLog::parse(self.boot_log).ok()?;
+        log.events()
+            .iter()
+            .filter(|event| event.pcr == 8)
+            .find_map(|event| match event.proven_text() {
+                Some(("kernel_cmdline", line)) => Some(line.to_owned()),
+                _ => None,
+            })
+    }
 }
 
 #[cfg(test)]

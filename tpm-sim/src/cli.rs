@@ -1,0 +1,152 @@
+//! The command line of `tpm-sim`, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use touchstone_tpm_sim::profile::{LifeCycle, Profile};
+
+const AFTER: &str = "\
+Start here:
+  tpm-sim demo                 three simulated hosts, one attestor, one table: who may run the pod
+  tpm-sim demo --swap          the same with two boots exchanged: fails and says which cell differs
+  tpm-sim demo --keep          leave everything running and print what to try next
+  tpm-sim demo-stop            end what --keep left running
+
+The demo needs swtpm, and `touchstone` and `touchstone-agent` in the folder of this program
+(`cargo build --workspace --bins`).";
+
+/// Simulates container hosts with software TPMs, to develop and to show Touchstone without hardware
+#[derive(Debug, Parser)]
+#[command(name = "tpm-sim", version, after_help = AFTER)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Attest three simulated hosts and ask which of them may run a pod that must stay in Germany
+    Demo(Demo),
+
+    /// End every demo of this user that `demo --keep` left running
+    DemoStop,
+
+    /// Ask a running attestor's webhook whether the demo's pod may run on a node
+    Review(Review),
+
+    /// Recorded boots, and reference values made from them
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Three hosts boot recorded measured logs: de-1 (Germany) and us-1 (United States) a known-good one,
+/// de-2 (Germany) one whose kernel command line was altered. They enrol with an attestor, are appraised,
+/// get signed location tags; then reviews of a pod bound to each of them are sent to the attestor's
+/// webhook. Exit code 1 if any answer is not the one that is due.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Demo {
+    /// Exchange the boots of de-1 and de-2, and nothing else: the demo must notice and fail
+    #[arg(long)]
+    pub(crate) swap: bool,
+
+    /// Leave attestor and hosts running, attesting every 30 seconds, until `tpm-sim demo-stop`
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// Print the outcome as JSON on standard output; progress goes to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// This process is to own a demo that is kept: standard input is the way to whoever asked for it
+    #[arg(long, hide = true, requires = "keep")]
+    pub(crate) keeper: bool,
+}
+
+/// Sends what a Kubernetes API server would: the review of pod `payments/api`'s creation, then that of its
+/// binding to the node. Exit code 0: admitted; 1: refused.
+#[derive(Args, Debug)]
+pub(crate) struct Review {
+    /// The node, for example worker-de-1
+    pub(crate) node: String,
+
+    /// The operator's credential, which names the webhook
+    #[arg(long, value_name = "FILE", env = "TOUCHSTONE_OPERATOR")]
+    pub(crate) operator: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// List the recorded boots
+    List,
+
+    /// Print a ReferenceValues manifest of a recorded boot, to paste into a policy
+    ///
+    /// What was captured is `Pending` and counts for nothing until an officer has looked at it and
+    /// made it `Active`.
+    #[command(
+        after_help = "Example:\n  tpm-sim profile reference shim_sb --life-cycle active >> policy.yaml"
+    )]
+    Reference {
+        /// Name of the recorded boot, as `profile list` shows it
+        #[arg(value_parser = profile)]
+        profile: &'static Profile,
+
+        /// Name of the manifest; by default one that fits the boot
+        #[arg(long)]
+        name: Option<String>,
+
+        /// Where the values are in their life
+        #[arg(long, value_enum, default_value_t = LifeCycleArgument::Pending)]
+        life_cycle: LifeCycleArgument,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LifeCycleArgument {
+    Pending,
+    Active,
+    Obsolete,
+    Retired,
+    Revoked,
+}
+
+impl From<LifeCycleArgument> for LifeCycle {
+    fn from(argument: LifeCycleArgument) -> Self {
+        match argument {
+            LifeCycleArgument::Pending => Self::Pending,
+            LifeCycleArgument::Active => Self::Active,
+            LifeCycleArgument::Obsolete => Self::Obsolete,
+            LifeCycleArgument::Retired => Self::Retired,
+            LifeCycleArgument::Revoked => Self::Revoked,
+        }
+    }
+}
+
+fn profile(name: &str) -> Result<&'static Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let names: Vec<_> = Profile::all().iter().map(|profile| profile.name).collect();
+        format!("no such recorded boot; there are {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,152 @@
+//! `tpm-sim demo`: hosts, attestor and webhook as real processes, and one table of what they say.
+//!
+//! Every cell of the table comes from the attestor's interface, and each is compared with what is due.
+//! Children die with this process, and its folder goes with it unless there is something to look up.
+
+mod attestor;
+mod expectation;
+mod fleet;
+mod host;
+mod keep;
+mod process;
+mod progress;
+mod registry;
+mod report;
+mod row;
+mod stages;
+mod webhook;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::cli::{Demo, Review};
+use keep::Caller;
+use stages::Staged;
+use touchstone_tpm_sim::swtpm;
+use webhook::Webhook;
+
+pub(crate) use keep::stop;
+
+/// What the folders of demos are called.
+const FOLDER_PREFIX: &str = "touchstone-demo-";
+/// Longest that a demo may take; it takes a few seconds.
+const DEMO_MAX: Duration = Duration::from_secs(120);
+/// What work that was cut off gets to end in.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the demo. Exit code 1: some answer was not the one that is due.
+pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
+    if options.keep && !options.keeper {
+        return keep::start(options);
+    }
+    swtpm::available()?;
+    let caller = options.keeper.then(Caller::inherit).transpose()?;
+    let folder = make_folder()?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let staged = timeout(DEMO_MAX, stages::run(options, folder.path()));
+        tokio::select! {
+            staged = staged => match staged {
+                Ok(staged) => staged.map(Some),
+                Err(_) => Err(anyhow!("the demo is not done after {DEMO_MAX:?}")),
+            },
+            interrupted = interruption(caller.as_ref()) => interrupted.map(|()| None),
+        }
+    });
+    match ended {
+        Ok(Some(staged)) => conclude(options, staged, folder, caller, runtime),
+        Ok(None) => {
+            runtime.shutdown_timeout(GRACE);
+            eprintln!("tpm-sim: interrupted");
+            Ok(ExitCode::from(130))
+        }
+        Err(error) => {
+            runtime.shutdown_timeout(GRACE);
+            tell_where(&folder.keep());
+            Err(error)
+        }
+    }
+}
+
+/// Sends the reviews of a pod that is bound to a node, and prints what was decided. Exit code 1: refused.
+pub(crate) fn review(review: &Review) -> anyhow::Result<ExitCode> {
+    let decision =
+        runtime()?.block_on(async { Webhook::of(&review.operator)?.place(&review.node).await })?;
+    match (review.json, &decision.message) {
+        (true, _) => println!("{}", serde_json::to_string(&decision)?),
+        (false, None) => println!("admitted"),
+        (false, Some(message)) => println!("refused: {message}"),
+    }
+    Ok(match decision.admitted {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// One thread: see `process`.
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+}
+
+/// Says what came of it, and goes on if that was asked for.
+fn conclude(
+    options: Demo,
+    staged: Staged,
+    folder: TempDir,
+    caller: Option<Caller>,
+    runtime: Runtime,
+) -> anyhow::Result<ExitCode> {
+    staged.report.print(options.json)?;
+    if !staged.report.as_expected {
+        tell_where(&folder.keep());
+        return Ok(ExitCode::FAILURE);
+    }
+    if let (Some(running), Some(caller)) = (staged.running, caller) {
+        keep::hold(running, &folder, caller, options.json, &runtime)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_folder() -> anyhow::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(FOLDER_PREFIX)
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .context("cannot make a temporary folder")
+}
+
+fn tell_where(folder: &Path) {
+    eprintln!(
+        "tpm-sim: logs and state are left in `{}`; remove it when you have seen enough",
+        folder.display()
+    );
+}
+
+/// Until SIGINT or SIGTERM, or until the caller of a keeper has gone.
+async fn interruption(caller: Option<&Caller>) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let gone = async {
+        match caller {
+            Some(caller) => caller.gone().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        gone = gone => gone,
+    }
+}

@@ -1,0 +1,99 @@
+//! The attestor under demonstration, and the operator's command that speaks to it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
+
+use super::process;
+
+/// Longest that the first start may take: it makes keys, a CA and a database.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// `touchstone serve`, with its data in a folder of its own.
+pub(super) struct Attestor {
+    process: Child,
+    /// Open, so that the server can go on writing to it.
+    _stdout: BufReader<ChildStdout>,
+    console: Console,
+}
+
+impl Attestor {
+    /// Starts it on its embedded default and any free port, and waits until it answers. What it logs
+    /// goes to `log`.
+    pub(super) async fn start(data: &Path, log: &Path) -> anyhow::Result<Self> {
+        let touchstone = process::sibling("touchstone")?;
+        let mut process = process::command(&touchstone)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?)
+            .spawn()
+            .context("cannot start the attestor")?;
+        let stdout = process
+            .stdout
+            .take()
+            .context("the attestor has no output")?;
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        timeout(START_MAX, stdout.read_line(&mut line))
+            .await
+            .with_context(|| format!("the attestor is not ready after {START_MAX:?}"))??;
+        if !line.starts_with("listening on ") {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            bail!("the attestor did not start: {}", said.trim());
+        }
+        Ok(Self {
+            process,
+            _stdout: stdout,
+            console: Console {
+                touchstone,
+                operator: data.join("operator.json"),
+            },
+        })
+    }
+
+    /// The operator's command.
+    pub(super) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Until it ends by itself, which it never should.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        let status = self.process.wait().await?;
+        bail!("the attestor has ended: {status}")
+    }
+
+    /// An orderly end.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        process::stop(self.process, "the attestor").await
+    }
+}
+
+/// `touchstone`, with the credential that the attestor's first start wrote.
+#[derive(Clone)]
+pub(super) struct Console {
+    /// The program.
+    pub(super) touchstone: PathBuf,
+    /// The credential.
+    pub(super) operator: PathBuf,
+}
+
+impl Console {
+    /// Runs one command and returns its JSON.
+    pub(super) async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> anyhow::Result<Value> {
+        let mut command = process::command(&self.touchstone);
+        for argument in arguments {
+            command.arg(argument);
+        }
+        command.arg("--json").arg("--operator").arg(&self.operator);
+        process::json(command).await
+    }
+}

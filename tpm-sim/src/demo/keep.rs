@@ -1,0 +1,207 @@
+//! Demos that are left running: a keeper in a session of its own owns all processes, and whoever asked
+//! for it gets the shell back once there is something to try.
+//!
+//! The keeper runs the whole demo, since children cannot change their parent. Its standard input is a
+//! socket to the caller: the caller's end before the release ends the demo, as Ctrl-C would.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, setsid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use tempfile::TempDir;
+use tokio::process::Child;
+use tokio::runtime::Runtime;
+
+use super::registry::{self, Entry};
+use super::stages::Running;
+use super::{FOLDER_PREFIX, interruption, process};
+use crate::cli::Demo;
+
+/// Longest that a demo may take to end.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Starts a keeper and waits until it releases us or has ended.
+pub(super) fn start(options: Demo) -> anyhow::Result<ExitCode> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut arguments = vec!["demo", "--keep", "--keeper"];
+    arguments.extend(options.swap.then_some("--swap"));
+    arguments.extend(options.json.then_some("--json"));
+    // In one statement, so that no copy of the keeper's end stays here: its end is our end of file.
+    let mut keeper = Command::new(env::current_exe()?)
+        .args(arguments)
+        .stdin(OwnedFd::from(theirs))
+        .spawn()
+        .context("cannot start the keeper")?;
+    match ours.read(&mut [0])? {
+        0 => Ok(match keeper.wait()?.code() {
+            Some(0) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Ends every demo of this user that is kept.
+pub(crate) fn stop() -> anyhow::Result<ExitCode> {
+    let entries = registry::entries()?;
+    if entries.is_empty() {
+        println!("no demo is running");
+    }
+    for entry in entries {
+        let was_alive = end(&entry)?;
+        // What a keeper that was killed could not clear away.
+        let name = entry.folder.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(FOLDER_PREFIX)) && entry.folder.is_dir() {
+            fs::remove_dir_all(&entry.folder)?;
+        }
+        entry.remove()?;
+        match was_alive {
+            true => println!("ended demo {}", entry.pid),
+            false => println!("demo {} had ended already", entry.pid),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends one keeper; false if it was gone. A pidfd means the same process throughout, whoever gets the
+/// number next.
+fn end(entry: &Entry) -> anyhow::Result<bool> {
+    let pid = Pid::from_raw(entry.pid).context("an entry without a pid")?;
+    let Ok(keeper) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return Ok(false);
+    };
+    if !entry.is_alive() {
+        return Ok(false);
+    }
+    pidfd_send_signal(&keeper, Signal::TERM)?;
+    let patience = Timespec::try_from(STOP_MAX)?;
+    // A pidfd becomes readable when its process ends (pidfd_open(2)).
+    let ended = poll(&mut [PollFd::new(&keeper, PollFlags::IN)], Some(&patience))?;
+    if ended == 0 {
+        eprintln!("tpm-sim: demo {} does not end by itself", entry.pid);
+        pidfd_send_signal(&keeper, Signal::KILL)?;
+        poll(&mut [PollFd::new(&keeper, PollFlags::IN)], Some(&patience))?;
+    }
+    Ok(true)
+}
+
+/// Who asked for the demo and waits for its outcome.
+pub(super) struct Caller(UnixStream);
+
+impl Caller {
+    /// Leaves the caller's session, so that what ends its terminal does not end the demo.
+    pub(super) fn inherit() -> anyhow::Result<Self> {
+        setsid().context("`--keeper` is for `tpm-sim demo --keep` alone")?;
+        let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        stream.set_nonblocking(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Until the caller has ended.
+    pub(super) async fn gone(&self) -> anyhow::Result<()> {
+        let stream = tokio::net::UnixStream::from_std(self.0.try_clone()?)?;
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut [0]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets go of the caller and of its terminal; from here on we write to `log`.
+    fn release(mut self, log: &Path) -> anyhow::Result<()> {
+        let log = File::create(log)?;
+        dup2_stdout(&log)?;
+        dup2_stderr(&log)?;
+        dup2_stdin(File::open("/dev/null")?)?;
+        self.0.write_all(&[1]).context("whoever asked has gone")
+    }
+}
+
+/// Lets agents attest on, says what to try, lets go of the caller, and waits for the end.
+pub(super) fn hold(
+    running: Running,
+    folder: &TempDir,
+    caller: Caller,
+    json: bool,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
+    let entry = Entry::of_this_process(folder.path())?;
+    entry.write()?;
+    let held = runtime.block_on(async {
+        let agents = running
+            .hosts
+            .iter()
+            .map(|host| host.keep_attesting())
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let words = what_to_try(&running, folder.path())?;
+        match json {
+            true => eprintln!("{words}"),
+            false => println!("{words}"),
+        }
+        caller.release(&folder.path().join("keeper.log"))?;
+        wait(running, agents).await
+    });
+    entry.remove()?;
+    held
+}
+
+/// Until we are told to end, or the attestor ends by itself; then everything ends in order.
+async fn wait(mut running: Running, agents: Vec<Child>) -> anyhow::Result<()> {
+    tokio::select! {
+        told = interruption(None) => told?,
+        ended = running.attestor.ended() => ended?,
+    }
+    for agent in agents {
+        // One that ended before its time says why in its log; the others are to end all the same.
+        if let Err(error) = process::stop(agent, "an agent").await {
+            eprintln!("{error:#}");
+        }
+    }
+    running.attestor.stop().await
+}
+
+/// Commands to copy, with their real paths.
+fn what_to_try(running: &Running, folder: &Path) -> anyhow::Result<String> {
+    let console = running.attestor.console();
+    let touchstone = console.touchstone.display();
+    let operator = console.operator.display();
+    let key = running.authority_key.display();
+    let folder = folder.display();
+    let this = env::current_exe()?;
+    let this = this.display();
+    let abroad = running.hosts.iter().find(|host| host.plan.name == "us-1");
+    let state = abroad.context("the fleet has no us-1")?.state();
+    let state = state.display();
+    Ok(format!(
+        "
+It goes on running, and hosts attest every 30 seconds. To try next:
+
+  export TOUCHSTONE_OPERATOR={operator}
+  {touchstone} host list
+  {touchstone} host show de-2
+  {touchstone} audit export --out {folder}/now.jsonl
+  {touchstone} audit verify {folder}/now.jsonl
+
+  # say that us-1 was carried to Germany: two rounds later, a minute at most, the pod is admitted there
+  {this} review worker-us-1
+  {touchstone} location tag --host us-1 --key {key} --country DE --site fra2
+  {touchstone}-agent --state {state} status
+  {this} review worker-us-1
+
+  # edit the policy, and see what becomes of the hosts
+  {touchstone} policy apply {folder}/germany-only.yaml
+
+To end it: {this} demo-stop (or make demo-stop)"
+    ))
+}
