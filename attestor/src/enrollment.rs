@@ -11,8 +11,9 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::endorsement::EndorsementError;
 use touchstone_evidence::identity::AttestationKey;
-use touchstone_evidence::tpm::public::{KeyTemplateError, Public};
+use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::tpm::reader::TpmFormatError;
+use touchstone_evidence::tpm::template::KeyTemplateError;
 use touchstone_evidence::wire::{Activation, Enrolled, EnrolmentChallenge, EnrolmentRequest};
 use zeroize::Zeroizing;
 

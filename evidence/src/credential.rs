@@ -1,30 +1,38 @@
 //! MakeCredential (TPM 2.0 Part 1 §24): a secret that only the TPM with this EK *and* this AK can open.
 
-use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::hmac;
-use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+mod protect;
+
+use aws_lc_rs::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{
+    OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OaepPublicEncryptingKey, PublicEncryptingKey,
+};
 use zeroize::Zeroizing;
 
-use crate::tpm::public::{Key, Name, Public};
+use crate::tpm::hash::Hash;
+use crate::tpm::name::Name;
+use crate::tpm::public::{Curve, Key, Public, Symmetric};
 use crate::tpm::reader::write_sized;
+
+/// Label of the seed (Part 1 §24.4), with its NUL.
+const IDENTITY: &[u8] = b"IDENTITY\0";
 
 /// What `TPM2_ActivateCredential` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     /// Contents of `TPM2B_ID_OBJECT`: integrity HMAC and encrypted secret.
     pub blob: Vec<u8>,
-    /// Contents of `TPM2B_ENCRYPTED_SECRET`: the seed under the EK.
+    /// Contents of `TPM2B_ENCRYPTED_SECRET`: the seed, or the ephemeral point that leads to it.
     pub encrypted_seed: Vec<u8>,
 }
 
 /// The EK cannot protect a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// Only RSA EKs are understood.
-    #[error("the endorsement key is not RSA")]
-    NotRsa,
-    /// A cryptographic operation failed.
+    /// Not a storage key.
+    #[error("the endorsement key protects no children")]
+    NotStorage,
+    /// A cryptographic operation failed: the key is not a valid one.
     #[error("the credential could not be encrypted under the endorsement key")]
     Encryption,
 }
@@ -33,77 +41,89 @@ pub enum CredentialError {
 pub struct CredentialSecrets {
     /// What the TPM must give back.
     pub secret: Zeroizing<[u8; 32]>,
-    /// Seed of the protection; as long as the EK's AES-128 key (EK Credential Profile 2.5 §2.1.5.1).
-    pub seed: Zeroizing<[u8; 16]>,
+    /// Seed of the protection under an RSA EK, as long as its AES key (EK Credential Profile 2.5,
+    /// 2.1.5.1): 16 bytes of it for AES-128.
+    pub seed: Zeroizing<[u8; 32]>,
 }
 
 /// Protects `secrets.secret` so that only the TPM that holds `ek` and an object with `name` opens it.
 ///
-/// OAEP draws its own randomness.
+/// OAEP and the ephemeral key of an EC EK draw their own randomness.
 pub fn make_credential(
     ek: &Public,
     name: &Name,
     secrets: &CredentialSecrets,
 ) -> Result<Credential, CredentialError> {
-    let Key::Rsa { .. } = ek.key() else {
-        return Err(CredentialError::NotRsa);
+    let symmetric = ek.symmetric().ok_or(CredentialError::NotStorage)?;
+    let (seed, encrypted_seed) = match ek.key() {
+        Key::Rsa { .. } => rsa_seed(ek, symmetric, secrets)?,
+        Key::Ec { curve, x, .. } => ec_seed(ek, *curve, x)?,
     };
-    let encrypted_seed = encrypt_seed(ek, &secrets.seed[..])?;
-    let encrypted_secret = encrypt_secret(name, secrets)?;
-    let integrity_key = kdfa(&secrets.seed[..], b"INTEGRITY\0", &[], 256);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &integrity_key);
-    let mut context = hmac::Context::with_key(&key);
-    context.update(&encrypted_secret);
-    context.update(name.as_bytes());
-    let mut blob = Vec::new();
-    write_sized(&mut blob, context.sign().as_ref()).ok_or(CredentialError::Encryption)?;
-    blob.extend_from_slice(&encrypted_secret);
+    let blob = protect::wrap(ek.name_hash(), symmetric, &seed, name, &secrets.secret[..])
+        .ok_or(CredentialError::Encryption)?;
     Ok(Credential {
         blob,
         encrypted_seed,
     })
 }
 
-/// RSA-OAEP with SHA-256 and the label `IDENTITY` (Part 1 §B.4, §24).
-fn encrypt_seed(ek: &Public, seed: &[u8]) -> Result<Vec<u8>, CredentialError> {
-    let failed = |_| CredentialError::Encryption;
-    let key = PublicEncryptingKey::from_der(&ek.subject_public_key_info())
-        .map_err(|_| CredentialError::Encryption)?;
-    let key = OaepPublicEncryptingKey::new(key).map_err(failed)?;
+type Seed = (Zeroizing<Vec<u8>>, Vec<u8>);
+
+/// The seed under RSA-OAEP with the EK's Name algorithm (Part 1 §B.10.4).
+fn rsa_seed(
+    ek: &Public,
+    symmetric: Symmetric,
+    secrets: &CredentialSecrets,
+) -> Result<Seed, CredentialError> {
+    let failed = CredentialError::Encryption;
+    let length = match symmetric {
+        Symmetric::Aes128 => 16,
+        Symmetric::Aes256 => 32,
+    };
+    let seed = Zeroizing::new(secrets.seed.get(..length).ok_or(failed)?.to_vec());
+    let key = PublicEncryptingKey::from_der(&ek.subject_public_key_info()).map_err(|_| failed)?;
+    let key = OaepPublicEncryptingKey::new(key).map_err(|_| failed)?;
+    let algorithm = match ek.name_hash() {
+        Hash::Sha256 => &OAEP_SHA256_MGF1SHA256,
+        Hash::Sha384 => &OAEP_SHA384_MGF1SHA384,
+    };
     let mut out = vec![0; key.ciphertext_size()];
     let written = key
-        .encrypt(&OAEP_SHA256_MGF1SHA256, seed, &mut out, Some(b"IDENTITY\0"))
-        .map_err(failed)?
+        .encrypt(algorithm, &seed, &mut out, Some(IDENTITY))
+        .map_err(|_| failed)?
         .len();
     out.truncate(written);
-    Ok(out)
+    Ok((seed, out))
 }
 
-/// AES-128-CFB with a zero IV over the sized secret; the key is bound to the object's Name.
-fn encrypt_secret(name: &Name, secrets: &CredentialSecrets) -> Result<Vec<u8>, CredentialError> {
-    let failed = |_| CredentialError::Encryption;
-    let key = kdfa(&secrets.seed[..], b"STORAGE\0", name.as_bytes(), 128);
-    let key = UnboundCipherKey::new(&AES_128, key.get(..16).ok_or(CredentialError::Encryption)?)
-        .map_err(failed)?;
-    let mut sized = Vec::new();
-    write_sized(&mut sized, &secrets.secret[..]).ok_or(CredentialError::Encryption)?;
-    EncryptingKey::cfb128(key)
-        .map_err(failed)?
-        .less_safe_encrypt(
-            &mut sized,
-            EncryptionContext::Iv128(FixedLength::from([0; 16])),
-        )
-        .map_err(failed)?;
-    Ok(sized)
-}
+/// One-pass ECDH: the seed is KDFe over the shared coordinate, the ephemeral point goes along as a
+/// `TPMS_ECC_POINT` (Part 1 §C.6.4).
+fn ec_seed(ek: &Public, curve: Curve, ek_x: &[u8]) -> Result<Seed, CredentialError> {
+    let failed = CredentialError::Encryption;
+    let algorithm = match curve {
+        Curve::P256 => &agreement::ECDH_P256,
+        Curve::P384 => &agreement::ECDH_P384,
+    };
+    let ephemeral =
+        EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).map_err(|_| failed)?;
+    let public = ephemeral.compute_public_key().map_err(|_| failed)?;
+    let coordinates = public.as_ref().get(1..).ok_or(failed)?;
+    let (x, y) = coordinates.split_at_checked(curve.size()).ok_or(failed)?;
+    let mut point = Vec::new();
+    write_sized(&mut point, x).ok_or(failed)?;
+    write_sized(&mut point, y).ok_or(failed)?;
 
-/// KDFa with HMAC-SHA-256 for at most 256 bits (Part 1 §11.4.10.2); `label` carries its NUL.
-fn kdfa(key: &[u8], label: &[u8], context: &[u8], bits: u32) -> Zeroizing<Vec<u8>> {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let mut hash = hmac::Context::with_key(&key);
-    hash.update(&1u32.to_be_bytes());
-    hash.update(label);
-    hash.update(context);
-    hash.update(&bits.to_be_bytes());
-    Zeroizing::new(hash.sign().as_ref().to_vec())
+    let theirs = ek.key().point().ok_or(failed)?;
+    let theirs = UnparsedPublicKey::new(algorithm, theirs);
+    let hash = ek.name_hash();
+    let seed = agree_ephemeral(ephemeral, theirs, failed, |shared| {
+        Ok(Zeroizing::new(hash.digest(&[
+            &1u32.to_be_bytes(),
+            shared,
+            IDENTITY,
+            x,
+            ek_x,
+        ])))
+    })?;
+    Ok((seed, point))
 }

@@ -3,7 +3,9 @@
 //! Not established here: that the TPM really holds both keys. Credential activation at enrolment
 //! shows that (DESIGN §5.4), and the attestor keeps only keys that passed it.
 
-use crate::tpm::public::{KeyTemplateError, Name, Public};
+use crate::tpm::name::Name;
+use crate::tpm::public::{Public, Scheme};
+use crate::tpm::template::KeyTemplateError;
 
 /// `TPM_RH_ENDORSEMENT` (TPM 2.0 Part 2 §7.4).
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
@@ -12,6 +14,7 @@ const RH_ENDORSEMENT: u32 = 0x4000_000b;
 #[derive(Clone, Debug)]
 pub struct AttestationKey {
     public: Public,
+    scheme: Scheme,
     qualified_name: Name,
 }
 
@@ -19,10 +22,11 @@ impl AttestationKey {
     /// Checks both public areas against their templates and computes the AK's Qualified Name.
     pub fn under(ek: &Public, ak: Public) -> Result<Self, KeyTemplateError> {
         ek.check_endorsement_template()?;
-        ak.check_attestation_template()?;
+        let scheme = ak.check_attestation_template()?;
         let parent = ek.name().qualified_under_hierarchy(RH_ENDORSEMENT);
         Ok(Self {
             qualified_name: ak.name().qualified_under(&parent),
+            scheme,
             public: ak,
         })
     }
@@ -31,6 +35,12 @@ impl AttestationKey {
     #[must_use]
     pub fn public(&self) -> &Public {
         &self.public
+    }
+
+    /// How it signs. Its hash is also that over the PCRs in a quote (TPM 2.0 Part 3 §18.4).
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// What an attestation by this key names as its signer.

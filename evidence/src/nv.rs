@@ -5,7 +5,8 @@
 
 use crate::quote::{Authentic, VerifiedQuote};
 use crate::tpm::attest::Attested;
-use crate::tpm::public::Name;
+use crate::tpm::hash::Hash;
+use crate::tpm::name::Name;
 use crate::tpm::reader::write_sized;
 
 /// NV index that carries the location tag: in the owner's range (TPM 2.0 Part 2 §7.2, §7.5).
@@ -14,8 +15,6 @@ pub const LOCATION_INDEX: u32 = 0x0180_7401;
 /// `TPMA_NV` of that index once written: OWNERWRITE (1), OWNERREAD (17), AUTHREAD (18), NO_DA (25),
 /// WRITTEN (29) (Part 2 §13.4).
 pub const LOCATION_ATTRIBUTES: u32 = (1 << 1) | (1 << 17) | (1 << 18) | (1 << 25) | (1 << 29);
-
-const ALG_SHA256: u16 = 0x000b;
 
 /// Why a certification does not prove what the location index holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +71,11 @@ impl CarriedTag {
 fn location_index_name(size: usize) -> Option<Name> {
     let mut public = Vec::new();
     public.extend(LOCATION_INDEX.to_be_bytes());
-    public.extend(ALG_SHA256.to_be_bytes());
+    public.extend(Hash::Sha256.id().to_be_bytes());
     public.extend(LOCATION_ATTRIBUTES.to_be_bytes());
     write_sized(&mut public, &[])?;
     public.extend(u16::try_from(size).ok()?.to_be_bytes());
-    Some(Name::of(&public))
+    Some(Name::of(Hash::Sha256, &public))
 }
 
 #[cfg(test)]

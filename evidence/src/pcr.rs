@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
+use crate::tpm::hash::Hash;
 use crate::tpm::reader::{Reader, TpmFormatError};
 
 /// `TPM_ALG_SHA256` (TPM 2.0 Part 2 §6.3).
@@ -104,11 +105,11 @@ impl PcrValues {
     }
 
     /// The digest that a quote of exactly these PCRs carries: their concatenation, ascending,
-    /// hashed (TPM 2.0 Part 3 §18.4).
+    /// under the hash of the signing scheme (TPM 2.0 Part 3 §18.4).
     #[must_use]
-    pub fn digest(&self) -> Sha256Digest {
+    pub fn digest(&self, hash: Hash) -> Vec<u8> {
         let parts: Vec<&[u8]> = self.0.values().map(|value| &value.0[..]).collect();
-        Sha256Digest::of_parts(&parts)
+        hash.digest(&parts)
     }
 
     /// Whether exactly the selected PCRs are there.

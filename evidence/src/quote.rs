@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::identity::AttestationKey;
 use crate::pcr::{PcrSelection, PcrValues};
 use crate::tpm::attest::{Attest, Attested, ClockInfo};
+use crate::tpm::hash::Hash;
 use crate::tpm::reader::TpmFormatError;
 use crate::tpm::signature::Signature;
 use crate::wire::SignedAttest;
@@ -55,6 +56,7 @@ impl NotAuthentic {
 #[derive(Debug, Clone)]
 pub struct Authentic {
     attest: Attest,
+    hash: Hash,
 }
 
 impl Authentic {
@@ -78,7 +80,10 @@ impl Authentic {
         if !attest.qualifies(qualifying) {
             return Err(NotAuthentic::OtherRound);
         }
-        Ok(Self { attest })
+        Ok(Self {
+            attest,
+            hash: key.scheme().hash(),
+        })
     }
 
     /// Clock and counters at the moment of signing.
@@ -170,7 +175,7 @@ impl VerifiedQuote {
         if !values.covers_exactly(selection) {
             return Err(QuoteError::Values);
         }
-        if *digest != values.digest().0 {
+        if *digest != values.digest(statement.hash) {
             return Err(QuoteError::Digest);
         }
         Ok(Self {
@@ -253,6 +258,7 @@ mod tests {
         signature.verify(&recorded.ak, &recorded.message).unwrap();
         Authentic {
             attest: Attest::parse(&recorded.message).unwrap(),
+            hash: signature.scheme().hash(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! TPM 2.0 structures as the TPM marshals them (Part 2): big-endian, length-prefixed.
 
 pub mod attest;
+pub mod hash;
+pub mod name;
 pub mod public;
 pub mod reader;
 pub mod signature;
+mod spki;
+pub mod template;

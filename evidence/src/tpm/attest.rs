@@ -8,6 +8,7 @@ use crate::pcr::PcrSelection;
 const TPM_GENERATED: u32 = 0xff54_4347;
 /// Structure tags (Part 2 §6.9).
 const ST_ATTEST_NV: u16 = 0x8014;
+const ST_ATTEST_CERTIFY: u16 = 0x8017;
 const ST_ATTEST_QUOTE: u16 = 0x8018;
 
 /// Largest `TPM2B_NAME`: two bytes of algorithm and the longest digest, SHA-512.
@@ -46,6 +47,13 @@ pub enum Attested {
         offset: u16,
         /// The contents.
         contents: Vec<u8>,
+    },
+    /// `TPMS_CERTIFY_INFO`: a key that is loaded in this TPM.
+    Certify {
+        /// Its Name.
+        name: Vec<u8>,
+        /// Its Qualified Name.
+        qualified_name: Vec<u8>,
     },
     /// Another structure tag: it proves nothing here.
     Other(u16),
@@ -96,6 +104,10 @@ impl Attest {
                 index_name: reader.sized(NAME_MAX, "index Name")?.to_vec(),
                 offset: reader.u16()?,
                 contents: reader.sized(NV_MAX, "NV contents")?.to_vec(),
+            },
+            ST_ATTEST_CERTIFY => Attested::Certify {
+                name: reader.sized(NAME_MAX, "Name")?.to_vec(),
+                qualified_name: reader.sized(NAME_MAX, "Qualified Name")?.to_vec(),
             },
             // The body is not read: no check accepts it, whatever it holds.
             other => {

@@ -1,0 +1,155 @@
+//! Which public areas may be an endorsement key or an attestation key.
+
+use super::hash::Hash;
+use super::public::{Curve, Key, Public, Scheme, Symmetric};
+
+/// `TPMA_OBJECT` bits (TPM 2.0 Part 2 §8.3).
+pub mod attribute {
+    /// The key never leaves this TPM.
+    pub const FIXED_TPM: u32 = 1 << 1;
+    /// The key never changes its parent.
+    pub const FIXED_PARENT: u32 = 1 << 4;
+    /// The TPM made the secret part itself.
+    pub const SENSITIVE_DATA_ORIGIN: u32 = 1 << 5;
+    /// Use needs the authorisation value.
+    pub const USER_WITH_AUTH: u32 = 1 << 6;
+    /// Administration needs the policy.
+    pub const ADMIN_WITH_POLICY: u32 = 1 << 7;
+    /// Exempt from dictionary-attack protection.
+    pub const NO_DA: u32 = 1 << 10;
+    /// Signs or decrypts only what the TPM made.
+    pub const RESTRICTED: u32 = 1 << 16;
+    /// May decrypt.
+    pub const DECRYPT: u32 = 1 << 17;
+    /// May sign.
+    pub const SIGN: u32 = 1 << 18;
+}
+
+/// Attributes of an EK by the low-range templates (TCG EK Credential Profile 2.5, L-1 and L-2).
+const EK_LOW: u32 = attribute::FIXED_TPM
+    | attribute::FIXED_PARENT
+    | attribute::SENSITIVE_DATA_ORIGIN
+    | attribute::ADMIN_WITH_POLICY
+    | attribute::RESTRICTED
+    | attribute::DECRYPT;
+
+/// By the high-range templates (H-1 to H-7).
+const EK_HIGH: u32 = EK_LOW | attribute::USER_WITH_AUTH;
+
+/// An AK: it signs only what this TPM made, and cannot leave it.
+const AK: u32 = attribute::FIXED_TPM
+    | attribute::FIXED_PARENT
+    | attribute::SENSITIVE_DATA_ORIGIN
+    | attribute::USER_WITH_AUTH
+    | attribute::NO_DA
+    | attribute::RESTRICTED
+    | attribute::SIGN;
+
+/// PolicyA for SHA-256: `PolicySecret(TPM_RH_ENDORSEMENT)` (EK Credential Profile 2.5, annex B).
+const POLICY_A_SHA256: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
+/// PolicyB for SHA-256: PolicyA or the owner's policy in an NV index.
+const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
+/// PolicyB for SHA-384.
+const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
+                               cb47ba09699646150f9fc000f3f80e12";
+
+/// Why a public area is not the kind of key that it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTemplateError {
+    /// Attributes differ.
+    #[error("the object attributes are {observed:#010x} where {expected:#010x} are demanded")]
+    Attributes {
+        /// As in the public area.
+        observed: u32,
+        /// As the template demands.
+        expected: u32,
+    },
+    /// The policy differs from the template's.
+    #[error("the authorisation policy is not the template's")]
+    Policy,
+    /// The symmetric or signing scheme differs from the template's.
+    #[error("the key's scheme is not the template's")]
+    Scheme,
+    /// No template has such a key.
+    #[error("no template has a key of this kind with this Name algorithm")]
+    Kind,
+}
+
+impl Public {
+    /// Whether it is an endorsement key by a default template: L-1, L-2 (RSA-2048, P-256),
+    /// H-1, H-2 (the same, high range), H-3 (P-384) or H-6 (RSA-3072).
+    pub fn check_endorsement_template(&self) -> Result<(), KeyTemplateError> {
+        let small = match (self.key(), self.name_hash) {
+            (Key::Rsa { modulus }, hash) => match (modulus.len(), hash) {
+                (256, Hash::Sha256) => true,
+                (384, Hash::Sha384) => false,
+                _ => return Err(KeyTemplateError::Kind),
+            },
+            (
+                Key::Ec {
+                    curve: Curve::P256, ..
+                },
+                Hash::Sha256,
+            ) => true,
+            (
+                Key::Ec {
+                    curve: Curve::P384, ..
+                },
+                Hash::Sha384,
+            ) => false,
+            _ => return Err(KeyTemplateError::Kind),
+        };
+        let policy = hex::encode(&self.policy);
+        let low = small && policy == POLICY_A_SHA256;
+        self.check_attributes(if low { EK_LOW } else { EK_HIGH })?;
+        let (high_policy, symmetric) = match small {
+            true => (POLICY_B_SHA256, Symmetric::Aes128),
+            false => (POLICY_B_SHA384, Symmetric::Aes256),
+        };
+        if !low && policy != high_policy {
+            return Err(KeyTemplateError::Policy);
+        }
+        if self.symmetric != Some(symmetric) || self.scheme.is_some() {
+            return Err(KeyTemplateError::Scheme);
+        }
+        Ok(())
+    }
+
+    /// Whether it is an attestation key as the agent makes it; returns how it signs.
+    pub fn check_attestation_template(&self) -> Result<Scheme, KeyTemplateError> {
+        self.check_attributes(AK)?;
+        if !self.policy.is_empty() {
+            return Err(KeyTemplateError::Policy);
+        }
+        let fits = match (self.key(), self.scheme) {
+            (Key::Rsa { .. }, Some(Scheme::Rsassa(_) | Scheme::RsaPss(_))) => true,
+            (
+                Key::Ec {
+                    curve: Curve::P256, ..
+                },
+                Some(Scheme::Ecdsa(hash)),
+            ) => hash == Hash::Sha256,
+            (
+                Key::Ec {
+                    curve: Curve::P384, ..
+                },
+                Some(Scheme::Ecdsa(hash)),
+            ) => hash == Hash::Sha384,
+            _ => false,
+        };
+        match self.scheme {
+            Some(scheme) if fits && self.symmetric.is_none() => Ok(scheme),
+            _ => Err(KeyTemplateError::Scheme),
+        }
+    }
+
+    fn check_attributes(&self, expected: u32) -> Result<(), KeyTemplateError> {
+        if self.attributes == expected {
+            return Ok(());
+        }
+        Err(KeyTemplateError::Attributes {
+            observed: self.attributes,
+            expected,
+        })
+    }
+}
