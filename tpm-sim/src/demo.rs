@@ -49,6 +49,9 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
         return keep::start(options);
     }
     swtpm::available()?;
+    for program in ["touchstone", "touchstone-agent"] {
+        process::sibling(program)?;
+    }
     let caller = options.keeper.then(Caller::inherit).transpose()?;
     let folder = make_folder()?;
     let runtime = runtime()?;

@@ -5,7 +5,7 @@ use touchstone_tpm_sim::profile::Profile;
 
 use super::row::Row;
 
-/// What policy demands of a changed boot to be called.
+/// The code of the finding that names a changed command line.
 const COMMAND_LINE: &str = "kernel-command-line-changed";
 
 /// What must come out for one host.
@@ -137,4 +137,102 @@ fn explained(row: &Row, expected: &str, seen: &str) -> bool {
         && cause.observed.as_deref() == Some(seen)
         && consequences > 0
         && consequences + causes.len() == row.host.findings.len()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::demo::fleet::plans;
+    use crate::demo::row::HostView;
+    use crate::demo::webhook::Decision;
+
+    fn line(profile: &str) -> String {
+        Profile::named(profile)
+            .unwrap()
+            .kernel_command_line()
+            .unwrap()
+    }
+
+    fn row(tier: &str, findings: &[Value], message: Option<&str>) -> Row {
+        let host = json!({
+            "host": "h", "nodes": [], "tier": tier, "vector": {}, "findings": findings, "entry": null,
+            "place": { "country": "DE", "site": "x" },
+        });
+        let decision = Decision {
+            admitted: message.is_none(),
+            message: message.map(str::to_owned),
+            entry: None,
+        };
+        Row {
+            host: HostView::read(host).unwrap(),
+            boot_only: decision.clone(),
+            boot_and_place: decision,
+        }
+    }
+
+    fn command_line() -> Value {
+        json!({
+            "code": COMMAND_LINE, "sentence": "it changed",
+            "expected": line("shim_sb"), "observed": line("shim_sb_evil"),
+        })
+    }
+
+    fn event(cause: Option<&str>) -> Value {
+        json!({
+            "code": "boot-event-changed", "subject": "event 4 (PCR 8)", "sentence": "event 4 differs",
+            "consequence_of": cause,
+        })
+    }
+
+    fn cells(due: &Due, row: &Row) -> Vec<&'static str> {
+        mismatches(due, row)
+            .iter()
+            .map(|mismatch| mismatch.cell)
+            .collect()
+    }
+
+    #[test]
+    fn each_cell_is_compared() {
+        let [good, abroad, altered] = plans(false).map(|plan| plan.due);
+        let admitted = row("affirming", &[], None);
+        assert_eq!(cells(&good, &admitted), [""; 0]);
+        assert_eq!(
+            cells(&abroad, &admitted),
+            ["place", "pod (boot and place demanded)", "why"]
+        );
+        assert_eq!(
+            cells(&altered, &admitted),
+            [
+                "tier",
+                "pod (boot demanded)",
+                "pod (boot and place demanded)",
+                "why"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_changed_command_line_must_explain_everything() {
+        let [_, _, altered] = plans(false).map(|plan| plan.due);
+        let tier = "contraindicated";
+        let whole = [command_line(), event(Some(COMMAND_LINE))];
+        let whole = row(tier, &whole, Some("no"));
+        assert_eq!(cells(&altered, &whole), [""; 0]);
+        assert_eq!(whole.why(), "it changed\nfollows from it: event 4 (PCR 8)");
+
+        let mut other = command_line();
+        other["observed"] = "another".into();
+        for findings in [
+            vec![command_line()],
+            vec![command_line(), event(None)],
+            vec![command_line(), event(Some("another"))],
+            vec![other, event(Some(COMMAND_LINE))],
+            vec![event(Some(COMMAND_LINE))],
+        ] {
+            assert_eq!(cells(&altered, &row(tier, &findings, Some("no"))), ["why"]);
+        }
+    }
 }

@@ -92,11 +92,15 @@ fn folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// When a process started: field 22 of proc_pid_stat(5). The second field may hold blanks.
+/// When a process started, unless it has ended: fields 3 and 22 of proc_pid_stat(5). The second field may
+/// hold blanks. One that nobody has waited for is a zombie.
 fn started(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(19)?.parse().ok()
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (!["Z", "X"].contains(&state)).then_some(started)
 }
 
 #[cfg(test)]

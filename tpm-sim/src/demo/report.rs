@@ -49,7 +49,7 @@ impl Report {
             .iter()
             .map(|stage| format!("{} {:.1} s", stage.name, stage.seconds))
             .collect();
-        writeln!(out, "\ntook {:.1} s: {}", self.seconds, stages.join(", "))?;
+        writeln!(out, "\ntook {:.1} s: {}", self.seconds, stages.join("; "))?;
         for mismatch in &self.mismatches {
             let Mismatch {
                 host,
@@ -57,6 +57,7 @@ impl Report {
                 expected,
                 seen,
             } = mismatch;
+            let seen = seen.replace('\n', "; ");
             writeln!(
                 out,
                 "NOT AS EXPECTED  {host}, {cell}: expected {expected}; seen {seen}"
