@@ -175,12 +175,13 @@ async fn commit(
     tx.add_evidence(&reached.evidence, host, now, body).await?;
     tx.forget_challenges(now.saturating_sub(ANSWER_SECONDS))
         .await?;
-    reached.entry.append(&mut tx).await?;
+    let order = reached.entry.append(&mut tx).await?;
     // COMMIT POINT: from here on the verdict stands, whether or not the answer arrives.
     tx.commit().await?;
+    let standing = reached.verdict.standing(host);
     attestor
         .index
-        .put_host(reached.verdict.standing(host), reached.verdict.entry, now);
+        .put_host(order, standing, reached.verdict.entry, now);
     tracing::info!(
         host.id = %host,
         appraisal.tier = %reached.verdict.tier,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use touchstone_evidence::endorsement::EndorsementRoots;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
@@ -9,8 +11,11 @@ use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::keys::ServerKeys;
 use crate::refusals::Refusals;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
+
+/// Seconds by which the clocks of two servers on one database may differ.
+const CLOCK_TOLERANCE: i64 = 30;
 
 /// One running attestor.
 pub(crate) struct Attestor {
@@ -26,6 +31,23 @@ pub(crate) enum OpenError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log was begun with another key.
+    #[error(
+        "the audit log in the database was begun with another key than `{0}`; restore the key files that \
+         belong to this database"
+    )]
+    OtherKey(String),
+    /// The clock was set back.
+    #[error(
+        "the clock says {now}, but the audit log's last entry is of {last}; set the clock right, since \
+         expired results would come back"
+    )]
+    ClockBehind {
+        /// Seconds since 1970.
+        now: i64,
+        /// Seconds since 1970.
+        last: i64,
+    },
     /// The manifests in the database do not read: another version of the software wrote them.
     #[error("the policy version {version} in the database is broken: {source}")]
     Policy {
@@ -47,14 +69,19 @@ impl Attestor {
                 version: policy.version,
                 source,
             })?;
-            index.put_policies(Arc::new(set));
+            index.put_policies(0, Arc::new(set));
         }
         for (node, host) in tx.nodes().await? {
-            index.put_node(node, host);
+            index.put_node(0, node, host);
         }
         for record in tx.hosts().await? {
             if let Some(verdict) = crate::appraisal::Verdict::of(&record)? {
-                index.put_host(verdict.standing(&record.host), verdict.entry, clock::now());
+                index.put_host(
+                    0,
+                    verdict.standing(&record.host),
+                    verdict.entry,
+                    clock::now(),
+                );
             }
         }
         Ok(Arc::new(Self {
@@ -65,13 +92,23 @@ impl Attestor {
         }))
     }
 
-    /// The endorsement roots in force. Read from the database for each enrolment: enrolments are rare,
-    /// and no replica may miss an import.
-    pub(crate) async fn endorsement_roots(&self) -> Result<EndorsementRoots, StoreError> {
+    /// The endorsement certificates in force. Read from the database for each enrolment: enrolments are
+    /// rare, and no replica may miss an import.
+    pub(crate) async fn endorsement_bundles(&self) -> Result<EndorsementBundles, StoreError> {
         let mut tx = self.store.read().await?;
+        Ok(EndorsementBundles(tx.endorsement_bundles().await?))
+    }
+}
+
+/// Class and PEM of each imported bundle.
+pub(crate) struct EndorsementBundles(Vec<(String, String)>);
+
+impl EndorsementBundles {
+    /// Parses all of them and checks each root's own signature: milliseconds, so not on an async thread.
+    pub(crate) fn parse(&self) -> Result<EndorsementRoots, StoreError> {
         let mut roots = EndorsementRoots::new();
-        for (class, pem) in tx.endorsement_bundles().await? {
-            let class = crate::store::class(&class).ok_or(StoreError::Malformed("root class"))?;
+        for (class, pem) in &self.0 {
+            let class = crate::store::class(class).ok_or(StoreError::Malformed("root class"))?;
             roots
                 .add_pem(pem.as_bytes(), class, &[])
                 .map_err(|_| StoreError::Malformed("endorsement bundle"))?;
@@ -80,10 +117,25 @@ impl Attestor {
     }
 }
 
-/// The first entry of a log names the key that signs its heads.
-async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), StoreError> {
+/// The first entry of a log names the key that signs its heads: another key would make another log of
+/// the same entries. The last entry tells the time: a clock behind it would bring expired things back.
+async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), OpenError> {
     let mut tx = store.write().await?;
-    if tx.frontier().await?.size() > 0 {
+    let size = tx.frontier().await?.size();
+    if let Some(last) = size.checked_sub(1) {
+        let first = entry_at(&mut tx, 0).await?;
+        let key = keys.checkpoint.verifier_key().to_string();
+        if first.checkpoint_key.as_deref() != Some(key.as_str()) {
+            return Err(OpenError::OtherKey(key));
+        }
+        let last = entry_at(&mut tx, last).await?;
+        let now = clock::now();
+        if now < last.time.saturating_sub(CLOCK_TOLERANCE) {
+            return Err(OpenError::ClockBehind {
+                now,
+                last: last.time,
+            });
+        }
         return Ok(());
     }
     let event = Event::LogStarted {
@@ -92,5 +144,20 @@ async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), StoreError> {
     Entry::new(&event, Actor::Attestor, clock::now())?
         .append(&mut tx)
         .await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
+}
+
+/// What is looked at in an entry of the log.
+#[derive(Deserialize)]
+struct Glance {
+    time: i64,
+    checkpoint_key: Option<String>,
+}
+
+async fn entry_at(tx: &mut Tx, index: u64) -> Result<Glance, StoreError> {
+    let entries = tx.entries(index).await?;
+    entries
+        .first()
+        .and_then(|body| serde_json::from_slice(body).ok())
+        .ok_or(StoreError::Malformed("audit entry"))
 }

@@ -30,9 +30,9 @@ impl Entry {
         LeafHash::of(&self.0).digest()
     }
 
-    /// Appends it within `tx`.
-    pub(crate) async fn append(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        tx.append(&self.0).await.map(drop)
+    /// Appends it within `tx` and returns its index: the order in which commits took effect.
+    pub(crate) async fn append(&self, tx: &mut Tx) -> Result<u64, StoreError> {
+        tx.append(&self.0).await
     }
 }
 

@@ -228,6 +228,10 @@ pub enum Audit {
         /// it the key in the file is believed, which shows only that the file agrees with itself
         #[arg(long)]
         key: Option<String>,
+        /// A head that you kept from an earlier export, as `SIZE:ROOT`: the log must still begin with it.
+        /// May be given several times
+        #[arg(long = "head")]
+        heads: Vec<String>,
     },
     /// Print the signed head of the log
     Checkpoint,

@@ -90,11 +90,14 @@ pub(crate) async fn begin(
     };
     let ek = parse("endorsement key", &request.ek_public)?;
     let ak = AttestationKey::under(&ek, parse("attestation key", &request.ak_public)?)?;
+    // The cheap question first: only machines of the inventory cost a chain of signatures.
+    in_inventory(attestor, &ek.spki_digest()).await?;
     let spki = ek.subject_public_key_info();
-    let roots = attestor.endorsement_roots().await?;
+    let bundles = attestor.endorsement_bundles().await?;
     let certificate = request.ek_certificate;
     let endorsement = tokio::task::spawn_blocking(move || {
-        roots.verify(&certificate, &[] as &[&[u8]], &spki, now)
+        let roots = bundles.parse()?;
+        Ok::<_, EnrolmentError>(roots.verify(&certificate, &[] as &[&[u8]], &spki, now)?)
     })
     .await
     .map_err(|_| RoundError::Cancelled)??;
@@ -179,6 +182,14 @@ pub(crate) async fn activate(
     tx.commit().await?;
     tracing::info!(host.id = %host, "enrolled a host");
     Ok(Enrolled { host, challenge })
+}
+
+async fn in_inventory(attestor: &Attestor, ek: &Sha256Digest) -> Result<(), EnrolmentError> {
+    let mut tx = attestor.store.read().await?;
+    match tx.machine_of(ek).await? {
+        Some(_) => Ok(()),
+        None => Err(EnrolmentError::NotInInventory(*ek)),
+    }
 }
 
 fn check_activation(

@@ -1,7 +1,7 @@
 //! The attestor's own keys, each in a file of mode 0600, each for one purpose: results, checkpoints,
 //! the CA of its TLS certificate, the webhook's secret path.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,17 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), KeyError>
         .map_err(failed)?;
     file.write_all(content).map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    fs::rename(&unfinished, path).map_err(failed)
+    fs::rename(&unfinished, path).map_err(failed)?;
+    // Until the folder is on disk, a power cut may bring the old name back.
+    match path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        Some(folder) => File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub(crate) mod review;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_policies::admit::{Admission, PodFacts, admit, concerns};
+use touchstone_policies::admit::{Admission, PodFacts, admit, concerns, concerns_namespace};
 use touchstone_policies::prose;
 
 pub(crate) use pod_memory::PodMemory;
@@ -22,8 +22,10 @@ use crate::store::StoreError;
 
 /// What is asked, once the review is understood.
 enum Question {
-    /// A pod without a node: remembered; its binding will be judged.
-    Created { uid: String, pod: PodFacts },
+    /// A pod that waits for a node: remembered as it is now; its binding will be judged.
+    Waiting { uid: String, pod: PodFacts },
+    /// No policy can be for it.
+    Unconcerned,
     /// A pod on a node: a binding, or a pod created with `nodeName` set.
     Placed {
         uid: Option<String>,
@@ -41,8 +43,15 @@ pub(crate) async fn answer(
     request: &Request,
     caller: Actor,
 ) -> Result<Response, StoreError> {
+    // No policy names the namespace: nothing about the pod could make it our concern, and a pod that
+    // we do not remember must not wait for us.
+    let policies = attestor.index.policies();
+    if request.asks_about_pods() && !concerns_namespace(&policies, &request.namespace) {
+        return Ok(Response::allowed(request, None));
+    }
     match question(request, memory) {
-        Question::Created { uid, pod } => {
+        Question::Unconcerned => Ok(Response::allowed(request, None)),
+        Question::Waiting { uid, pod } => {
             if !request.dry_run {
                 memory.remember(uid, &request.namespace, request.pod_name(), pod);
             }
@@ -70,27 +79,27 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
             request.resource_name()
         )))
     };
-    if request.operation != "CREATE" {
-        return unsupported();
-    }
     let Some(object) = &request.object else {
         return Question::Unanswerable(Finding::new("review-without-object"));
     };
-    let uid = object.metadata.uid.clone();
-    match request.resource_name().as_str() {
-        "pods" => {
+    let uid = object.metadata.uid.clone().filter(|uid| !uid.is_empty());
+    match (request.operation.as_str(), request.resource_name().as_str()) {
+        ("CREATE" | "UPDATE", "pods") => {
             let pod = PodFacts {
                 namespace: request.namespace.clone(),
                 labels: object.metadata.labels.clone(),
             };
             let node = object.spec.as_ref().and_then(|spec| spec.node_name.clone());
-            match (node.filter(|node| !node.is_empty()), uid) {
-                (Some(node), uid) => Question::Placed { uid, pod, node },
-                (None, Some(uid)) => Question::Created { uid, pod },
-                (None, None) => Question::Unanswerable(Finding::new("review-without-uid")),
+            let node = node.filter(|node| !node.is_empty());
+            match (request.operation.as_str(), node, uid) {
+                // It was judged when it was placed; what happens to it then is not judged yet.
+                ("UPDATE", Some(_), _) => Question::Unconcerned,
+                (_, Some(node), uid) => Question::Placed { uid, pod, node },
+                (_, None, Some(uid)) => Question::Waiting { uid, pod },
+                (_, None, None) => Question::Unanswerable(Finding::new("review-without-uid")),
             }
         }
-        "pods/binding" | "bindings" => {
+        ("CREATE", "pods/binding" | "bindings") => {
             let node = object.target.as_ref().map(|target| target.name.clone());
             let pod = uid
                 .as_deref()
@@ -180,7 +189,12 @@ async fn record(
         policies: decision.admission.policies.clone(),
         policy_digest: decision.policy_digest,
         admitted: decision.admission.admitted(),
-        refusals: decision.admission.refusals.clone(),
+        refusals: decision
+            .admission
+            .refusals
+            .iter()
+            .map(|finding| finding.code.clone())
+            .collect(),
         result_entry: decision.result_entry,
     };
     let entry = Entry::new(&event, caller, now)?;

@@ -6,6 +6,7 @@ use touchstone_evidence::location::{
     AuthorityKey, LocationError, LocationTag, ek_set_digest, verify_tag,
 };
 
+use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
@@ -119,9 +120,22 @@ pub(crate) async fn issue_tag(
         tag: Sha256Digest::of(signed),
         place: tag.place.clone(),
     };
-    Entry::new(&event, Actor::Operator, now)?
+    let order = Entry::new(&event, Actor::Operator, now)?
         .append(&mut tx)
         .await?;
+    // A host that was moved is not where its verdict says: it must prove the new place first.
+    let moved = match tx.host(host).await? {
+        Some(record) => {
+            Verdict::of(&record)?.is_some_and(|held| held.place.as_ref() != Some(&tag.place))
+        }
+        None => false,
+    };
+    if moved {
+        tx.void_verdict(host).await?;
+    }
     tx.commit().await?;
+    if moved {
+        attestor.index.drop_host(order, host);
+    }
     Ok(tag)
 }

@@ -43,7 +43,7 @@ pub(crate) async fn apply(attestor: &Attestor, manifests: &str) -> Result<Applie
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
     let version = tx.add_policy(&digest.0, manifests, now).await?;
-    Entry::new(
+    let order = Entry::new(
         &Event::PolicyApplied { version, digest },
         Actor::Operator,
         now,
@@ -51,6 +51,6 @@ pub(crate) async fn apply(attestor: &Attestor, manifests: &str) -> Result<Applie
     .append(&mut tx)
     .await?;
     tx.commit().await?;
-    attestor.index.put_policies(Arc::new(set));
+    attestor.index.put_policies(order, Arc::new(set));
     Ok(Applied { version, digest })
 }

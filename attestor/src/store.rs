@@ -36,7 +36,7 @@ pub(crate) enum StoreError {
     #[error("the database's schema could not be brought up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// The URL is neither SQLite's nor PostgreSQL's.
-    #[error("`{0}` is not a database URL; use `sqlite:FILE` or `postgres://…`")]
+    #[error("databases of the kind `{0}` are not known; use `sqlite:FILE` or `postgres://…`")]
     Url(String),
     /// No randomness for what must be unique in it.
     #[error(transparent)]
@@ -94,7 +94,8 @@ impl Store {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Self::open_postgres(url).await;
         }
-        Err(StoreError::Url(url.to_owned()))
+        let scheme = url.split(':').next().unwrap_or_default();
+        Err(StoreError::Url(scheme.to_owned()))
     }
 
     async fn open_sqlite(file: &Path) -> Result<Self, StoreError> {

@@ -1,6 +1,8 @@
 //! What admission decides from, in memory: standing of each host, node mapping, policies in force.
 //!
-//! It is filled from the database at start and after each commit, never before one.
+//! It is filled from the database at start and after each commit, never before one. Each change comes
+//! with its place in the log; what is older than what is held changes nothing, in whatever order
+//! requests get here after their commits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,6 +18,7 @@ use touchstone_policies::manifest::PolicySet;
 pub(crate) struct Held {
     pub(crate) standing: HostStanding,
     pub(crate) entry: Sha256Digest,
+    order: u64,
     /// Monotonic end of the standing: a clock set back must not lengthen it.
     ends: Instant,
 }
@@ -28,8 +31,8 @@ pub(crate) struct TrustIndex {
 
 struct Inner {
     hosts: HashMap<HostId, Held>,
-    nodes: HashMap<String, HostId>,
-    policies: Arc<PolicySet>,
+    nodes: HashMap<String, (u64, HostId)>,
+    policies: (u64, Arc<PolicySet>),
 }
 
 impl Default for Inner {
@@ -37,14 +40,20 @@ impl Default for Inner {
         Self {
             hosts: HashMap::new(),
             nodes: HashMap::new(),
-            policies: Arc::new(PolicySet::empty()),
+            policies: (0, Arc::new(PolicySet::empty())),
         }
     }
 }
 
 impl TrustIndex {
-    /// Takes over a committed verdict.
-    pub(crate) fn put_host(&self, standing: HostStanding, entry: Sha256Digest, now: i64) {
+    /// Takes over a committed verdict; `order` is the index of its entry.
+    pub(crate) fn put_host(
+        &self,
+        order: u64,
+        standing: HostStanding,
+        entry: Sha256Digest,
+        now: i64,
+    ) {
         let left = u64::try_from(standing.expires_at.saturating_sub(now)).unwrap_or(0);
         let begins = Instant::now();
         let held = Held {
@@ -52,45 +61,61 @@ impl TrustIndex {
                 .checked_add(Duration::from_secs(left))
                 .unwrap_or(begins),
             entry,
+            order,
             standing,
         };
         self.change(|inner| {
             let newest = inner
                 .hosts
                 .get(&held.standing.host)
-                .is_none_or(|old| old.standing.challenged_at <= held.standing.challenged_at);
+                .is_none_or(|old| old.order <= held.order);
             if newest {
                 inner.hosts.insert(held.standing.host.clone(), held);
             }
         });
     }
 
-    /// Takes over a committed mapping.
-    pub(crate) fn put_node(&self, node: String, host: HostId) {
+    /// Forgets the verdict of `host` if it is older than `order`.
+    pub(crate) fn drop_host(&self, order: u64, host: &HostId) {
         self.change(|inner| {
-            inner.nodes.insert(node, host);
+            if inner.hosts.get(host).is_some_and(|old| old.order < order) {
+                inner.hosts.remove(host);
+            }
+        });
+    }
+
+    /// Takes over a committed mapping.
+    pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
+        self.change(|inner| {
+            if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
+                inner.nodes.insert(node, (order, host));
+            }
         });
     }
 
     /// Takes over committed policies.
-    pub(crate) fn put_policies(&self, policies: Arc<PolicySet>) {
-        self.change(|inner| inner.policies = policies);
+    pub(crate) fn put_policies(&self, order: u64, policies: Arc<PolicySet>) {
+        self.change(|inner| {
+            if inner.policies.0 <= order {
+                inner.policies = (order, policies);
+            }
+        });
     }
 
     /// The policies in force.
     pub(crate) fn policies(&self) -> Arc<PolicySet> {
-        self.look(|inner| Arc::clone(&inner.policies))
+        self.look(|inner| Arc::clone(&inner.policies.1))
     }
 
     /// The host behind a node.
     pub(crate) fn host_of(&self, node: &str) -> Option<HostId> {
-        self.look(|inner| inner.nodes.get(node).cloned())
+        self.look(|inner| inner.nodes.get(node).map(|(_, host)| host.clone()))
     }
 
     /// Nodes that `host` stands behind, sorted.
     pub(crate) fn nodes_of(&self, host: &HostId) -> Vec<String> {
         let mut nodes: Vec<String> = self.look(|inner| {
-            let behind = inner.nodes.iter().filter(|(_, other)| *other == host);
+            let behind = inner.nodes.iter().filter(|(_, (_, other))| other == host);
             behind.map(|(node, _)| node.clone()).collect()
         });
         nodes.sort_unstable();
@@ -113,5 +138,63 @@ impl TrustIndex {
 
     fn change<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
         write(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_evidence::result::TrustTier;
+
+    use super::*;
+
+    fn standing(tier: TrustTier, expires_at: i64) -> HostStanding {
+        HostStanding {
+            host: "de-1".parse().unwrap(),
+            tier,
+            place: None,
+            findings: Vec::new(),
+            challenged_at: 90,
+            expires_at,
+        }
+    }
+
+    #[test]
+    fn what_was_committed_later_stays_whatever_is_published_last() {
+        let index = TrustIndex::default();
+        let host = "de-1".parse().unwrap();
+        let tier = || index.standing(&host).map(|held| held.standing.tier);
+        index.put_host(
+            7,
+            standing(TrustTier::Contraindicated, 200),
+            Sha256Digest::ZERO,
+            100,
+        );
+        index.put_host(
+            6,
+            standing(TrustTier::Affirming, 200),
+            Sha256Digest::ZERO,
+            100,
+        );
+        assert_eq!(tier(), Some(TrustTier::Contraindicated));
+        index.drop_host(7, &host);
+        assert_eq!(tier(), Some(TrustTier::Contraindicated));
+        index.drop_host(8, &host);
+        assert_eq!(tier(), None);
+    }
+
+    #[test]
+    fn a_standing_ends_by_the_monotonic_clock_too() {
+        let index = TrustIndex::default();
+        // It expires at once by the clock that was read when it was committed.
+        index.put_host(
+            1,
+            standing(TrustTier::Affirming, 100),
+            Sha256Digest::ZERO,
+            100,
+        );
+        let held = index.standing(&"de-1".parse().unwrap()).unwrap();
+        assert_eq!(held.standing.expires_at, i64::MIN);
     }
 }

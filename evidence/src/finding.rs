@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Longest field, characters; firmware and boot loaders stay far below.
+const FIELD_MAX: usize = 600;
+
 /// One reason for a verdict. Prose is made from it at the edge, never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Finding {
@@ -37,21 +40,21 @@ impl Finding {
     /// Says what it is about.
     #[must_use]
     pub fn about(mut self, subject: impl ToString) -> Self {
-        self.subject = subject.to_string();
+        self.subject = bounded(subject);
         self
     }
 
     /// Says what would have been right.
     #[must_use]
     pub fn expected(mut self, value: impl ToString) -> Self {
-        self.expected = Some(value.to_string());
+        self.expected = Some(bounded(value));
         self
     }
 
     /// Says what was seen.
     #[must_use]
     pub fn observed(mut self, value: impl ToString) -> Self {
-        self.observed = Some(value.to_string());
+        self.observed = Some(bounded(value));
         self
     }
 
@@ -60,5 +63,27 @@ impl Finding {
     pub fn because_of(mut self, code: &str) -> Self {
         self.consequence_of = Some(code.to_owned());
         self
+    }
+}
+
+/// The text, cut where it is longer than anything honest: part of it is a host's own words.
+fn bounded(text: impl ToString) -> String {
+    let mut text = text.to_string();
+    if let Some((end, _)) = text.char_indices().nth(FIELD_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosts_own_words_are_cut() {
+        let finding = Finding::new("code").observed("é".repeat(5000));
+        assert_eq!(finding.observed.unwrap().chars().count(), FIELD_MAX + 1);
+        assert_eq!(Finding::new("code").about("short").subject, "short");
     }
 }

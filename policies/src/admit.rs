@@ -9,6 +9,9 @@ use touchstone_evidence::result::TrustTier;
 
 use crate::manifest::{HostHalf, PodHalf, PolicySet, Region};
 
+/// Seconds by which the clocks of two servers may differ.
+const CLOCK_TOLERANCE: i64 = 30;
+
 /// What policy looks at in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -61,6 +64,15 @@ pub fn concerns(policies: &PolicySet, pod: &PodFacts) -> bool {
         .any(|policy| selects(&policy.pod, pod))
 }
 
+/// Whether any `WorkloadPolicy` could be for a pod of this namespace.
+#[must_use]
+pub fn concerns_namespace(policies: &PolicySet, namespace: &str) -> bool {
+    policies
+        .workloads
+        .values()
+        .any(|policy| policy.pod.namespaces.iter().any(|name| name == namespace))
+}
+
 /// Judges both halves of every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
 /// is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
 #[must_use]
@@ -108,6 +120,10 @@ fn refusals(
     // A stale result says nothing about now: not why it was good, nor why it was bad.
     if now >= host.expires_at {
         return vec![Finding::new("result-expired").about(&host.host)];
+    }
+    // Nor does a result of the future: a clock that was set back makes everything look fresh.
+    if now < host.challenged_at.saturating_sub(CLOCK_TOLERANCE) {
+        return vec![Finding::new("clock-behind").about(&host.host)];
     }
     let mut refusals = Vec::new();
     if !host.tier.satisfies(half.tier) {

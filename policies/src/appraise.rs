@@ -31,6 +31,9 @@ pub struct Appraisal {
     pub freshness_seconds: i64,
 }
 
+/// Most findings of one verdict.
+const FINDINGS_MAX: usize = 48;
+
 /// How long a verdict holds that no policy speaks of, seconds.
 const UNGOVERNED_FRESHNESS: i64 = 60;
 
@@ -113,15 +116,24 @@ pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
     Appraisal {
         tier: TrustTier::worst(demanded.iter().map(|judged| judged.tier)),
         vector,
-        findings: demanded
-            .into_iter()
-            .flat_map(|judged| judged.findings)
-            .collect(),
+        findings: bounded(demanded.into_iter().flat_map(|judged| judged.findings)),
         place: place.map(|place| place.place().clone()),
         policy: name.clone(),
         valid_until: place.map(|place| place.valid_until()),
         freshness_seconds: policy.freshness_seconds.seconds(),
     }
+}
+
+/// The first findings, causes among them, and how many more there are: a host must not be able to fill
+/// the log with its own words.
+fn bounded(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut findings = findings.fuse();
+    let mut kept: Vec<Finding> = findings.by_ref().take(FINDINGS_MAX).collect();
+    let omitted = findings.count();
+    if omitted > 0 {
+        kept.push(Finding::new("findings-omitted").observed(omitted));
+    }
+    kept
 }
 
 fn is_for(policy: &HostPolicy, host: &HostId) -> bool {

@@ -63,10 +63,46 @@ impl PolicySet {
                 }
             }
         }
+        self.check_anchors()?;
         for (name, policy) in &self.workloads {
             for region in policy.host.region.iter() {
                 if !self.regions.contains_key(region) {
                     return Err(unresolved("WorkloadPolicy", name, "Region", region));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PolicySet {
+    /// What an event says is proven only as far as its PCR is pinned: a log can give a measured digest
+    /// another label (DESIGN §5.6). So what is read out of events needs the PCR that they are in.
+    fn check_anchors(&self) -> Result<(), ManifestError> {
+        let unanchored = |reference: &String, pcr: u8, what: &'static str| {
+            Err(ManifestError::Unanchored {
+                reference: reference.clone(),
+                pcr,
+                what,
+            })
+        };
+        for (name, reference) in &self.references {
+            if !reference.kernel_command_lines.is_empty() && !reference.pins(8) {
+                return unanchored(name, 8, "kernelCommandLines");
+            }
+        }
+        for boot in self
+            .hosts
+            .values()
+            .filter_map(|policy| policy.boot.as_ref())
+        {
+            for name in boot.reference_values.iter().filter(|_| boot.secure_boot) {
+                if self
+                    .references
+                    .get(name)
+                    .is_some_and(|reference| !reference.pins(7))
+                {
+                    return unanchored(name, 7, "secureBoot");
                 }
             }
         }
@@ -151,5 +187,24 @@ spec: {version: 1, countries: [DE]}
             ))
             .is_ok()
         );
+    }
+
+    #[test]
+    fn what_is_read_out_of_events_needs_its_register_pinned() {
+        let digest = "00".repeat(32);
+        let text = |pcrs: &str, spec: &str| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: ReferenceValues\nmetadata: {{name: r}}\nspec: {{provenance: p, lifeCycle: Active, pcrs: {pcrs}{spec}}}\n---\napiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: h}}\nspec: {{hosts: ['*'], freshnessSeconds: 60, boot: {{referenceValues: [r], secureBoot: true}}}}\n"
+            )
+        };
+        let all = format!("{{7: ['{digest}'], 8: ['{digest}']}}");
+        assert!(PolicySet::parse(&text(&all, ", kernelCommandLines: [a]")).is_ok());
+        let seven = format!("{{7: ['{digest}']}}");
+        let unpinned = refused(&text(&seven, ", kernelCommandLines: [a]"));
+        assert!(unpinned.contains("unless PCR 8"), "{unpinned}");
+        let eight = format!("{{8: ['{digest}']}}");
+        assert!(refused(&text(&eight, "")).contains("unless PCR 7"));
+        assert!(refused(&text("{}", "")).contains("at least one PCR"));
+        assert!(refused(&text("{7: []}", "")).contains("at least one value"));
     }
 }

@@ -48,6 +48,14 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     ("boot-log-truncated", "the boot event log is cut off"),
     (
+        "clock-behind",
+        "the attestor's clock is behind the last result of {subject}; set it right",
+    ),
+    (
+        "findings-omitted",
+        "{observed} more findings are not listed",
+    ),
+    (
         "firmware-version-changed",
         "the TPM's firmware version changed from {expected} to {observed}; enrol the host again if that was intended",
     ),

@@ -40,6 +40,12 @@ struct Host {
     tier: TrustTier,
     country: Option<String>,
     expires_in: i64,
+    #[serde(default = "ten_seconds_ago")]
+    challenged_in: i64,
+}
+
+fn ten_seconds_ago() -> i64 {
+    -10
 }
 
 #[test]
@@ -76,7 +82,7 @@ fn standing(host: Host) -> HostStanding {
             .country
             .map(|country| Place::new(&country, None, "site1").unwrap()),
         findings: Vec::new(),
-        challenged_at: NOW - 10,
+        challenged_at: NOW + host.challenged_in,
         expires_at: NOW + host.expires_in,
     }
 }

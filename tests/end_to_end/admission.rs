@@ -49,7 +49,7 @@ async fn only_the_healthy_host_in_the_region_is_admitted() {
         .map(|e| e["admitted"].as_bool().unwrap())
         .collect();
     assert_eq!(admitted, [true, false, false, false, false]);
-    assert_eq!(decided[1]["refusals"][0]["code"], "region-mismatch");
+    assert_eq!(decided[1]["refusals"][0], "region-mismatch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn a_changed_command_line_is_named_as_the_cause_of_all_that_follows() {
 async fn a_binding_is_judged_with_the_pod_that_was_created_or_not_at_all() {
     let (world, _host, _maker) = healthy_host().await;
     let server = &world.server;
-    // W12: never seen, without uid, of another namespace.
+    // W12: never seen, without uid, of another name.
     for review in [
         binding(Some("never-seen"), "payments", "node-de-1"),
         binding(None, "payments", "node-de-1"),
@@ -103,21 +103,27 @@ async fn a_binding_is_judged_with_the_pod_that_was_created_or_not_at_all() {
         assert!(!admitted && why.contains("not reviewed here"), "{why}");
     }
     server.review(&create("u1", "payments", None)).await;
-    let moved = binding(Some("u1"), "default", "node-de-1");
-    assert!(!server.review(&moved).await.0);
+    let mut renamed = binding(Some("u1"), "payments", "node-de-1");
+    renamed["request"]["name"] = json!("other");
+    assert!(!server.review(&renamed).await.0);
     // W1: a preset node is judged as a whole.
     let preset = create("u2", "payments", Some("node-de-1"));
     assert!(server.review(&preset).await.0);
     let preset = create("u3", "payments", Some("node-unknown"));
     assert!(!server.review(&preset).await.0);
-    // A pod of no policy is not our concern.
-    server.review(&create("u4", "other", None)).await;
-    assert!(
-        server
-            .review(&binding(Some("u4"), "other", "node-unknown"))
-            .await
-            .0
-    );
+    // A namespace of no policy is not our concern, seen or unseen.
+    let elsewhere = binding(Some("u4"), "other", "node-unknown");
+    assert!(server.review(&elsewhere).await.0);
+    // Nor is a pod of no policy in a namespace that has one, until its labels say otherwise.
+    let mut pod = create("u5", "payments", None);
+    pod["request"]["object"]["metadata"]["labels"] = json!({});
+    assert!(server.review(&pod).await.0);
+    let bound = binding(Some("u5"), "payments", "node-unknown");
+    assert!(server.review(&bound).await.0);
+    let mut labelled = create("u5", "payments", None);
+    labelled["request"]["operation"] = json!("UPDATE");
+    assert!(server.review(&labelled).await.0);
+    assert!(!server.review(&bound).await.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,10 +152,10 @@ async fn a_dry_run_is_decided_and_writes_nothing() {
 async fn reviews_that_are_not_understood_are_refused() {
     let (world, _host, _maker) = healthy_host().await;
     let server = &world.server;
-    // W3, W10: an update, another resource, without object.
-    let mut update = create("u1", "payments", None);
-    update["request"]["operation"] = json!("UPDATE");
-    assert!(!server.review(&update).await.0);
+    // W10: another operation, another resource, without object.
+    let mut delete = create("u1", "payments", None);
+    delete["request"]["operation"] = json!("DELETE");
+    assert!(!server.review(&delete).await.0);
     let mut other = create("u1", "payments", None);
     other["request"]["resource"]["resource"] = json!("secrets");
     assert!(!server.review(&other).await.0);

@@ -32,6 +32,28 @@ async fn an_export_verifies_without_the_server_and_any_change_shows() {
         .collect();
     assert_eq!(verified["size"].as_u64().unwrap(), lines.len() as u64 - 2);
 
+    // A head that was kept earlier must still be a beginning of the log.
+    let head = format!(
+        "{}:{}",
+        verified["size"],
+        verified["root"].as_str().unwrap()
+    );
+    let kept = world
+        .server
+        .command(&["audit", "verify", &file, "--key", &key, "--head", &head]);
+    assert_eq!(kept["earlier_heads"], 1);
+    let other_history = format!("1:{}", "00".repeat(32));
+    let output = world.server.run(&[
+        "audit",
+        "verify",
+        &file,
+        "--key",
+        &key,
+        "--head",
+        &other_history,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+
     // S5: edited, removed, inserted, reordered, cut; and another log's key.
     let mut edited = lines.clone();
     let position = lines
@@ -84,4 +106,58 @@ async fn what_was_committed_is_there_after_a_restart() {
     // The verdict still admits: it was read back, not asked for again.
     assert!(server.place("u1", "node-de-1").await.0);
     drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_never_signed_by_another_key() {
+    let (mut world, _host, _maker) = healthy_host().await;
+    world.server.stop();
+    std::fs::remove_file(world.server.folder().join("checkpoint.key")).unwrap();
+    let output =
+        touchstone_tests::programs::command(&touchstone_tests::programs::path("touchstone"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(world.server.folder())
+            .output()
+            .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("begun with another key"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_published_even_if_nobody_waits() {
+    let (world, _host, _maker) = healthy_host().await;
+    let operator = world.server.operator();
+    let token = operator["token"].as_str().unwrap();
+    // A hundred mappings whose callers go away at once.
+    for number in 0..100 {
+        let http = touchstone_tests::server::client(&operator);
+        let body = serde_json::json!({ "node": format!("fleeting-{number}"), "host": "de-1" });
+        let request = http
+            .post(format!("{}/v1/nodes", world.server.url))
+            .bearer_auth(token)
+            .json(&body)
+            .send();
+        let patience = std::time::Duration::from_millis(number % 12);
+        let _gone = tokio::time::timeout(patience, request).await;
+    }
+    let mapped: Vec<String> = world
+        .server
+        .audit_entries()
+        .iter()
+        .filter(|entry| entry["kind"] == "node-mapped")
+        .map(|entry| entry["node"].as_str().unwrap().to_owned())
+        .collect();
+    let view = world.server.get("/v1/hosts/de-1").await;
+    let published = view["nodes"].as_array().unwrap();
+    for node in &mapped {
+        assert!(
+            published.contains(&serde_json::json!(node)),
+            "{node} was committed and not published"
+        );
+    }
+    eprintln!(
+        "{} of 100 were committed, each is published",
+        mapped.len() - 1
+    );
 }

@@ -163,6 +163,7 @@ async fn an_attestation_key_that_could_lie_is_refused() {
     }
     // E2: the certificate is right, the EK another.
     let other = Host::boot(&maker.authority, "other", Profile::Healthy);
+    world.admit(&other, None).await;
     let mut applicant = Applicant::with_tpm_of(&host, &world).await;
     let theirs = Applicant::with_tpm_of(&other, &world).await;
     applicant.request.ek_public = theirs.request.ek_public.clone();

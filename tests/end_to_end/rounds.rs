@@ -187,3 +187,67 @@ async fn a_host_holds_only_a_few_challenges_at_once() {
     assert_eq!(liar.send(&evidence).await.unwrap_err(), "challenge-unknown");
     assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_tpm_said_last_counts_not_what_was_asked_last() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    assert!(world.server.place("u1", "node-de-1").await.0);
+    let first = liar.challenge().await;
+    let second = liar.challenge().await;
+    let clean = liar.evidence(&second).await;
+    assert_eq!(liar.send(&clean).await.unwrap().tier, TrustTier::Affirming);
+    // The host turns bad, and says so in answer to the older challenge.
+    host.tpm
+        .extend(8, &[(touchstone_tpm_sim::swtpm::Bank::Sha256, vec![7; 32])])
+        .unwrap();
+    let bad = liar.evidence(&first).await;
+    assert_eq!(
+        liar.send(&bad).await.unwrap().tier,
+        TrustTier::Contraindicated
+    );
+    let (admitted, why) = world.server.place("u2", "node-de-1").await;
+    assert!(!admitted, "the newest verdict is contraindicated");
+    assert!(why.contains("contraindicated"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_cannot_fill_the_log_with_its_own_words() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    // A log of its own with a thousand loud events, all really extended into PCR 9.
+    let mut log = std::fs::read(touchstone_tests::host::Profile::Healthy.boot_log()).unwrap();
+    let mut events = Vec::new();
+    for number in 0..1000u32 {
+        let words = format!("{number}: {}", "\u{1}".repeat(600));
+        let digest = Sha256Digest::of(words.as_bytes()).0;
+        log.extend(9u32.to_le_bytes());
+        log.extend(0x0du32.to_le_bytes());
+        log.extend(1u32.to_le_bytes());
+        log.extend(0x0bu16.to_le_bytes());
+        log.extend(digest);
+        log.extend(u32::try_from(words.len()).unwrap().to_le_bytes());
+        log.extend(words.as_bytes());
+        events.push((
+            9,
+            vec![(touchstone_tpm_sim::swtpm::Bank::Sha256, digest.to_vec())],
+        ));
+    }
+    host.tpm.replay(&events).unwrap();
+    let answer = liar
+        .lie(|lie| {
+            lie.boot_log_digest = Sha256Digest::of(&log);
+            lie.boot_log = Some(log.into());
+        })
+        .await
+        .unwrap();
+    assert_eq!(answer.tier, TrustTier::Contraindicated);
+    assert_eq!(codes(&answer).last(), Some(&"findings-omitted"));
+    let longest = world
+        .server
+        .audit_entries()
+        .iter()
+        .map(|e| e.to_string().len())
+        .max();
+    assert!(longest.unwrap() < 256 * 1024, "{longest:?}");
+}

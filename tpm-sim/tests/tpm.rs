@@ -215,10 +215,15 @@ async fn a_credential_opens_only_for_its_attestation_key() {
     );
     let secrets = CredentialSecrets {
         secret: [7; 32].into(),
-        seed: [8; 16].into(),
+        seed: [8; 32].into(),
     };
     let ek = evidence::Public::parse(&endorsement.public).unwrap();
-    let credential = make_credential(&ek, &evidence::Name::of(&ak.public), &secrets).unwrap();
+    let credential = make_credential(
+        &ek,
+        &evidence::Public::parse(&ak.public).unwrap().name(),
+        &secrets,
+    )
+    .unwrap();
     let (blob, secret) = (credential.blob, credential.encrypted_seed);
 
     let began = Instant::now();

@@ -72,7 +72,7 @@ CREATE TABLE boot_logs (
     body BLOB NOT NULL
 ) STRICT;
 
--- Raw evidence, content-addressed, without the boot log that it names.
+-- Raw evidence exactly as it was received, content-addressed.
 CREATE TABLE evidence (
     digest BLOB PRIMARY KEY,
     host TEXT NOT NULL,

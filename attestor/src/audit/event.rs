@@ -86,7 +86,8 @@ pub(crate) enum Event {
         policies: Vec<String>,
         policy_digest: Sha256Digest,
         admitted: bool,
-        refusals: Vec<Finding>,
+        /// Codes; what they expected and saw stands in the entry of the result.
+        refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
     },
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
-use touchstone_evidence::transparency::{ExportTrust, VerifierKey, verify_export};
+use touchstone_evidence::transparency::{ExportTrust, TreeHead, VerifierKey, verify_export};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -24,8 +24,8 @@ use crate::{clock, keys};
 
 pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Audit(Audit::Verify { file, key }) => {
-            return audit_verify(target.json, &file, key.as_deref());
+        Command::Audit(Audit::Verify { file, key, heads }) => {
+            return audit_verify(target.json, &file, key.as_deref(), &heads);
         }
         Command::Completions { shell } => {
             let mut command = Arguments::command();
@@ -297,13 +297,22 @@ async fn audit_export(client: &Client, json: bool, out: Option<&Path>) -> anyhow
 }
 
 /// Exit code 1: it does not verify.
-fn audit_verify(json: bool, file: &Path, key: Option<&str>) -> anyhow::Result<ExitCode> {
+fn audit_verify(
+    json: bool,
+    file: &Path,
+    key: Option<&str>,
+    heads: &[String],
+) -> anyhow::Result<ExitCode> {
+    let heads: Vec<TreeHead> = heads
+        .iter()
+        .map(|head| kept_head(head))
+        .collect::<anyhow::Result<_>>()?;
     let export = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
     let key: Option<VerifierKey> = key.map(str::parse).transpose()?;
     let trust = key
         .as_ref()
         .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
-    match verify_export(&export, trust, &[]) {
+    match verify_export(&export, trust, &heads) {
         Ok(verified) => {
             let head = verified.head();
             let answer = json!({
@@ -312,6 +321,7 @@ fn audit_verify(json: bool, file: &Path, key: Option<&str>) -> anyhow::Result<Ex
                 "root": head.root,
                 "key": verified.signer().to_string(),
                 "key_given": key.is_some(),
+                "earlier_heads": heads.len(),
             });
             line(json, &answer, || {
                 let caution = match key {
@@ -334,6 +344,17 @@ fn audit_verify(json: bool, file: &Path, key: Option<&str>) -> anyhow::Result<Ex
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// `SIZE:ROOT`, as `audit verify` printed them.
+fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(size, root)| Some((size.parse().ok()?, root.parse().ok()?)));
+    let (size, root) = parsed.with_context(|| {
+        format!("`{text}` is no head; write SIZE:ROOT as `audit verify` printed them")
+    })?;
+    Ok(TreeHead { size, root })
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo in a certificate, DER or PEM.

@@ -1,7 +1,7 @@
 //! What operators declare before a machine can enrol: whose TPMs, which roots, who may ask.
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::{EndorsementRoots, RootClass, RootImportError};
+use touchstone_evidence::endorsement::{RootClass, RootImportError};
 use touchstone_evidence::wire::JoinToken;
 
 use crate::attestor::Attestor;
@@ -81,8 +81,14 @@ pub(crate) async fn import_endorsements(
     pem: &str,
 ) -> Result<(usize, usize), DeclarationError> {
     // With those already in force, so that a conflict shows now and not at the next enrolment.
-    let mut roots: EndorsementRoots = attestor.endorsement_roots().await?;
-    let imported = roots.add_pem(pem.as_bytes(), class, &[])?;
+    let bundles = attestor.endorsement_bundles().await?;
+    let text = pem.to_owned();
+    let imported = tokio::task::spawn_blocking(move || {
+        let mut roots = bundles.parse()?;
+        Ok::<_, DeclarationError>(roots.add_pem(text.as_bytes(), class, &[])?)
+    })
+    .await
+    .map_err(|_| StoreError::Malformed("endorsement bundle"))??;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
     tx.add_endorsement_bundle(store::class_word(class), pem, now)

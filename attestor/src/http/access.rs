@@ -54,7 +54,11 @@ pub(super) async fn check(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     match admit(access, &app, &mut parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        // In a task of its own: a caller that goes away must not stop it between commit and publish.
+        Ok(()) => match tokio::spawn(next.run(Request::from_parts(parts, body))).await {
+            Ok(response) => response,
+            Err(error) => Problem::internal(&error).into_response(),
+        },
         Err(problem) => {
             app.attestor.note_refusal(problem.code()).await;
             problem.into_response()

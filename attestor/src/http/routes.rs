@@ -12,9 +12,11 @@ mod rounds;
 mod status;
 
 use axum::Json;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::Method;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use touchstone_evidence::host_id::HostId;
 
 use super::access::Access;
 use super::problem::Problem;
@@ -85,6 +87,20 @@ pub(super) fn all() -> Vec<Route> {
         )
         .with_body_of(REVIEW_MAX),
     ]
+}
+
+/// The host that the path names; what cannot name one is a problem.
+struct PathHost(HostId);
+
+impl FromRequestParts<App> for PathHost {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let host = Path::<HostId>::from_request_parts(parts, app).await;
+        host.map(|Path(host)| Self(host)).map_err(|rejection| {
+            Problem::refused(rejection.status(), "malformed-path", rejection.body_text())
+        })
+    }
 }
 
 /// A JSON body; what does not read is a problem.

@@ -56,6 +56,14 @@ impl Request {
         }
     }
 
+    /// Whether it is about pods or their bindings, of whichever operation.
+    pub(crate) fn asks_about_pods(&self) -> bool {
+        matches!(
+            self.resource_name().as_str(),
+            "pods" | "pods/binding" | "bindings"
+        )
+    }
+
     /// `resource` or `resource/subresource`; a resource outside of the core group keeps its group.
     pub(crate) fn resource_name(&self) -> String {
         let mut name = self.resource.resource.clone();

@@ -139,7 +139,19 @@ impl Tx {
         rows.into_iter().map(record).collect()
     }
 
-    /// Moves a host to a newer quote with its verdict. `false`: the quote is not newer than the last
+    /// Takes back the verdict of a host, until its next round.
+    pub(crate) async fn void_verdict(&mut self, host: &HostId) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("UPDATE hosts SET verdict = NULL, result = NULL WHERE host = $1")
+                .bind(host.as_str())
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Moves a host to a newer quote with its verdict. The firmware version stays that of its first round:
+    /// a change is for an operator to accept, not for time. `false`: the quote is not newer than the last
     /// accepted one, in the order of (resetCount, restartCount, clock).
     pub(crate) async fn advance_host(
         &mut self,
@@ -151,7 +163,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         Ok(on!(self, connection => {
             sqlx::query(
-                "UPDATE hosts SET firmware_version = $2, reset_count = $3, restart_count = $4,
+                "UPDATE hosts SET firmware_version = COALESCE(firmware_version, $2), reset_count = $3, restart_count = $4,
                      clock = $5, boot_log = $6, verdict = $7, result = $8
                  WHERE host = $1 AND (reset_count IS NULL OR reset_count < $3
                      OR (reset_count = $3 AND (restart_count < $4

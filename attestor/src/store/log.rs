@@ -24,12 +24,16 @@ impl Tx {
                 .bind(body)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query("UPDATE tree SET size = $1, frontier = $2 WHERE id = 1 AND size = $3")
+            let moved = sqlx::query("UPDATE tree SET size = $1, frontier = $2 WHERE id = 1 AND size = $3")
                 .bind(position.saturating_add(1))
                 .bind(frontier.to_bytes())
                 .bind(position)
                 .execute(connection)
-                .await?;
+                .await?
+                .rows_affected();
+            if moved != 1 {
+                return Err(StoreError::Malformed("tree"));
+            }
         });
         Ok(index)
     }

@@ -1,5 +1,5 @@
 //! Join tokens: what an operator hands to a new machine, so that it needs to trust nothing on first
-//! use: where the attestor is, which CA it has, and a secret that allows one enrolment.
+//! use: where the attestor is, which CA it has, and a secret that allows machines of the inventory to enrol.
 
 use std::fmt;
 use std::str::FromStr;

@@ -53,6 +53,18 @@ pub enum ManifestError {
         /// The name.
         name: String,
     },
+    /// Something is read out of events whose PCR has no known-good value.
+    #[error(
+        "ReferenceValues `{reference}`: `{what}` proves nothing unless PCR {pcr} is among `pcrs`; add its values"
+    )]
+    Unanchored {
+        /// The manifest.
+        reference: String,
+        /// The PCR.
+        pcr: u8,
+        /// What needs it.
+        what: &'static str,
+    },
     /// A name that no manifest has.
     #[error("{from} names {to}, which is not among the manifests; add it or mend the name")]
     Unresolved {

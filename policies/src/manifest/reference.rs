@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use touchstone_evidence::digest::Sha256Digest;
 
 /// Known-good values of one kind of machine.
@@ -14,6 +14,7 @@ pub struct ReferenceValues {
     /// Whether they count now.
     pub life_cycle: LifeCycle,
     /// PCR → values, any of which is good. SHA-256 bank.
+    #[serde(deserialize_with = "at_least_one_each")]
     pub pcrs: BTreeMap<Pcr, Vec<Sha256Digest>>,
     /// Kernel command lines as the boot loader measures them, any of which is good.
     #[serde(default)]
@@ -21,6 +22,27 @@ pub struct ReferenceValues {
     /// The events behind the PCRs: they explain a difference, and never excuse one.
     #[serde(default)]
     pub events: Vec<ReferenceEvent>,
+}
+
+impl ReferenceValues {
+    /// Whether PCR `index` has known-good values.
+    #[must_use]
+    pub fn pins(&self, index: u8) -> bool {
+        self.pcrs.contains_key(&Pcr(index))
+    }
+}
+
+/// No PCRs would let every boot pass, no values none.
+fn at_least_one_each<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Pcr, Vec<Sha256Digest>>, D::Error> {
+    let pcrs = BTreeMap::<Pcr, Vec<Sha256Digest>>::deserialize(deserializer)?;
+    if pcrs.is_empty() || pcrs.values().any(Vec::is_empty) {
+        return Err(serde::de::Error::custom(
+            "name at least one PCR, and at least one value for each",
+        ));
+    }
+    Ok(pcrs)
 }
 
 /// Where values are in their life. Only `Active` ones count.

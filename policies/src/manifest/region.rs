@@ -1,7 +1,7 @@
 //! `Region`: a named, versioned set of countries.
 
 use serde::Deserialize;
-use touchstone_evidence::location::{Country, Place};
+use touchstone_evidence::location::{Country, NotAPlace, Place};
 
 /// Countries that belong, and what is left out of them.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,23 +13,56 @@ pub struct Region {
     pub countries: Vec<Country>,
     /// Left out although their country is in: countries (`HU`) or subdivisions (`FR-974`).
     #[serde(default)]
-    pub except: Vec<String>,
+    pub except: Vec<Exclusion>,
+}
+
+/// A country, or one of its subdivisions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Exclusion {
+    country: Country,
+    subdivision: Option<String>,
+}
+
+impl TryFrom<String> for Exclusion {
+    type Error = NotAPlace;
+
+    fn try_from(code: String) -> Result<Self, NotAPlace> {
+        let Some((country, _)) = code.split_once('-') else {
+            return Ok(Self {
+                country: code.parse()?,
+                subdivision: None,
+            });
+        };
+        // As part of a place, which checks that it is a subdivision of its country.
+        let place = Place::new(country, Some(&code), "any")?;
+        Ok(Self {
+            country: place.country(),
+            subdivision: Some(code),
+        })
+    }
+}
+
+impl Exclusion {
+    /// Whether `place` is in it, or does not say enough to show that it is not.
+    fn may_hold(&self, place: &Place) -> bool {
+        self.country == place.country()
+            && match (&self.subdivision, place.subdivision()) {
+                (Some(excluded), Some(subdivision)) => excluded == subdivision,
+                _ => true,
+            }
+    }
 }
 
 impl Region {
     /// Whether `place` is inside.
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
-        let excluded = |code: &String| {
-            code == place.country().as_str() || Some(code.as_str()) == place.subdivision()
-        };
-        // A subdivision is excluded: a place that does not say its own cannot be shown to be outside of it.
-        let unclear = place.subdivision().is_none()
-            && self.except.iter().any(|code| {
-                code.split_once('-')
-                    .is_some_and(|(country, _)| country == place.country().as_str())
-            });
-        self.countries.contains(&place.country()) && !self.except.iter().any(excluded) && !unclear
+        let excluded = self
+            .except
+            .iter()
+            .any(|exclusion| exclusion.may_hold(place));
+        self.countries.contains(&place.country()) && !excluded
     }
 }
 
@@ -41,7 +74,10 @@ mod tests {
         Region {
             version: 1,
             countries: countries.iter().map(|code| code.parse().unwrap()).collect(),
-            except: except.iter().map(|code| (*code).to_owned()).collect(),
+            except: except
+                .iter()
+                .map(|code| Exclusion::try_from((*code).to_owned()).unwrap())
+                .collect(),
         }
     }
 
@@ -56,5 +92,12 @@ mod tests {
         assert!(!without.contains(&reunion) && !without.contains(&somewhere));
         assert!(!region(&["FR"], &["FR"]).contains(&paris));
         assert!(!region(&[], &[]).contains(&berlin));
+    }
+
+    #[test]
+    fn a_misspelt_exclusion_is_no_exclusion() {
+        for wrong in ["hu", "FR-974 x", "UK", "FR-", "-974", ""] {
+            assert!(Exclusion::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::{Error, Result, child};
 
@@ -90,7 +89,7 @@ impl Authority {
     fn make_ca(&self) -> Result<()> {
         let first = self.dir.join("first");
         make_dir(&first)?;
-        let mut localca = Command::new("swtpm_localca");
+        let mut localca = child::mortal("swtpm_localca");
         localca
             .args(["--type", "ek", "--tpm2", "--vmid", "first", "--ek"])
             .arg("c5".repeat(256))

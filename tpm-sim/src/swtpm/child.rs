@@ -8,7 +8,7 @@ use std::env;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 
@@ -30,10 +30,12 @@ pub(super) fn find(program: &'static str) -> Result<PathBuf> {
         .ok_or(Error::Missing { program })
 }
 
-/// Runs a program to its end. Blocks.
+/// Runs a [`mortal`] command to its end. Blocks.
 pub(super) fn run(program: &'static str, mut command: Command) -> Result<()> {
-    let output = command
-        .output()
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = spawn(program, command)?
+        .wait_with_output()
         .map_err(|source| started(program, source))?;
     if output.status.success() {
         return Ok(());

@@ -1,7 +1,6 @@
 //! A TPM as its maker ships it: endorsement seed, EK certificates, active PCR banks; switched off.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::authority::make_dir;
 use super::{Authority, Bank, Error, Result, RunningTpm, child};
@@ -38,7 +37,7 @@ impl Swtpm {
         let swtpm = Self::open(dir)?;
         make_dir(&swtpm.dir)?;
         let banks: Vec<_> = banks.iter().map(|bank| bank.name()).collect();
-        let mut setup = Command::new("swtpm_setup");
+        let mut setup = child::mortal("swtpm_setup");
         setup
             .args(["--tpm2", "--create-ek-cert", "--create-platform-cert"])
             .args(["--lock-nvram", "--vmid", host_name])

@@ -1,7 +1,7 @@
 //! `GET /v1/hosts`, `GET /v1/hosts/{host}`, `GET /v1/hosts/{host}/result`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_policies::prose;
 
+use super::PathHost;
 use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::clock;
@@ -61,7 +62,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
 /// One host.
 pub(super) async fn show(
     State(app): State<App>,
-    Path(host): Path<HostId>,
+    PathHost(host): PathHost,
 ) -> Result<Json<Value>, Problem> {
     let record = find(&app.attestor, &host).await?;
     Ok(Json(json!(view(&app.attestor, &record)?)))
@@ -70,7 +71,7 @@ pub(super) async fn show(
 /// The last signed result of one host.
 pub(super) async fn result(
     State(app): State<App>,
-    Path(host): Path<HostId>,
+    PathHost(host): PathHost,
 ) -> Result<Json<Value>, Problem> {
     let record = find(&app.attestor, &host).await?;
     let result = record.result.ok_or_else(|| {

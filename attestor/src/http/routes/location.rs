@@ -1,7 +1,7 @@
 //! `/v1/location/…`: authorities and tags.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::TAG_MAX;
 
-use super::Body;
+use super::{Body, PathHost};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::location::{self, TagRefused};
@@ -37,7 +37,7 @@ pub(super) async fn add_authority(
 /// What an authority needs for the next tag of a host.
 pub(super) async fn basis(
     State(app): State<App>,
-    Path(host): Path<HostId>,
+    PathHost(host): PathHost,
 ) -> Result<Json<Value>, Problem> {
     let basis = location::tag_basis(&app.attestor, &host)
         .await

@@ -48,13 +48,13 @@ pub(super) async fn map(
         node: node.node.clone(),
         host: node.host.clone(),
     };
-    Entry::new(&event, Actor::Operator, clock::now())?
+    let order = Entry::new(&event, Actor::Operator, clock::now())?
         .append(&mut tx)
         .await?;
     tx.commit().await?;
     app.attestor
         .index
-        .put_node(node.node.clone(), node.host.clone());
+        .put_node(order, node.node.clone(), node.host.clone());
     Ok(Json(node))
 }
 
