@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use clap::Args;
+use hyper_util::rt::TokioTimer;
 use touchstone_evidence::digest::Sha256Digest;
 
 use crate::attestor::Attestor;
@@ -26,6 +27,9 @@ use crate::tls::{self, PeerKeyAcceptor};
 
 /// Time that requests under way get at the end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a request's head, or a sign of life on an idle connection, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Settings of the server.
 #[derive(Args, Clone, Debug)]
@@ -102,9 +106,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
     stdout.flush()?;
-    axum_server::from_tcp(listener)?
+    let mut server = axum_server::from_tcp(listener)?
         .acceptor(acceptor)
-        .handle(handle)
+        .handle(handle);
+    end_idle_connections(&mut server);
+    server
         .serve(http::router(app).into_make_service())
         .await?;
     store.close().await;
@@ -207,6 +213,20 @@ fn write_operator_file(
     };
     keys::write_private(path, &serde_json::to_vec_pretty(&file)?)?;
     Ok(())
+}
+
+/// A caller that sends nothing, or half a request, must not hold a connection for ever.
+fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerKeyAcceptor>) {
+    let builder = server.http_builder();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PATIENCE)
+        .keep_alive_timeout(PATIENCE);
 }
 
 async fn stop_on_signal(handle: Handle<SocketAddr>) {
