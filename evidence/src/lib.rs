@@ -33,6 +33,7 @@ pub mod endorsement;
 pub mod finding;
 pub mod host_id;
 pub mod identity;
+pub mod ima;
 pub mod location;
 pub mod nv;
 pub mod pcr;
