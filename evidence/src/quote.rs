@@ -20,6 +20,9 @@ pub enum NotAuthentic {
     /// `TPMS_ATTEST` does not parse.
     #[error("the attestation is malformed: {0}")]
     Attest(TpmFormatError),
+    /// There is no signature.
+    #[error("the attestation is not signed")]
+    Unsigned,
     /// `TPMT_SIGNATURE` does not parse.
     #[error("the signature is malformed: {0}")]
     Signature(TpmFormatError),
@@ -43,6 +46,7 @@ impl NotAuthentic {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Attest(_) => "attest-malformed",
+            Self::Unsigned => "signature-absent",
             Self::Signature(_) => "signature-malformed",
             Self::BadSignature => "signature-invalid",
             Self::NotGenerated => "not-tpm-generated",
@@ -66,6 +70,9 @@ impl Authentic {
         key: &AttestationKey,
         qualifying: &Sha256Digest,
     ) -> Result<Self, NotAuthentic> {
+        if signed.signature.is_empty() {
+            return Err(NotAuthentic::Unsigned);
+        }
         let signature = Signature::parse(&signed.signature).map_err(NotAuthentic::Signature)?;
         signature
             .verify(key.public(), &signed.attest)

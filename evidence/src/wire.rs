@@ -17,6 +17,10 @@ use crate::result::TrustTier;
 
 pub use join_token::{JoinToken, NotAJoinToken};
 
+/// Most bytes of a boot log in a message: a little more than is read, so that a log that is too large gets
+/// its own finding.
+const LOG_SENT_MAX: usize = LOG_MAX + (64 << 10);
+
 /// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +111,7 @@ pub struct Evidence {
     pub boot_log_digest: Sha256Digest,
     /// The boot log itself, unless the challenge names its digest as known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot_log: Option<Bytes<LOG_MAX>>,
+    pub boot_log: Option<Bytes<LOG_SENT_MAX>>,
     /// Certification of the location index, if it holds something. It includes the contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<SignedAttest>,

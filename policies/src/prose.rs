@@ -73,6 +73,82 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "no attested host stands behind this node; enrol it and map the node to it",
     ),
     (
+        "ima-bank-mismatch",
+        "the runtime list was proven in one PCR bank and continued in another",
+    ),
+    (
+        "ima-boot-aggregate-mismatch",
+        "the runtime list belongs to another boot: its boot_aggregate is {observed}, the quoted PCRs make {expected}",
+    ),
+    (
+        "ima-boot-aggregate-missing",
+        "the runtime list does not begin with a boot_aggregate",
+    ),
+    (
+        "ima-digest-algorithm-unknown",
+        "the runtime list names a digest that is not known: {observed}",
+    ),
+    (
+        "ima-list-too-large",
+        "the runtime list is too large: {observed}",
+    ),
+    (
+        "ima-list-too-many-entries",
+        "the runtime list is too long: {observed}",
+    ),
+    (
+        "ima-list-truncated",
+        "the runtime list is cut off: {observed}",
+    ),
+    (
+        "ima-nothing-measured",
+        "PCR 10 is untouched: the kernel measures nothing at run time",
+    ),
+    (
+        "ima-offset-mismatch",
+        "the runtime list continues at {observed}, the proven part ends at {expected}",
+    ),
+    (
+        "ima-offset-other-boot",
+        "the runtime list continues one of another boot",
+    ),
+    (
+        "ima-path-malformed",
+        "the runtime list holds a malformed path: {observed}",
+    ),
+    (
+        "ima-pcr-unexpected",
+        "the runtime list holds an entry of another PCR: {observed}",
+    ),
+    (
+        "ima-pcr-unquoted",
+        "the quote lacks a PCR that the runtime list needs: {observed}",
+    ),
+    (
+        "ima-replay-mismatch",
+        "the runtime list does not lead to the quoted PCR 10",
+    ),
+    (
+        "ima-template-data-malformed",
+        "an entry of the runtime list is malformed: {observed}",
+    ),
+    (
+        "ima-template-data-too-large",
+        "an entry of the runtime list is too large: {observed}",
+    ),
+    (
+        "ima-template-hash-mismatch",
+        "an entry of the runtime list does not hash to what it says: {observed}",
+    ),
+    (
+        "ima-template-relabelled",
+        "an entry of the runtime list bears another template's name: {observed}",
+    ),
+    (
+        "ima-template-unknown",
+        "the runtime list holds an unknown template: {observed}",
+    ),
+    (
         "kernel-command-line-changed",
         "kernel command line changed: expected `{expected}`, saw `{observed}`",
     ),

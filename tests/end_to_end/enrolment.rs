@@ -10,16 +10,16 @@ use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::world::{Maker, World};
 
 /// A machine that speaks the enrolment protocol step by step.
-struct Applicant {
+pub(crate) struct Applicant {
     client: Client,
     secret: String,
-    request: EnrolmentRequest,
+    pub(crate) request: EnrolmentRequest,
     tpm: Tpm,
     ak: touchstone_agent::tpm::AkBlob,
 }
 
 impl Applicant {
-    async fn with_tpm_of(host: &Host, world: &World) -> Self {
+    pub(crate) async fn with_tpm_of(host: &Host, world: &World) -> Self {
         let token: JoinToken = std::fs::read_to_string(&world.join_token)
             .unwrap()
             .parse()
@@ -41,11 +41,18 @@ impl Applicant {
         }
     }
 
-    async fn begin(&self) -> Result<EnrolmentChallenge, String> {
+    pub(crate) async fn begin(&self) -> Result<EnrolmentChallenge, String> {
         code(self.client.enrol(&self.secret, &self.request).await)
     }
 
-    async fn activate(
+    /// What its TPM makes of the credential.
+    pub(crate) async fn open(&self, challenge: &EnrolmentChallenge) -> Vec<u8> {
+        let (blob, seed) = (&challenge.credential, &challenge.encrypted_seed);
+        let secret = self.tpm.activate(&self.ak, blob, seed).await.unwrap();
+        secret.to_vec()
+    }
+
+    pub(crate) async fn activate(
         &self,
         challenge: &EnrolmentChallenge,
         secret: Vec<u8>,

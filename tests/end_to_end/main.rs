@@ -10,6 +10,7 @@
 
 mod access;
 mod admission;
+mod attacks;
 mod audit;
 mod databases;
 mod demo;

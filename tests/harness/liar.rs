@@ -52,24 +52,42 @@ impl Liar {
     /// An answer that quotes `pcrs` instead of those asked for.
     pub async fn evidence_over(&self, challenge: &Challenge, pcrs: PcrSelection) -> Evidence {
         let tag = self.tpm.location_tag().await.unwrap();
+        self.answer(challenge, pcrs, tag.as_deref()).await
+    }
+
+    fn request(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+        tag: Option<&[u8]>,
+    ) -> AttestRequest {
         let tls_key = self.identity.keys.tls.digest().unwrap();
         let qualifying = QualifyingData {
             nonce: challenge.nonce.as_ref().try_into().unwrap(),
             host: &self.identity.host,
             boot_id: &BOOT_ID,
-            location_tag: tag.as_deref().map(Sha256Digest::of),
+            location_tag: tag.map(Sha256Digest::of),
             release_key: None,
             tls_key: &tls_key,
             node_token: None,
         };
-        let request = AttestRequest {
+        AttestRequest {
             qualifying: qualifying.digest().0,
             pcrs: pcrs.indices().collect(),
             location: tag.map(|tag| NvArea {
                 index: LOCATION_INDEX,
                 size: u16::try_from(tag.len()).unwrap(),
             }),
-        };
+        }
+    }
+
+    async fn answer(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+        tag: Option<&[u8]>,
+    ) -> Evidence {
+        let request = self.request(challenge, pcrs, tag);
         let ak = self.identity.keys.ak();
         let attestation = self.tpm.attest(&ak, request).await.unwrap();
         let values = attestation.pcr_values.into_iter().map(Sha256Digest);
@@ -81,6 +99,39 @@ impl Liar {
             boot_log_digest: Sha256Digest::of(&self.boot_log),
             boot_log: Some(self.boot_log.clone().into()),
             location: attestation.location.map(signed),
+        }
+    }
+
+    /// A quote for `challenge` by a fresh attestation key of the same TPM.
+    pub async fn quote_by_another_key(&self, challenge: &Challenge) -> SignedAttest {
+        let ak = self.tpm.create_ak().await.unwrap();
+        let tag = self.tpm.location_tag().await.unwrap();
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref());
+        signed(self.tpm.attest(&ak, request).await.unwrap().quote)
+    }
+
+    /// A certification of the location index by a fresh attestation key of the same TPM.
+    pub async fn location_by_another_key(&self, challenge: &Challenge) -> SignedAttest {
+        let ak = self.tpm.create_ak().await.unwrap();
+        let tag = self.tpm.location_tag().await.unwrap();
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref());
+        let attestation = self.tpm.attest(&ak, request).await.unwrap();
+        signed(attestation.location.unwrap())
+    }
+
+    /// An honest round of a host that shows no tag.
+    pub async fn lie_without_location(&self) -> Result<RoundAnswer, String> {
+        let challenge = self.challenge().await;
+        let evidence = self.answer(&challenge, challenge.pcrs, None).await;
+        self.send(&evidence).await
+    }
+
+    /// Sends bytes as they are: the code of the refusal, or `none`.
+    pub async fn send_bytes(&self, bytes: &[u8]) -> String {
+        match self.client.evidence(bytes).await {
+            Ok(_) => "none".to_owned(),
+            Err(Error::Refused(problem)) => problem.code,
+            Err(other) => panic!("{other}"),
         }
     }
 

@@ -124,6 +124,22 @@ impl World {
         ]);
     }
 
+    /// Puts the machine into the inventory under a second name: the code of the refusal.
+    pub async fn second_name(&self, host: &Host) -> String {
+        let certificate = host.ek_certificate().await;
+        let arguments = [
+            "inventory",
+            "add",
+            "--host",
+            "second",
+            "--ek-certificate",
+            &certificate,
+        ];
+        let said = String::from_utf8(self.server.run(&arguments).stderr).unwrap();
+        let code = said.rsplit("touchstone:").next().unwrap_or_default();
+        code.trim_end().trim_end_matches(')').to_owned()
+    }
+
     /// [`World::admit`], then enrols and attests once.
     pub async fn join(&self, host: &Host, country: Option<&str>) -> serde_json::Value {
         self.admit(host, country).await;
