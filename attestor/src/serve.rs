@@ -110,9 +110,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .acceptor(acceptor)
         .handle(handle);
     end_idle_connections(&mut server);
-    server
-        .serve(http::router(app).into_make_service())
-        .await?;
+    server.serve(http::router(app).into_make_service()).await?;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
