@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod inspect;
 mod location;
 mod output;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use client::OperatorFile;
+pub use inspect::Inspect;
 
 use crate::serve::Settings;
 
@@ -74,6 +76,9 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(Audit),
+    /// Look into a piece of evidence, as the attestor would. Needs no server and no credential
+    #[command(subcommand)]
+    Inspect(Inspect),
     /// Print the public keys that verify results and checkpoints
     Keys,
     /// Print a completion script for a shell

@@ -27,6 +27,7 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         Command::Audit(Audit::Verify { file, key, heads }) => {
             return audit_verify(target.json, &file, key.as_deref(), &heads);
         }
+        Command::Inspect(inspect) => return Ok(super::inspect::run(&inspect, target.json)),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "touchstone", &mut std::io::stdout());
@@ -84,9 +85,10 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
             Ok(())
         }
         // Handled before a client was made.
-        Command::Serve(_) | Command::Audit(Audit::Verify { .. }) | Command::Completions { .. } => {
-            Ok(())
-        }
+        Command::Serve(_)
+        | Command::Audit(Audit::Verify { .. })
+        | Command::Inspect(_)
+        | Command::Completions { .. } => Ok(()),
     }
 }
 

@@ -9,7 +9,6 @@ use super::*;
 use crate::finding::Finding;
 
 mod corpus;
-mod rate;
 
 /// A list with the PCRs that explain it.
 struct Boot {
