@@ -233,8 +233,8 @@ pub enum Audit {
         /// it the key in the file is believed, which shows only that the file agrees with itself
         #[arg(long)]
         key: Option<String>,
-        /// A head that you kept from an earlier export, as `SIZE:ROOT`: the log must still begin with it.
-        /// May be given several times
+        /// A head that you kept, as `SIZE:ROOT` or a file with a checkpoint: the log must still begin with
+        /// it. May be given several times
         #[arg(long = "head")]
         heads: Vec<String>,
     },

@@ -1,6 +1,7 @@
 //! Location authorities and the tags that they issue. The attestor verifies tags; it signs none.
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::{
     AuthorityKey, LocationError, LocationTag, ek_set_digest, verify_tag,
@@ -56,7 +57,9 @@ pub(crate) async fn add_authority(
     let mut tx = attestor.store.write().await?;
     tx.add_authority(&key.id(), public_key, now).await?;
     Entry::new(
-        &Event::LocationAuthorityAdded { id: key.id() },
+        &Event::LocationAuthorityAdded {
+            authority: key.id(),
+        },
         Actor::Operator,
         now,
     )?
@@ -135,7 +138,8 @@ pub(crate) async fn issue_tag(
     }
     tx.commit().await?;
     if moved {
-        attestor.index.drop_host(order, host);
+        let why = Finding::new("place-not-proven-yet").about(host);
+        attestor.index.void_host(order, host, why);
     }
     Ok(tag)
 }

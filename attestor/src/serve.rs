@@ -1,6 +1,6 @@
 //! `touchstone serve`: from settings to a listening server, and its orderly end.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -13,6 +13,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use clap::Args;
 use hyper_util::rt::TokioTimer;
+use rustls::pki_types::ServerName;
 use touchstone_evidence::digest::Sha256Digest;
 
 use crate::attestor::Attestor;
@@ -76,8 +77,14 @@ pub fn start_logging(json: bool) {
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     make_folder(&settings.data)?;
-    let listener = TcpListener::bind(settings.listen)
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let _lock = lock_folder(&settings.data)?;
+    check_names(&settings)?;
+    let listener = TcpListener::bind(settings.listen).with_context(|| {
+        format!(
+            "cannot listen on {}; choose another with --listen",
+            settings.listen
+        )
+    })?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let names = certificate_names(&settings.names, address);
@@ -134,6 +141,35 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Held until the process ends: a second attestor on the same keys would take over the operator's file.
+fn lock_folder(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
+    lock.try_lock().map_err(|_| {
+        anyhow::anyhow!(
+            "another attestor works with `{}`; stop it, or give this one a folder of its own with --data",
+            folder.display()
+        )
+    })?;
+    Ok(lock)
+}
+
+/// Names go into certificates, join tokens and URLs.
+fn check_names(settings: &Settings) -> anyhow::Result<()> {
+    for name in &settings.names {
+        anyhow::ensure!(
+            ServerName::try_from(name.as_str()).is_ok(),
+            "`{name}` is neither a DNS name nor an IP address; give --name without scheme and port"
+        );
+    }
+    anyhow::ensure!(
+        !(settings.names.is_empty() && settings.listen.ip().is_unspecified()),
+        "nobody can reach `{}` under that address; say with --name how agents reach this server",
+        settings.listen.ip()
+    );
+    Ok(())
+}
+
 /// The names given, or the address itself; loopback also answers to `localhost`.
 fn certificate_names(given: &[String], address: SocketAddr) -> Vec<String> {
     let mut names = given.to_vec();
@@ -163,7 +199,8 @@ fn server_url(names: &[String], address: SocketAddr) -> String {
 
 /// At the first start makes the operator's token and keeps its hash; at each start brings the file up
 /// to date with the URL. A token whose file was taken away is not made again: that would hand
-/// everything to whoever can delete a file.
+/// everything to whoever can delete a file. A file whose token no database knows belongs to this
+/// folder's owner all the same, and opens a database that is new.
 async fn refresh_operator_file(
     folder: &Path,
     attestor: &Attestor,
@@ -171,26 +208,26 @@ async fn refresh_operator_file(
     ca_pem: &str,
 ) -> anyhow::Result<()> {
     let path = folder.join("operator.json");
-    let token = if path.exists() {
-        OperatorFile::read(&path)?.token.clone()
-    } else {
-        let mut tx = attestor.store.write().await?;
-        if !tx.operator_tokens().await?.is_empty() {
+    let mut tx = attestor.store.write().await?;
+    let new_database = tx.operator_tokens().await?.is_empty();
+    let token = match path.exists() {
+        true => OperatorFile::read(&path)?.token.clone(),
+        false if new_database => hex::encode(random::bytes::<32>()?),
+        false => {
             tracing::warn!(
                 "the operator's file `{}` was taken away; its token still works",
                 path.display()
             );
             return Ok(());
         }
-        let token = hex::encode(random::bytes::<32>()?);
+    };
+    // The file first: a token that is in the database alone would lock everybody out.
+    write_operator_file(&path, folder, url, ca_pem, &token)?;
+    if new_database {
         tx.add_operator_token(&Sha256Digest::of(token.as_bytes()), clock::now())
             .await?;
-        // The file first: a token that is in the database alone would lock everybody out.
-        write_operator_file(&path, folder, url, ca_pem, &token)?;
         tx.commit().await?;
-        token
-    };
-    write_operator_file(&path, folder, url, ca_pem, &token)?;
+    }
     tracing::info!("the operator's credential is in `{}`", path.display());
     Ok(())
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
@@ -75,11 +77,14 @@ impl TrustIndex {
         });
     }
 
-    /// Forgets the verdict of `host` if it is older than `order`.
-    pub(crate) fn drop_host(&self, order: u64, host: &HostId) {
+    /// Takes the verdict of `host` back if it is older than `order`: nothing is known until its next round.
+    pub(crate) fn void_host(&self, order: u64, host: &HostId, why: Finding) {
         self.change(|inner| {
-            if inner.hosts.get(host).is_some_and(|old| old.order < order) {
-                inner.hosts.remove(host);
+            if let Some(held) = inner.hosts.get_mut(host).filter(|old| old.order < order) {
+                held.order = order;
+                held.standing.tier = TrustTier::None;
+                held.standing.place = None;
+                held.standing.findings = vec![why];
             }
         });
     }
@@ -145,8 +150,6 @@ impl TrustIndex {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-    use touchstone_evidence::result::TrustTier;
-
     use super::*;
 
     fn standing(tier: TrustTier, expires_at: i64) -> HostStanding {
@@ -178,10 +181,10 @@ mod tests {
             100,
         );
         assert_eq!(tier(), Some(TrustTier::Contraindicated));
-        index.drop_host(7, &host);
+        index.void_host(7, &host, Finding::new("code"));
         assert_eq!(tier(), Some(TrustTier::Contraindicated));
-        index.drop_host(8, &host);
-        assert_eq!(tier(), None);
+        index.void_host(8, &host, Finding::new("code"));
+        assert_eq!(tier(), Some(TrustTier::None));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Nothing in force: every host is None, every concerned pod is refused.
+    /// Nothing in force: every host is None, and no pod is anybody's concern. What a new attestor holds.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -48,7 +48,12 @@ impl PolicySet {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let mut set = Self::empty();
         set.digest = Sha256Digest::of(text.as_bytes());
-        for document in document::split(text)? {
+        let documents = document::split(text)?;
+        // An empty file would take every demand back: that is never what was meant.
+        if documents.is_empty() {
+            return Err(ManifestError::Empty);
+        }
+        for document in documents {
             document.read_into(&mut set)?;
         }
         set.check_references()?;
@@ -158,6 +163,16 @@ spec: {version: 1, countries: [DE]}
     }
 
     #[test]
+    fn a_text_without_manifests_is_refused() {
+        for empty in ["", "# nothing\n", "---\n", "\n---\n# only comments\n"] {
+            assert!(
+                matches!(PolicySet::parse(empty), Err(ManifestError::Empty)),
+                "{empty:?}"
+            );
+        }
+    }
+
+    #[test]
     fn what_protects_nothing_is_refused() {
         let unknown = refused(&REGION.replace("Region", "Regio"));
         assert!(unknown.contains("use HostPolicy"), "{unknown}");
@@ -176,7 +191,7 @@ spec: {version: 1, countries: [DE]}
         let nobody = refused(&workload(
             "{pod: {namespaces: []}, host: {tier: affirming}}",
         ));
-        assert!(nobody.contains("at least one namespace"), "{nobody}");
+        assert!(nobody.contains("name at least one"), "{nobody}");
         let dangling = refused(&workload(
             "{pod: {namespaces: [a]}, host: {tier: affirming, region: mars}}",
         ));

@@ -222,6 +222,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the reported PCR values are not exactly those asked for",
     ),
     (
+        "place-not-proven-yet",
+        "{subject} was moved by its authority and has not proved the new place yet; its next round will",
+    ),
+    (
         "place-unknown",
         "{subject} has no proven place, and policy demands one",
     ),

@@ -50,7 +50,7 @@ pub(crate) enum Event {
     /// A join token was made.
     JoinTokenCreated { expires_at: i64 },
     /// A location authority is believed from now on.
-    LocationAuthorityAdded { id: Sha256Digest },
+    LocationAuthorityAdded { authority: Sha256Digest },
     /// A host has a new current location tag.
     LocationTagIssued {
         host: HostId,
@@ -137,4 +137,60 @@ pub(super) fn encode(
         actor,
         event,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn no_field_of_an_event_hides_one_of_the_envelope() {
+        let place = Place::new("DE", None, "site1").unwrap();
+        let host: HostId = "de-1".parse().unwrap();
+        let digest = Sha256Digest::ZERO;
+        let events = [
+            Event::LogStarted {
+                checkpoint_key: String::new(),
+            },
+            Event::EndorsementImported {
+                class: "cloud",
+                bundle: digest,
+                roots: 1,
+                intermediates: 0,
+            },
+            Event::InventoryAdded {
+                host: host.clone(),
+                ek_digests: vec![digest],
+            },
+            Event::JoinTokenCreated { expires_at: 1 },
+            Event::LocationAuthorityAdded { authority: digest },
+            Event::LocationTagIssued {
+                host: host.clone(),
+                serial: 1,
+                tag: digest,
+                place,
+            },
+            Event::PolicyApplied { version: 1, digest },
+            Event::NodeMapped {
+                node: String::new(),
+                host,
+            },
+            Event::Refused {
+                counts: BTreeMap::new(),
+            },
+        ];
+        for event in events {
+            let bytes = encode([7; 16], &event, Actor::Operator, 9).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            for name in ["v", "id", "time", "actor", "kind"] {
+                assert_eq!(
+                    text.matches(&format!("\"{name}\":")).count(),
+                    1,
+                    "{name} in {text}"
+                );
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroize;
@@ -27,13 +27,13 @@ pub struct OperatorFile {
 impl OperatorFile {
     /// Reads a credential that nobody but its owner may read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = keys::read_private(path).with_context(|| {
-            format!(
-                "no operator's credential in `{}`; name it with --operator or TOUCHSTONE_OPERATOR, \
-                 or start the attestor with `touchstone serve`, which makes one",
-                path.display()
-            )
-        })?;
+        ensure!(
+            path.exists(),
+            "there is no operator's credential `{}`; name it with --operator or TOUCHSTONE_OPERATOR, or \
+             start the attestor with `touchstone serve`, which makes one",
+            path.display()
+        );
+        let text = keys::read_private(path)?;
         serde_json::from_str(&text)
             .with_context(|| format!("`{}` is not an operator's credential", path.display()))
     }
@@ -101,7 +101,8 @@ impl Client {
             .await
             .with_context(|| {
                 format!(
-                    "the attestor at {} does not answer; is `touchstone serve` running?",
+                    "no answer from the attestor at {} with the CA of the operator's credential; see that \
+                     `touchstone serve` runs there, with the folder that the credential came from",
                     self.credential.server
                 )
             })?;

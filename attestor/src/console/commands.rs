@@ -1,16 +1,19 @@
 //! One function for each command: ask, then print.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
-use touchstone_evidence::transparency::{ExportTrust, TreeHead, VerifierKey, verify_export};
+use touchstone_evidence::transparency::{
+    Checkpoint, ExportTrust, TreeHead, VerifierKey, verify_export,
+};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -29,8 +32,10 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         }
         Command::Inspect(inspect) => return Ok(super::inspect::run(&inspect, target.json)),
         Command::Completions { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "touchstone", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
+            // A reader that has seen enough is no failure.
+            let _closed = std::io::stdout().write_all(&script);
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -153,6 +158,11 @@ async fn join_token(
         line(json, &answer, || token);
         return Ok(());
     };
+    ensure!(
+        !path.exists(),
+        "`{}` is there already; name another file",
+        path.display()
+    );
     keys::write_private(path, token.as_bytes())?;
     let answer = json!({ "file": path, "expires_at": answer.get("expires_at") });
     line(json, &answer, || {
@@ -189,7 +199,7 @@ async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Resul
             let answer = location::issue_tag(client, &host, &key, place, days).await?;
             line(json, &answer, || {
                 format!(
-                    "{host} stands in {words}, tag serial {}",
+                    "tag {} says that {host} stands in {words}; the host proves it in its next round",
                     text(&answer, "serial")
                 )
             });
@@ -228,9 +238,11 @@ async fn policy_show(client: &Client, json: bool) -> anyhow::Result<()> {
 async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/hosts").await?;
     let rows = rows(&answer, "hosts", |host| {
-        let tier = match host.get("fresh").and_then(Value::as_bool) {
-            Some(true) => text(host, "tier"),
-            _ => format!("{} (stale)", text(host, "tier")),
+        let fresh = host.get("fresh").and_then(Value::as_bool) == Some(true);
+        let tier = match (fresh, text(host, "issued_at").as_str()) {
+            (true, _) => text(host, "tier"),
+            (false, "-") => "none (no verdict yet)".to_owned(),
+            (false, _) => format!("{} (stale)", text(host, "tier")),
         };
         vec![text(host, "host"), place(host), tier, text(host, "summary")]
     });
@@ -285,7 +297,7 @@ async fn audit_export(client: &Client, json: bool, out: Option<&Path>) -> anyhow
         print!("{lines}");
         return Ok(());
     };
-    fs::write(path, &lines).with_context(|| format!("cannot write `{}`", path.display()))?;
+    write_new(path, lines.as_bytes())?;
     // Header and checkpoint are not entries.
     let entries = lines.lines().count().saturating_sub(2);
     let answer = json!({ "file": path, "entries": entries });
@@ -333,8 +345,9 @@ fn audit_verify(
                     }
                 };
                 format!(
-                    "verified {} entries, root {}{caution}",
-                    head.size, head.root
+                    "verified {size} entries\nhead {size}:{root}{caution}",
+                    size = head.size,
+                    root = head.root
                 )
             });
             Ok(ExitCode::SUCCESS)
@@ -348,13 +361,19 @@ fn audit_verify(
     }
 }
 
-/// `SIZE:ROOT`, as `audit verify` printed them.
+/// `SIZE:ROOT` as `audit verify` printed them, or a file with what `audit checkpoint` printed.
 fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
+    if let Ok(note) = fs::read(text) {
+        let note = Checkpoint::parse(&note)
+            .with_context(|| format!("`{text}` does not hold a checkpoint"))?;
+        // It is our reader's own copy: what matters is that the log agrees with it.
+        return Ok(note.untrusted_head());
+    }
     let parsed = text
         .split_once(':')
         .and_then(|(size, root)| Some((size.parse().ok()?, root.parse().ok()?)));
     let (size, root) = parsed.with_context(|| {
-        format!("`{text}` is no head; write SIZE:ROOT as `audit verify` printed them")
+        format!("`{text}` is neither SIZE:ROOT as `audit verify` prints them nor a file with a checkpoint")
     })?;
     Ok(TreeHead { size, root })
 }
@@ -373,6 +392,22 @@ fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
     let (_, certificate) = X509Certificate::from_der(&der)
         .map_err(|error| anyhow::anyhow!("`{}` is no certificate: {error}", path.display()))?;
     Ok(Sha256Digest::of(certificate.public_key().raw))
+}
+
+/// What is there already may be an auditor's only copy: it is never written over.
+fn write_new(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(|| {
+            format!(
+                "cannot make `{}`; name a file that is not there yet",
+                path.display()
+            )
+        })?;
+    file.write_all(content)
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

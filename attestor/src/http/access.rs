@@ -45,6 +45,9 @@ pub(crate) struct JoiningKey(pub(crate) Sha256Digest);
 #[derive(Clone, Copy)]
 pub(crate) struct WebhookCaller(pub(crate) Actor);
 
+/// Most bytes of a refused request that are read and thrown away.
+const DRAINED_MAX: usize = 64 << 10;
+
 /// Checks `access` before the handler, and before the body is read.
 pub(super) async fn check(
     access: Access,
@@ -61,6 +64,8 @@ pub(super) async fn check(
         },
         Err(problem) => {
             app.attestor.note_refusal(problem.code()).await;
+            // A small body is read first: a caller that is still sending might never see the answer.
+            let _unread = axum::body::to_bytes(body, DRAINED_MAX).await;
             problem.into_response()
         }
     }

@@ -17,6 +17,9 @@ pub enum ManifestError {
     /// More than 4 MiB.
     #[error("the manifests have {0} bytes; at most {TEXT_MAX} are read")]
     TooLarge(usize),
+    /// Blanks and comments.
+    #[error("the text holds no manifest; to have no demands, say so in one")]
+    Empty,
     /// Not YAML, or not of the shape of its kind. The text names line and column.
     #[error("document {document}: {message}")]
     Yaml {

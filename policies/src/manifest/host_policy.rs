@@ -1,13 +1,14 @@
 //! `HostPolicy`: which hosts, and what must be proven about them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use touchstone_evidence::host_id::HostId;
 
 /// What a host must prove. A part that is absent is not demanded; it is shown and does not count.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HostPolicy {
-    /// Which hosts it is for.
+    /// Which hosts it is for, at least one pattern.
+    #[serde(deserialize_with = "at_least_one")]
     pub hosts: Vec<HostPattern>,
     /// For how long after its challenge a result holds, seconds; 10 to 86,400.
     pub freshness_seconds: FreshnessSeconds,
@@ -27,7 +28,8 @@ pub struct HostPolicy {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Boot {
-    /// Names of `ReferenceValues`; the boot must match one of them wholly.
+    /// Names of `ReferenceValues`, at least one; the boot must match one of them wholly.
+    #[serde(deserialize_with = "at_least_one")]
     pub reference_values: Vec<String>,
     /// Whether UEFI Secure Boot must have been on.
     #[serde(default)]
@@ -80,6 +82,19 @@ impl TryFrom<String> for HostPattern {
         }
         Ok(Self(text))
     }
+}
+
+/// An empty list would select nothing, and look as if it protected something.
+pub(super) fn at_least_one<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let items = Vec::<T>::deserialize(deserializer)?;
+    if items.is_empty() {
+        return Err(serde::de::Error::custom("name at least one"));
+    }
+    Ok(items)
 }
 
 /// 10 seconds to one day.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use touchstone_evidence::result::TrustTier;
 
-use super::host_policy::{FreshnessSeconds, Grade};
+use super::host_policy::{FreshnessSeconds, Grade, at_least_one};
 
 /// A pod half that selects, and a host half that demands.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,15 +42,6 @@ pub struct HostHalf {
     pub grade: Option<Grade>,
     /// How old its result may be, seconds.
     pub freshness_seconds: Option<FreshnessSeconds>,
-}
-
-/// An empty list would select nothing, and look as if it protected something.
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    if names.is_empty() {
-        return Err(serde::de::Error::custom("name at least one namespace"));
-    }
-    Ok(names)
 }
 
 fn satisfiable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrustTier, D::Error> {
