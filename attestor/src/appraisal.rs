@@ -1,4 +1,4 @@
-//! A round: challenge, evidence, verdict, signed result (DESIGN §4).
+//! A round: challenge, evidence, verdict, signed result (docs/architecture.md, A round).
 
 mod verdict;
 mod verify;

@@ -1,4 +1,4 @@
-//! The Kubernetes seam: validating admission of pods and of their bindings to nodes (DESIGN §9).
+//! The Kubernetes seam: validating admission of pods and of their bindings to nodes (docs/operators.md).
 //!
 //! Only here are there nodes, pods and reviews. A binding review carries no pod spec, so a pod is
 //! remembered from its CREATE review; a binding whose pod is not remembered is refused.

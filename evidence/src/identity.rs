@@ -1,7 +1,7 @@
 //! The attestation key of a host, as far as public areas alone can show it.
 //!
 //! Not established here: that the TPM really holds both keys. Credential activation at enrolment
-//! shows that (DESIGN §5.4), and the attestor keeps only keys that passed it.
+//! shows that (docs/architecture.md, Rules), and the attestor keeps only keys that passed it.
 
 use crate::tpm::name::Name;
 use crate::tpm::public::{Public, Scheme};

@@ -82,7 +82,7 @@ impl PolicySet {
 
 impl PolicySet {
     /// What an event says is proven only as far as its PCR is pinned: a log can give a measured digest
-    /// another label (DESIGN §5.6). So what is read out of events needs the PCR that they are in.
+    /// another label. So what is read out of events needs the PCR that they are in (docs/architecture.md, Rules).
     fn check_anchors(&self) -> Result<(), ManifestError> {
         let unanchored = |reference: &String, pcr: u8, what: &'static str| {
             Err(ManifestError::Unanchored {

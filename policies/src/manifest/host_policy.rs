@@ -44,7 +44,7 @@ pub struct Location {
     pub grade: Grade,
 }
 
-/// How well a place is known (DESIGN §6). L1: an authority vouches, and the TPM carries its tag.
+/// How well a place is known (docs/architecture.md, Rules). L1: an authority vouches, the TPM has its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Grade {
     /// The authority vouches until the tag expires or is replaced.
