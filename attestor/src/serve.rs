@@ -277,3 +277,23 @@ async fn stop_on_signal(handle: Handle<SocketAddr>) {
         Err(error) => tracing::error!(%error, "signals cannot be caught; stop with SIGKILL"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_open_to_others_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        make_folder(&data).unwrap();
+        for mode in [0o750, 0o701] {
+            fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(make_folder(&data).is_err(), "{mode:o}");
+        }
+    }
+}

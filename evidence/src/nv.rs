@@ -85,3 +85,63 @@ impl CarriedTag {
         Self { contents }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+    use crate::pcr::{PcrSelection, PcrValues};
+    use crate::tpm::software::{SoftwareTpm, Statement};
+
+    const TAG: &[u8] = b"a tag";
+
+    /// What becomes of a certification that `change` altered before it was signed.
+    fn carried(
+        offset: u16,
+        name: impl Fn(Name) -> Vec<u8>,
+        change: impl Fn(&mut Statement),
+    ) -> Result<Vec<u8>, NvError> {
+        let (tpm, round) = (SoftwareTpm::new(), Sha256Digest::of(b"round"));
+        let authentic = |statement: &Statement| {
+            Authentic::verify(&tpm.sign(statement), &tpm.ak, &round).unwrap()
+        };
+        let values = PcrValues([(0, Sha256Digest::ZERO)].into());
+        let selection = PcrSelection::try_from(vec![0]).unwrap();
+        let quote = authentic(&tpm.quote(&round, &values));
+        let quote = VerifiedQuote::verify(&quote, selection, values).unwrap();
+        let name = name(location_index_name(TAG.len()).unwrap());
+        let mut certification = tpm.certification(&round, &name, offset, TAG);
+        change(&mut certification);
+        CarriedTag::verify(&authentic(&certification), &quote).map(|tag| tag.contents)
+    }
+
+    fn right(name: Name) -> Vec<u8> {
+        name.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn only_the_whole_location_index_counts() {
+        assert_eq!(carried(0, right, |_| ()), Ok(TAG.to_vec()));
+        assert_eq!(carried(1, right, |_| ()), Err(NvError::OtherIndex));
+        let longer = |_| right(location_index_name(TAG.len() + 1).unwrap());
+        assert_eq!(carried(0, longer, |_| ()), Err(NvError::OtherIndex));
+        // Of another index or with other attributes.
+        let other = |_| right(Name::of(Hash::Sha256, b"another public area"));
+        assert_eq!(carried(0, other, |_| ()), Err(NvError::OtherIndex));
+    }
+
+    #[test]
+    fn quote_and_certification_are_of_one_boot_in_this_order() {
+        let after = carried(0, right, |later| later.clock.clock += 1);
+        assert_eq!(after, Ok(TAG.to_vec()));
+        let lies: [fn(&mut Statement); 4] = [
+            |lie| lie.clock.reset_count += 1,
+            |lie| lie.clock.restart_count += 1,
+            |lie| lie.clock.clock -= 1,
+            |lie| lie.firmware += 1,
+        ];
+        for lie in lies {
+            assert_eq!(carried(0, right, lie), Err(NvError::OtherRound));
+        }
+    }
+}

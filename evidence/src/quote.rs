@@ -218,6 +218,7 @@ mod tests {
     use super::*;
     use crate::boot_log::{BootLog, ReplayedLog};
     use crate::tpm::public::Public;
+    use crate::tpm::software::{SoftwareTpm, Statement};
 
     /// One of our own measured boots (`tpm-sim/profiles`): quote, values, key and log of one machine.
     struct Recorded {
@@ -361,5 +362,41 @@ mod tests {
             assert_eq!(error.0.len(), 1);
             assert_eq!(error.0[0].pcr, pcr);
         }
+    }
+
+    #[test]
+    fn a_statement_is_of_a_tpm_of_this_key_for_this_round() {
+        let (tpm, other) = (SoftwareTpm::new(), SoftwareTpm::new());
+        let round = Sha256Digest::of(b"round");
+        let right = tpm.quote(&round, &PcrValues::default());
+        let verify = |signed| Authentic::verify(&signed, &tpm.ak, &round).map(drop);
+        assert_eq!(verify(tpm.sign(&right)), Ok(()));
+        assert_eq!(verify(other.sign(&right)), Err(NotAuthentic::BadSignature));
+        let changed = |change: fn(&mut Statement)| {
+            let mut statement = right.clone();
+            change(&mut statement);
+            verify(tpm.sign(&statement))
+        };
+        // What an unrestricted key could be made to sign.
+        assert_eq!(
+            changed(|lie| lie.magic ^= 1),
+            Err(NotAuthentic::NotGenerated)
+        );
+        assert_eq!(
+            changed(|lie| lie.signer[33] ^= 1),
+            Err(NotAuthentic::OtherSigner)
+        );
+        assert_eq!(
+            changed(|lie| lie.signer.clear()),
+            Err(NotAuthentic::OtherSigner)
+        );
+        assert_eq!(
+            changed(|lie| lie.qualifying[0] ^= 1),
+            Err(NotAuthentic::OtherRound)
+        );
+        assert_eq!(
+            changed(|lie| lie.qualifying.clear()),
+            Err(NotAuthentic::OtherRound)
+        );
     }
 }

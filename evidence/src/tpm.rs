@@ -6,5 +6,7 @@ pub mod name;
 pub mod public;
 pub mod reader;
 pub mod signature;
+#[cfg(test)]
+pub(crate) mod software;
 mod spki;
 pub mod template;

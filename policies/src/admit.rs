@@ -173,3 +173,42 @@ fn region_refusal(name: &str, region: Option<&Region>, host: &HostStanding) -> O
             .observed(place),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Refusals for a host that was challenged at 1000 and has no place.
+    fn refused(half: &str, now: i64) -> Vec<String> {
+        let manifest = format!(
+            "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\n\
+             spec: {{pod: {{namespaces: [a]}}, host: {{tier: affirming, {half}}}}}\n"
+        );
+        let pod = PodFacts {
+            namespace: "a".to_owned(),
+            labels: BTreeMap::new(),
+        };
+        let host = HostStanding {
+            host: "host-1".parse().unwrap(),
+            tier: TrustTier::Affirming,
+            place: None,
+            findings: Vec::new(),
+            challenged_at: 1000,
+            expires_at: 9000,
+        };
+        let policies = PolicySet::parse(&manifest).unwrap();
+        let admission = admit(&policies, &pod, Some(&host), now);
+        admission.refusals.into_iter().map(|f| f.code).collect()
+    }
+
+    #[test]
+    fn a_workload_may_demand_a_younger_result() {
+        assert!(refused("freshnessSeconds: 30", 1030).is_empty());
+        assert_eq!(refused("freshnessSeconds: 30", 1031), ["result-too-old"]);
+    }
+
+    #[test]
+    fn a_grade_without_a_region_demands_a_place() {
+        assert_eq!(refused("grade: L1", 1000), ["place-unknown"]);
+    }
+}

@@ -12,6 +12,7 @@ use touchstone_tests::world::{World, healthy_host};
 enum Caller {
     Nobody,
     WrongToken,
+    WrongTokenWithKey,
     Operator,
     JoinTokenWithKey,
     JoinTokenWithoutKey,
@@ -19,9 +20,10 @@ enum Caller {
     StrangersKey,
 }
 
-const CALLERS: [Caller; 7] = [
+const CALLERS: [Caller; 8] = [
     Caller::Nobody,
     Caller::WrongToken,
+    Caller::WrongTokenWithKey,
     Caller::Operator,
     Caller::JoinTokenWithKey,
     Caller::JoinTokenWithoutKey,
@@ -68,6 +70,7 @@ impl Callers {
         match caller {
             Caller::Nobody => (&self.plain, None),
             Caller::WrongToken => (&self.plain, Some("0000")),
+            Caller::WrongTokenWithKey => (&self.stranger, Some("0000")),
             Caller::Operator => (&self.plain, Some(&self.operator)),
             Caller::JoinTokenWithKey => (&self.stranger, Some(&self.join_secret)),
             Caller::JoinTokenWithoutKey => (&self.plain, Some(&self.join_secret)),

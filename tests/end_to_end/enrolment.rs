@@ -168,6 +168,13 @@ async fn an_attestation_key_that_could_lie_is_refused() {
             "key-template-mismatch"
         );
     }
+    // The key of the certificate, but in a TPM2B_PUBLIC without fixedTPM.
+    let mut applicant = Applicant::with_tpm_of(&host, &world).await;
+    applicant.request.ek_public.0[7] ^= 0x02;
+    assert_eq!(
+        applicant.begin().await.unwrap_err(),
+        "key-template-mismatch"
+    );
     // E2: the certificate is right, the EK another.
     let other = Host::boot(&maker.authority, "other", Profile::Healthy);
     world.admit(&other, None).await;
@@ -217,4 +224,44 @@ async fn names_that_could_mislead_are_no_hosts() {
             .await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{name:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_is_by_the_key_that_began_and_in_time() {
+    let (database, maker) = (Database::postgres(), Maker::new());
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let applicant = Applicant::with_tpm_of(&host, &world).await;
+    let answer = async |challenge: &EnrolmentChallenge| {
+        let (blob, seed) = (&challenge.credential, &challenge.encrypted_seed);
+        let secret = applicant.tpm.activate(&applicant.ak, blob, seed).await;
+        secret.unwrap().to_vec()
+    };
+
+    // Another TLS key, which would be nobody's in later rounds.
+    let challenge = applicant.begin().await.unwrap();
+    let secret = answer(&challenge).await;
+    let other = Applicant::with_tpm_of(&host, &world).await;
+    let refused = other.activate(&challenge, secret).await;
+    assert_eq!(refused.unwrap_err(), "activation-over-other-tls-key");
+
+    let challenge = applicant.begin().await.unwrap();
+    let secret = answer(&challenge).await;
+    database.execute("UPDATE enrolments SET expires_at = 0");
+    let late = applicant.activate(&challenge, secret).await;
+    assert_eq!(late.unwrap_err(), "enrolment-unknown");
+
+    // Two begin while nobody is enrolled; the second to activate has other keys.
+    let first = applicant.begin().await.unwrap();
+    let second = other.begin().await.unwrap();
+    let secret = answer(&first).await;
+    applicant.activate(&first, secret).await.unwrap();
+    let (blob, seed) = (&second.credential, &second.encrypted_seed);
+    let secret = other.tpm.activate(&other.ak, blob, seed).await.unwrap();
+    let refused = other.activate(&second, secret.to_vec()).await;
+    assert_eq!(refused.unwrap_err(), "host-enrolled-with-other-keys");
+
+    database.execute("UPDATE join_tokens SET expires_at = 0");
+    assert_eq!(applicant.begin().await.unwrap_err(), "unauthenticated");
 }

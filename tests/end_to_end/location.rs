@@ -129,6 +129,9 @@ async fn the_attestor_takes_no_tag_that_it_could_not_verify() {
     let expired = signed_tag(&world, "de-1", |tag| tag.not_after = tag.not_before + 1).await;
     let (_, problem) = issue(&world, "de-1", &expired).await;
     assert_eq!(problem["type"], "touchstone:location-tag-expired");
+    let other = signed_tag(&world, "de-1", |tag| tag.ek_set.0[0] ^= 1).await;
+    let (_, problem) = issue(&world, "de-1", &other).await;
+    assert_eq!(problem["type"], "touchstone:location-tag-other-host");
     let right = signed_tag(&world, "de-1", |_| ()).await;
     let (status, answer) = issue(&world, "de-1", &right).await;
     assert!(status.is_success(), "{answer}");

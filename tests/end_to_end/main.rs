@@ -17,5 +17,6 @@ mod demo;
 mod docs;
 mod enrolment;
 mod location;
+mod policies;
 mod results;
 mod rounds;

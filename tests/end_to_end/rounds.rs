@@ -3,8 +3,10 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::result::TrustTier;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::{Liar, codes};
-use touchstone_tests::world::healthy_host;
+use touchstone_tests::world::{Maker, World, healthy_host};
 
 /// The verdict that the attestor holds, by which a refusal shows that it changed nothing.
 async fn held_entry(world: &touchstone_tests::world::World) -> String {
@@ -250,4 +252,97 @@ async fn a_host_cannot_fill_the_log_with_its_own_words() {
         .map(|e| e.to_string().len())
         .max();
     assert!(longest.unwrap() < 256 * 1024, "{longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_is_for_one_host_and_for_a_while() {
+    let (database, maker) = (Database::postgres(), Maker::new());
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    let other = Host::boot(&maker.authority, "de-2", Profile::Healthy);
+    world.join(&host, Some("DE")).await;
+    world.join(&other, Some("DE")).await;
+    let liar = Liar::take(&host, &world.server).await;
+    let theirs = Liar::take(&other, &world.server).await.challenge().await;
+    let evidence = liar.evidence(&theirs).await;
+    assert_eq!(liar.send(&evidence).await.unwrap_err(), "challenge-unknown");
+
+    let late = liar.challenge().await;
+    let late = liar.evidence(&late).await;
+    database.execute("UPDATE challenges SET expires_at = issued_at");
+    assert_eq!(liar.send(&late).await.unwrap_err(), "challenge-expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_firmware_of_the_tpm_is_contraindicated() {
+    let (database, maker) = (Database::postgres(), Maker::new());
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.join(&host, Some("DE")).await;
+    database.execute("UPDATE hosts SET firmware_version = firmware_version + 1");
+    let liar = Liar::take(&host, &world.server).await;
+    let answer = liar.lie(|_| ()).await.unwrap();
+    assert_eq!(answer.tier, TrustTier::Contraindicated);
+    assert!(codes(&answer).contains(&"firmware-version-changed"));
+    // Time does not heal it.
+    let answer = liar.lie(|_| ()).await.unwrap();
+    assert!(codes(&answer).contains(&"firmware-version-changed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_not_sent_is_the_one_of_this_hosts_last_round() {
+    let (world, host, maker) = healthy_host().await;
+    let other = Host::boot(&maker.authority, "de-2", Profile::Altered);
+    world.join(&other, Some("DE")).await;
+    let liar = Liar::take(&host, &world.server).await;
+    // Known, but of another host.
+    let theirs = std::fs::read(Profile::Altered.boot_log()).unwrap();
+    let named = liar
+        .lie(|lie| {
+            lie.boot_log = None;
+            lie.boot_log_digest = Sha256Digest::of(&theirs);
+        })
+        .await;
+    assert_eq!(named.unwrap_err(), "boot-log-required");
+    // A log that was sent under the digest of another one was not kept under it.
+    let unseen = Sha256Digest::of(b"never seen");
+    let sent = liar.lie(|lie| lie.boot_log_digest = unseen).await.unwrap();
+    assert!(codes(&sent).contains(&"boot-log-digest-mismatch"));
+    let named = liar
+        .lie(|lie| {
+            lie.boot_log = None;
+            lie.boot_log_digest = unseen;
+        })
+        .await;
+    assert_eq!(named.unwrap_err(), "boot-log-required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_type_was_changed_proves_nothing() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let log = std::fs::read(Profile::Healthy.boot_log()).unwrap();
+    let variable: Vec<u8> = "SecureBoot"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    // Vendor and two lengths stand before the variable's name.
+    for (data, before, code) in [
+        (&b"kernel_cmdline: "[..], 0, "kernel-command-line-changed"),
+        (&variable, 32, "secure-boot-off"),
+    ] {
+        let mut changed = log.clone();
+        let found = log.windows(data.len()).position(|part| part == data);
+        // The type is the second field of an event, 46 bytes before its data, and in no digest.
+        changed[found.unwrap() - before - 46] ^= 1;
+        let answer = liar
+            .lie(|lie| {
+                lie.boot_log_digest = Sha256Digest::of(&changed);
+                lie.boot_log = Some(changed.into());
+            })
+            .await
+            .unwrap();
+        assert_eq!(answer.tier, TrustTier::Contraindicated);
+        assert_eq!(codes(&answer), [code]);
+    }
 }

@@ -24,6 +24,21 @@ impl Database {
         [Self::Sqlite, Self::Postgres(Postgres::start())]
     }
 
+    /// PostgreSQL alone, whose rows a test can change.
+    #[must_use]
+    pub fn postgres() -> Self {
+        Self::Postgres(Postgres::start())
+    }
+
+    /// Changes rows behind the attestor's back: time that passes, or what a host cannot do.
+    pub fn execute(&self, statement: &str) {
+        let url = self.url().expect("SQLite has one writer, the attestor");
+        let done = Command::new(tool("psql"))
+            .args(["-q", "-v", "ON_ERROR_STOP=1", "-c", statement, &url])
+            .status();
+        assert!(done.unwrap().success(), "{statement}");
+    }
+
     /// What `touchstone serve --database` takes; `None`: the default.
     #[must_use]
     pub fn url(&self) -> Option<String> {

@@ -58,6 +58,8 @@ impl PodMemory {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
     use super::*;
 
     #[test]
@@ -72,5 +74,19 @@ mod tests {
         assert_eq!(memory.recall("u2", "payments", "api"), None);
         assert_eq!(memory.recall("u1", "default", "api"), None);
         assert_eq!(memory.recall("u1", "payments", "other"), None);
+    }
+
+    #[test]
+    fn a_pod_that_waited_too_long_is_forgotten() {
+        let memory = PodMemory::default();
+        let facts = PodFacts {
+            namespace: "payments".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+        };
+        memory.remember("u1".to_owned(), "payments", "api", facts);
+        for pod in memory.pods.lock().unwrap().values_mut() {
+            pod.since = pod.since.checked_sub(KEPT).unwrap();
+        }
+        assert_eq!(memory.recall("u1", "payments", "api"), None);
     }
 }

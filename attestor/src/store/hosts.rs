@@ -233,3 +233,48 @@ pub(crate) fn class(word: &str) -> Option<RootClass> {
     .into_iter()
     .find(|class| class_word(*class) == word)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn counters_only_rise_and_the_first_that_differs_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let host: HostId = "de-1".parse().unwrap();
+        let identity = Identity {
+            ek_digest: Sha256Digest::ZERO,
+            ek_public: Bytes(vec![1]),
+            ak_public: Bytes(vec![2]),
+            tls_key: Sha256Digest::ZERO,
+            root_class: RootClass::Simulator,
+        };
+        assert!(tx.add_host(&host, &identity, 0).await.unwrap());
+        // (resetCount, restartCount, clock), and whether it is newer than the last accepted one.
+        for (quote, newer) in [
+            ((5, 2, 100), true),
+            ((5, 2, 100), false),
+            ((5, 2, 99), false),
+            ((5, 1, 200), false),
+            ((4, 9, 200), false),
+            ((5, 2, 101), true),
+            ((5, 3, 7), true),
+            ((6, 0, 1), true),
+        ] {
+            let clock = QuoteClock {
+                firmware_version: 1,
+                reset_count: quote.0,
+                restart_count: quote.1,
+                clock: quote.2,
+            };
+            let advanced = tx.advance_host(&host, &clock, &Sha256Digest::ZERO, "{}", "");
+            assert_eq!(advanced.await.unwrap(), newer, "{quote:?}");
+        }
+    }
+}

@@ -182,3 +182,34 @@ impl Tx {
         Ok(row.map(|(body,)| body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_challenge_is_consumed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let challenge = StoredChallenge {
+            host: "de-1".parse().unwrap(),
+            pcrs: PcrSelection::DEFAULT,
+            issued_at: 1,
+            expires_at: 2,
+            answered: None,
+        };
+        tx.add_challenge(&[7; 32], &challenge).await.unwrap();
+        let digest = Sha256Digest::ZERO;
+        for (answer, first) in [("one", true), ("two", false)] {
+            let consumed = tx.consume_challenge(&[7; 32], &digest, answer).await;
+            assert_eq!(consumed.unwrap(), first);
+        }
+        let kept = tx.challenge(&[7; 32]).await.unwrap().unwrap();
+        assert_eq!(kept.answered, Some((digest, "one".to_owned())));
+    }
+}

@@ -344,4 +344,22 @@ mod tests {
         );
         assert_eq!(BootLog::parse(b""), Err(BootLogError::Truncated));
     }
+
+    #[test]
+    fn the_first_event_declares_the_banks() {
+        let parse = |change: fn(&mut Vec<u8>)| {
+            let mut bytes = header();
+            change(&mut bytes);
+            BootLog::parse(&bytes).map(drop)
+        };
+        assert_eq!(parse(|_| ()), Ok(()));
+        // PCR, type and signature; then SHA-1 as the only bank.
+        assert_eq!(parse(|log| log[0] = 1), Err(BootLogError::NoSpecId));
+        assert_eq!(parse(|log| log[4] = 4), Err(BootLogError::NoSpecId));
+        assert_eq!(parse(|log| log[32] = 0), Err(BootLogError::NoSpecId));
+        assert_eq!(
+            parse(|log| log[60..64].copy_from_slice(&[4, 0, 20, 0])),
+            Err(BootLogError::NoSha256)
+        );
+    }
 }

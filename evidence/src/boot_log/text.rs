@@ -65,3 +65,39 @@ impl Event {
             .then(|| value == [1])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: u32, data: &[u8], digest: Sha256Digest) -> Event {
+        Event {
+            number: 1,
+            pcr: 8,
+            untrusted_kind: kind,
+            digest,
+            untrusted_data: data.to_vec(),
+        }
+    }
+
+    #[test]
+    fn text_whose_digest_is_another_proves_nothing() {
+        let line = |digest| event(kind::IPL, b"kernel_cmdline: /vmlinuz\0", digest);
+        let proven = line(Sha256Digest::of(b"/vmlinuz"));
+        assert_eq!(proven.proven_text(), Some(("kernel_cmdline", "/vmlinuz")));
+        assert_eq!(line(Sha256Digest::of(b"/other")).proven_text(), None);
+    }
+
+    #[test]
+    fn a_secure_boot_variable_whose_digest_is_another_proves_nothing() {
+        let mut data = GLOBAL_VARIABLE.to_vec();
+        data.extend(10u64.to_le_bytes());
+        data.extend(1u64.to_le_bytes());
+        data.extend("SecureBoot".encode_utf16().flat_map(u16::to_le_bytes));
+        data.push(1);
+        let variable = |digest| event(kind::EFI_VARIABLE_DRIVER_CONFIG, &data, digest);
+        let proven = variable(Sha256Digest::of(&data));
+        assert_eq!(proven.proven_secure_boot(), Some(true));
+        assert_eq!(variable(Sha256Digest::ZERO).proven_secure_boot(), None);
+    }
+}

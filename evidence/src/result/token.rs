@@ -197,4 +197,24 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn another_kind_of_token_by_the_same_key_is_refused() {
+        let signer = ResultSigner::from_secret(&[1; 32]);
+        let key = signer.public_key();
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&result()).unwrap());
+        let verify = |alg: &str, typ: &str, kid: &str| {
+            let header = serde_json::json!({ "alg": alg, "typ": typ, "kid": kid });
+            let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
+            let signature = signer.key.sign(signed.as_bytes()).to_bytes();
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+            VerifiedResult::verify(&token, &key, 150).map(drop)
+        };
+        let kid = key.id();
+        assert_eq!(verify("EdDSA", "ear+jwt", &kid), Ok(()));
+        let other = Err(ResultError::OtherKey(kid.clone()));
+        assert_eq!(verify("none", "ear+jwt", &kid), other);
+        assert_eq!(verify("EdDSA", "jwt", &kid), other);
+        assert_eq!(verify("EdDSA", "ear+jwt", "0"), other);
+    }
 }

@@ -153,3 +153,73 @@ impl Public {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::software::{attestation_key, endorsement_key};
+    use super::*;
+
+    /// The outcome after `with` replaced `length` bytes at `at`.
+    fn outcome<T>(
+        key: &[u8],
+        check: fn(&Public) -> Result<T, KeyTemplateError>,
+        at: usize,
+        length: usize,
+        with: &[u8],
+    ) -> &'static str {
+        let mut changed = key.to_vec();
+        changed.splice(at..at + length, with.iter().copied());
+        match check(&Public::parse(&changed).unwrap()) {
+            Ok(_) => "fits",
+            Err(KeyTemplateError::Attributes { .. }) => "attributes",
+            Err(KeyTemplateError::Policy) => "policy",
+            Err(KeyTemplateError::Scheme) => "scheme",
+            Err(KeyTemplateError::Kind) => "kind",
+        }
+    }
+
+    #[test]
+    fn every_part_of_an_endorsement_key_is_demanded() {
+        let low = endorsement_key();
+        let mut high = low.clone();
+        high[7] |= 0x40;
+        high.splice(10..42, hex::decode(POLICY_B_SHA256).unwrap());
+        for key in [&low, &high] {
+            let changed = |at, length, with: &[u8]| {
+                outcome(key, Public::check_endorsement_template, at, length, with)
+            };
+            assert_eq!(changed(0, 0, &[]), "fits");
+            for bit in 0..32 {
+                let at = 4 + bit / 8;
+                assert_eq!(changed(at, 1, &[key[at] ^ (1 << (bit % 8))]), "attributes");
+            }
+            assert_eq!(changed(2, 2, &[0, 0x0c]), "kind");
+            // AES-256, no symmetric algorithm, a signing scheme.
+            assert_eq!(changed(44, 2, &[1, 0]), "scheme");
+            assert_eq!(changed(42, 6, &[0, 0x10]), "scheme");
+            assert_eq!(changed(48, 2, &[0, 0x14, 0, 0x0b]), "scheme");
+        }
+        let changed = |with: &[u8]| outcome(&high, Public::check_endorsement_template, 8, 34, with);
+        assert_eq!(changed(&[0, 0]), "policy");
+        assert_eq!(changed(&[0, 1, 7]), "policy");
+    }
+
+    #[test]
+    fn every_part_of_an_attestation_key_is_demanded() {
+        let key = attestation_key(&[4; 65]);
+        let changed = |at, length, with: &[u8]| {
+            outcome(&key, Public::check_attestation_template, at, length, with)
+        };
+        assert_eq!(changed(0, 0, &[]), "fits");
+        for bit in 0..32 {
+            let at = 4 + bit / 8;
+            assert_eq!(changed(at, 1, &[key[at] ^ (1 << (bit % 8))]), "attributes");
+        }
+        assert_eq!(changed(8, 2, &[0, 1, 0]), "policy");
+        // A symmetric algorithm, no scheme, another scheme, another hash.
+        assert_eq!(changed(10, 2, &[0, 6, 0, 128, 0, 0x43]), "scheme");
+        assert_eq!(changed(12, 4, &[0, 0x10]), "scheme");
+        assert_eq!(changed(12, 2, &[0, 0x14]), "scheme");
+        assert_eq!(changed(14, 2, &[0, 0x0c]), "scheme");
+    }
+}
