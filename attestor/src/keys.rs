@@ -33,6 +33,9 @@ pub(crate) enum KeyError {
     /// It does not hold a key.
     #[error("`{0}` does not hold a key as this software writes it")]
     Malformed(PathBuf),
+    /// It is gone, although there is a log that was begun with it.
+    #[error("`{0}` is missing, and the database was used with it; restore it from the backup")]
+    Missing(PathBuf),
     /// No randomness for a new key.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -53,13 +56,21 @@ pub(crate) struct ServerKeys {
 }
 
 impl ServerKeys {
-    /// Loads the signing keys out of `folder`, making what is not there.
+    /// Loads the signing keys out of `folder`. What is not there is made for a database that is new, and
+    /// for no other: results and heads must not change their key unseen.
     pub(crate) fn load(
         folder: &Path,
+        new_database: bool,
         ca_pem: String,
         server_url: String,
         webhook_callers: Vec<Sha256Digest>,
     ) -> Result<Self, KeyError> {
+        for name in ["result.key", "checkpoint.key", "webhook.key"] {
+            let path = folder.join(name);
+            if !new_database && !path.exists() {
+                return Err(KeyError::Missing(path));
+            }
+        }
         let result = ResultSigner::from_secret(&*secret(&folder.join("result.key"))?);
         let path = folder.join("checkpoint.key");
         let key = SigningKey::from_bytes(&*secret(&path)?);

@@ -99,7 +99,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("cannot open the database")?;
     let callers = settings.webhook_callers.clone();
-    let keys = ServerKeys::load(&settings.data, ca_pem.clone(), url.clone(), callers)?;
+    let keys = ServerKeys::load(
+        &settings.data,
+        store.is_new().await?,
+        ca_pem.clone(),
+        url.clone(),
+        callers,
+    )?;
     let attestor = Attestor::open(store.clone(), keys).await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 

@@ -1,5 +1,6 @@
 //! The audit log: verified offline, without the server, and broken by any change.
 
+use touchstone_tests::programs;
 use touchstone_tests::world::healthy_host;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,16 +113,26 @@ async fn what_was_committed_is_there_after_a_restart() {
 async fn a_log_is_never_signed_by_another_key() {
     let (mut world, _host, _maker) = healthy_host().await;
     world.server.stop();
-    std::fs::remove_file(world.server.folder().join("checkpoint.key")).unwrap();
-    let output =
-        touchstone_tests::programs::command(&touchstone_tests::programs::path("touchstone"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(world.server.folder())
-            .output()
-            .unwrap();
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
+    let key = world.server.folder().join("checkpoint.key");
+    std::fs::remove_file(&key).unwrap();
+    let said = starts_not(&world.server);
+    assert!(said.contains("checkpoint.key` is missing"), "{said}");
+    // Another log's key in its place.
+    let (other, _host, _maker) = healthy_host().await;
+    std::fs::copy(other.server.folder().join("checkpoint.key"), &key).unwrap();
+    let said = starts_not(&world.server);
     assert!(said.contains("begun with another key"), "{said}");
+}
+
+/// What a start on the data of a stopped server says before it gives up.
+fn starts_not(server: &touchstone_tests::server::Server) -> String {
+    let output = programs::command(&programs::path("touchstone"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(server.folder())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

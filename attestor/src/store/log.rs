@@ -3,10 +3,17 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
-use super::{StoreError, Tx, on};
+use super::{Store, StoreError, Tx, on};
 
 /// How many entries are fetched at once.
 pub(crate) const PAGE: i64 = 512;
+
+impl Store {
+    /// Whether nothing was ever written into the log.
+    pub(crate) async fn is_new(&self) -> Result<bool, StoreError> {
+        Ok(self.read().await?.frontier().await?.size() == 0)
+    }
+}
 
 impl Tx {
     /// Appends `body` as the next entry and returns its index.
