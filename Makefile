@@ -31,7 +31,7 @@ build: ## build every program, unoptimised
 	cargo build --locked --workspace --bins
 
 .PHONY: demo demo-stop
-demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: swap a TPM; KEEP=1: leave it running)
+demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: boots exchanged, must fail; KEEP=1: leave it running)
 	$(call stage,demo)
 	$(strip $(BIN)/tpm-sim demo $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep))
 
