@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
@@ -18,7 +18,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::Client;
-use super::output::{line, table, text};
+use super::output::{line, moment, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Inventory, JoinToken, Location, Node,
     Policy, Target, location,
@@ -93,7 +93,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Serve(_)
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
-        | Command::Completions { .. } => Ok(()),
+        | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
 }
 
@@ -139,7 +139,13 @@ async fn inventory_add(
 async fn inventory_list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/inventory").await?;
     let rows = rows(&answer, "inventory", |machine| {
-        vec![text(machine, "host"), text(machine, "ek_digests")]
+        let digests = machine.get("ek_digests").and_then(Value::as_array);
+        let digests: Vec<&str> = digests
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        vec![text(machine, "host"), digests.join("\n")]
     });
     table(json, &answer, &["host", "endorsement keys"], rows);
     Ok(())
@@ -252,10 +258,13 @@ async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
 
 async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
     let answer = client.get(&format!("/v1/hosts/{host}")).await?;
-    let mut rows: Vec<Vec<String>> = ["host", "tier", "fresh", "policy", "expires_at", "entry"]
+    let mut rows: Vec<Vec<String>> = ["host", "tier", "fresh", "policy", "entry"]
         .into_iter()
         .map(|field| vec![field.to_owned(), text(&answer, field)])
         .collect();
+    for field in ["issued_at", "expires_at"] {
+        rows.push(vec![field.to_owned(), moment(&answer, field)]);
+    }
     rows.insert(1, vec!["place".to_owned(), place(&answer)]);
     if let Some(vector) = answer.get("vector").and_then(Value::as_object) {
         for entry in vector.keys() {
@@ -271,7 +280,7 @@ async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()
             rows.push(vec![code, text(finding, "sentence")]);
         }
     }
-    table(json, &answer, &["", ""], rows);
+    table(json, &answer, &["about", host], rows);
     Ok(())
 }
 

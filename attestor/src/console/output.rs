@@ -3,6 +3,8 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Prints one line, or the JSON.
 pub(super) fn line(json: bool, value: &Value, text: impl FnOnce() -> String) {
@@ -27,6 +29,16 @@ pub(super) fn table(json: bool, value: &Value, header: &[&str], rows: Vec<Vec<St
         table.add_row(row);
     }
     println!("{table}");
+}
+
+/// A field of seconds since 1970, as people read time, in UTC; `-` when it is absent.
+pub(super) fn moment(value: &Value, field: &str) -> String {
+    value
+        .get(field)
+        .and_then(Value::as_i64)
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_else(|| "-".to_owned())
 }
 
 /// A field of an answer as text; `-` when it is absent.
