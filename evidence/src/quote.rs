@@ -216,7 +216,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::boot_log::{BootLog, ReplayedLog};
+    use crate::boot_log::{BootLog, ReplayError, ReplayedLog};
     use crate::tpm::public::Public;
     use crate::tpm::software::{SoftwareTpm, Statement};
 
@@ -359,9 +359,57 @@ mod tests {
         for at in 0..whole.events().len() {
             let pcr = whole.events()[at].pcr;
             let error = ReplayedLog::verify(whole.clone().without(at), &quote).unwrap_err();
-            assert_eq!(error.0.len(), 1);
-            assert_eq!(error.0[0].pcr, pcr);
+            let ReplayError::NotTheHistory { unexplained, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(unexplained.len(), 1);
+            assert_eq!(unexplained[0].pcr, pcr);
         }
+    }
+
+    #[test]
+    fn a_log_of_another_bank_or_out_of_order_is_refused_under_its_code() {
+        let recorded = recorded();
+        let statement = statement(&recorded);
+        let quote =
+            VerifiedQuote::verify(&statement, recorded.selection, recorded.values.clone()).unwrap();
+        let codes = |log: &[u8]| -> Vec<(String, Option<String>)> {
+            let error = ReplayedLog::verify(BootLog::parse(log).unwrap(), &quote).unwrap_err();
+            let findings = error.findings().into_iter();
+            findings
+                .map(|finding| (finding.code, finding.consequence_of))
+                .collect()
+        };
+        let only = |code: &str| vec![(code.to_owned(), None)];
+        // A log of the old form, with one event.
+        let old = [&[0; 4][..], &[4, 0, 0, 0], &[1; 20], &[1, 0, 0, 0, 1]].concat();
+        assert_eq!(codes(&old), only("boot-log-bank-missing"));
+
+        let separator = |log: &[u8]| {
+            let events = BootLog::parse(log).unwrap().events().to_vec();
+            let sized = |event: &crate::boot_log::Event| 50 + event.untrusted_data.len();
+            let at = events
+                .iter()
+                .position(|event| event.untrusted_kind == crate::boot_log::kind::SEPARATOR)
+                .unwrap();
+            65 + events[..at].iter().map(sized).sum::<usize>()
+        };
+        // Its type changed: the digests still lead to the quoted values.
+        let mut relabelled = recorded.log.clone();
+        let at = separator(&relabelled);
+        relabelled[at + 4] = 6;
+        let found = codes(&relabelled);
+        assert_eq!(found[0], only("boot-log-separator-relabelled")[0]);
+        assert!(found.contains(&only("boot-log-separator-missing")[0]));
+        // Left out: the PCR does not come out, which explains the rest.
+        let mut without = recorded.log.clone();
+        without.drain(at..at + 54);
+        let mismatch = "boot-log-replay-mismatch".to_owned();
+        let missing = ("boot-log-separator-missing".to_owned(), Some(mismatch));
+        assert_eq!(
+            codes(&without),
+            [only("boot-log-replay-mismatch"), vec![missing]].concat()
+        );
     }
 
     #[test]

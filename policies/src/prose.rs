@@ -15,6 +15,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the boot event log has no SHA-256 digests",
     ),
     (
+        "boot-log-data-mismatch",
+        "a Secure Boot variable of the boot event log is not the one that was measured: {observed}",
+    ),
+    (
         "boot-log-digest-mismatch",
         "the boot event log is not the one that the host announced",
     ),
@@ -23,12 +27,44 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the boot event log is malformed: {observed}",
     ),
     (
+        "boot-log-event-after-exit",
+        "the firmware's part of the boot event log goes on after boot services ended: {observed}",
+    ),
+    (
+        "boot-log-event-after-separator",
+        "the boot event log has an event of the firmware after it handed over: {observed}",
+    ),
+    (
+        "boot-log-glued",
+        "the boot event log is more than one log: {observed}",
+    ),
+    (
         "boot-log-pcr-unknown",
         "the boot event log is malformed: {observed}",
     ),
     (
         "boot-log-replay-mismatch",
         "the boot event log does not lead to the quoted value of {subject}: it leads to {expected}, the TPM says {observed}",
+    ),
+    (
+        "boot-log-separator-doubled",
+        "the boot event log hands over twice: {observed}",
+    ),
+    (
+        "boot-log-separator-invalid",
+        "the boot event log reports an error of the firmware, or is altered: {observed}",
+    ),
+    (
+        "boot-log-separator-missing",
+        "the boot event log does not say where the firmware handed over: {observed}",
+    ),
+    (
+        "boot-log-separator-relabelled",
+        "the boot event log hides where the firmware handed over: {observed}",
+    ),
+    (
+        "boot-log-spec-id-malformed",
+        "the boot event log is malformed: {observed}",
     ),
     (
         "boot-log-spec-id-missing",

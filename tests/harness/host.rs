@@ -73,7 +73,12 @@ impl Host {
         let events: Vec<_> = log
             .events()
             .iter()
-            .map(|event| (event.pcr, vec![(Bank::Sha256, event.digest.0.to_vec())]))
+            .map(|event| {
+                (
+                    event.pcr,
+                    vec![(Bank::Sha256, event.sha256().unwrap().0.to_vec())],
+                )
+            })
             .collect();
         self.tpm.replay(&events).unwrap();
     }

@@ -64,7 +64,8 @@ impl Profile {
     pub fn events(&self) -> Result<Vec<Event>, BootLogError> {
         let log = BootLog::parse(self.boot_log)?;
         let extended = |event: &touchstone_evidence::boot_log::Event| {
-            (event.pcr, vec![(Bank::Sha256, event.digest.0.to_vec())])
+            let digest = event.sha256().unwrap_or_default();
+            (event.pcr, vec![(Bank::Sha256, digest.0.to_vec())])
         };
         Ok(log.events().iter().map(extended).collect())
     }

@@ -1,20 +1,15 @@
-//! Bytes to events, crypto-agile form (PFP §10.2.2), and the fold of their digests.
+//! Bytes to events, of either form (PFP §10.2). Nothing that comes out is proven.
 
-use std::collections::BTreeMap;
-
+use super::bank::{Bank, BankDigest};
 use super::read::LittleEndian;
-use super::{Event, kind};
-use crate::digest::Sha256Digest;
+use super::spec_id::{Form, SIGNATURE};
+use super::{Event, Notice, kind};
 use crate::finding::Finding;
 
-/// Largest log that is read. Real logs are 10 to 80 KB; a log with large option ROM lists stays below 1 MiB.
+/// Largest log that is read. Real logs are 10 to 80 KB; one with large option ROM lists stays below 1 MiB.
 pub const LOG_MAX: usize = 1 << 20;
 /// Most events. Real logs hold 50 to 300.
-const EVENTS_MAX: usize = 8192;
-/// Most banks: TPM 2.0 knows fewer hash algorithms than this.
-const BANKS_MAX: u32 = 16;
-const ALG_SHA256: u16 = 0x000b;
-const SPEC_ID_SIGNATURE: &[u8] = b"Spec ID Event03\0";
+pub const EVENTS_MAX: usize = 8192;
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 
 /// Bytes that are not an event log.
@@ -29,14 +24,17 @@ pub enum BootLogError {
     /// More events than any firmware writes.
     #[error("the log has more than {EVENTS_MAX} events")]
     TooManyEvents,
-    /// The first event is not a Spec ID event of the crypto-agile form.
-    #[error("the log does not begin with a Spec ID Event03")]
+    /// Crypto-agile events without the Spec ID that declares their banks.
+    #[error("the log does not begin with a Spec ID event")]
     NoSpecId,
-    /// The log declares no SHA-256 bank.
-    #[error("the log has no SHA-256 digests")]
-    NoSha256,
-    /// Digests of an event are not exactly those of the declared banks.
-    #[error("event {0} does not carry one digest of each declared bank")]
+    /// A Spec ID event of an unknown version, with wrong or doubled banks, or of a wrong length.
+    #[error("the Spec ID event is malformed")]
+    SpecId,
+    /// A second log begins inside this one.
+    #[error("a second log begins at event {0}")]
+    Glued(usize),
+    /// An event has no digest, two of one bank, or one of a bank that is not declared.
+    #[error("the digests of event {0} are not of declared banks, one of each")]
     Digests(usize),
     /// A PCR that does not exist.
     #[error("event {event} names PCR {pcr}")]
@@ -60,7 +58,8 @@ impl BootLogError {
             Self::Truncated => "boot-log-truncated",
             Self::TooManyEvents => "boot-log-too-many-events",
             Self::NoSpecId => "boot-log-spec-id-missing",
-            Self::NoSha256 => "boot-log-bank-missing",
+            Self::SpecId => "boot-log-spec-id-malformed",
+            Self::Glued(_) => "boot-log-glued",
             Self::Digests(_) => "boot-log-digests-malformed",
             Self::NoSuchPcr { .. } => "boot-log-pcr-unknown",
             Self::StartupLocality(_) => "boot-log-startup-locality",
@@ -72,40 +71,46 @@ impl BootLogError {
 /// A parsed log. Nothing in it is proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootLog {
-    events: Vec<Event>,
-    startup_locality: u8,
+    banks: Vec<Bank>,
+    pub(super) events: Vec<Event>,
+    notices: Vec<Notice>,
+    startup_locality: Option<u8>,
 }
 
 impl BootLog {
     /// Parses the whole of `bytes`; padding of only 0x00 or only 0xFF after the last event is allowed,
     /// since firmware hands out fixed-size buffers.
+    ///
+    /// # Errors
+    /// The first thing that is not as PFP §10 says. Order and completeness of the events are looked at
+    /// by [`BootLog::disorder`], since real logs that cannot pass can still be read.
     pub fn parse(bytes: &[u8]) -> Result<Self, BootLogError> {
         if bytes.len() > LOG_MAX {
             return Err(BootLogError::TooLarge(bytes.len()));
         }
+        let padding = padding(bytes);
+        if padding == bytes.len() && padding != 0 {
+            return Err(BootLogError::NoSpecId);
+        }
         let mut reader = LittleEndian::new(bytes);
-        let banks = read_spec_id(&mut reader)?;
+        let (form, first) = Form::read(&mut reader)?;
         let mut log = Self {
+            banks: form.banks(),
             events: Vec::new(),
-            startup_locality: 0,
+            notices: Vec::new(),
+            startup_locality: None,
         };
-        let mut locality_seen = false;
-        for number in 1.. {
-            if is_padding(reader.rest()) {
+        for number in first..=EVENTS_MAX {
+            let rest = reader.rest();
+            if rest.len() <= padding {
                 return Ok(log);
             }
-            if number > EVENTS_MAX {
-                break;
-            }
-            let (pcr, event) = read_event(&mut reader, &banks, number)?;
-            if event.untrusted_kind == kind::NO_ACTION {
-                if event.untrusted_data.starts_with(STARTUP_LOCALITY) {
-                    log.read_startup_locality(pcr, &event, locality_seen)?;
-                    locality_seen = true;
-                }
-                continue;
-            }
-            log.events.push(event);
+            RawEvent::read(&mut reader, &form, number)
+                .and_then(|event| log.add(event, number))
+                .map_err(|error| match holds_spec_id(rest) {
+                    true => BootLogError::Glued(number),
+                    false => error,
+                })?;
         }
         Err(BootLogError::TooManyEvents)
     }
@@ -116,124 +121,146 @@ impl BootLog {
         &self.events
     }
 
+    /// The informational events in order, the Spec ID left out.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// The banks that the log declares. A log of the old form has SHA-1 only.
+    #[must_use]
+    pub fn banks(&self) -> &[Bank] {
+        &self.banks
+    }
+
     /// The locality that PCR 0 starts from.
     #[must_use]
     pub fn startup_locality(&self) -> u8 {
-        self.startup_locality
+        self.startup_locality.unwrap_or_default()
     }
 
-    /// What the digests make of each PCR that has events.
-    #[must_use]
-    pub fn replay(&self) -> BTreeMap<u8, Sha256Digest> {
-        let mut values = BTreeMap::new();
-        let mut start = [0; 32];
-        start[31] = self.startup_locality;
-        values.insert(0, Sha256Digest(start));
-        for event in &self.events {
-            let value = values.entry(event.pcr).or_insert(Sha256Digest::ZERO);
-            *value = value.extend(&event.digest.0);
+    fn add(&mut self, event: RawEvent<'_>, number: usize) -> Result<(), BootLogError> {
+        let pcr = u8::try_from(event.pcr).ok().filter(|pcr| *pcr < 24);
+        let no_such_pcr = BootLogError::NoSuchPcr {
+            event: number,
+            pcr: event.pcr,
+        };
+        if event.kind != kind::NO_ACTION {
+            self.events.push(Event {
+                number,
+                pcr: pcr.ok_or(no_such_pcr)?,
+                untrusted_kind: event.kind,
+                digests: event.digests,
+                untrusted_data: event.data.to_vec(),
+            });
+            return Ok(());
         }
-        values
-    }
-
-    pub(super) fn into_events(self) -> Vec<Event> {
-        self.events
+        // PFP §10.2.3: events that belong to no PCR name 0xFFFFFFFF.
+        if pcr.is_none() && event.pcr != u32::MAX {
+            return Err(no_such_pcr);
+        }
+        if event.data.starts_with(SIGNATURE) {
+            return Err(BootLogError::Glued(number));
+        }
+        if let Some(locality) = event.data.strip_prefix(STARTUP_LOCALITY) {
+            self.read_startup_locality(pcr, locality, number)?;
+        }
+        self.notices.push(Notice {
+            number,
+            untrusted_pcr: pcr,
+            untrusted_data: event.data.to_vec(),
+        });
+        Ok(())
     }
 
     /// PFP §10.4.5.3: one event, for PCR 0, before anything is measured into it.
     fn read_startup_locality(
         &mut self,
-        pcr: u32,
-        event: &Event,
-        seen: bool,
+        pcr: Option<u8>,
+        locality: &[u8],
+        number: usize,
     ) -> Result<(), BootLogError> {
-        let misplaced = seen || pcr != 0 || self.events.iter().any(|earlier| earlier.pcr == 0);
-        match event.untrusted_data.strip_prefix(STARTUP_LOCALITY) {
-            Some(&[locality @ (0 | 3 | 4)]) if !misplaced => {
-                self.startup_locality = locality;
+        let misplaced = self.startup_locality.is_some()
+            || pcr != Some(0)
+            || self.events.iter().any(|earlier| earlier.pcr == 0);
+        match locality {
+            [locality @ (0 | 3 | 4)] if !misplaced => {
+                self.startup_locality = Some(*locality);
                 Ok(())
             }
-            _ => Err(BootLogError::StartupLocality(event.number)),
+            _ => Err(BootLogError::StartupLocality(number)),
         }
     }
 }
 
-/// The first event, in the SHA-1 form: a `TCG_EfiSpecIdEvent` (PFP §10.4.5.1). Returns each bank's
-/// algorithm and digest size.
-fn read_spec_id(reader: &mut LittleEndian<'_>) -> Result<Vec<(u16, usize)>, BootLogError> {
-    let (pcr, event_kind) = (reader.u32()?, reader.u32()?);
-    let _unused_digest = reader.bytes(20)?;
-    let data = reader.sized()?;
-    if pcr != 0 || event_kind != kind::NO_ACTION || !data.starts_with(SPEC_ID_SIGNATURE) {
-        return Err(BootLogError::NoSpecId);
-    }
-    let mut spec = LittleEndian::new(data);
-    // Signature, platform class, versions, errata and the size of UINTN.
-    spec.bytes(24)?;
-    let count = spec.u32()?;
-    if !(1..=BANKS_MAX).contains(&count) {
-        return Err(BootLogError::NoSpecId);
-    }
-    let mut banks = Vec::new();
-    for _ in 0..count {
-        let algorithm = spec.u16()?;
-        let size = usize::from(spec.u16()?);
-        if size == 0 || size > 64 || banks.iter().any(|(other, _)| *other == algorithm) {
-            return Err(BootLogError::NoSpecId);
-        }
-        banks.push((algorithm, size));
-    }
-    let vendor_size = usize::from(spec.u8()?);
-    spec.bytes(vendor_size)?;
-    if !banks.contains(&(ALG_SHA256, 32)) {
-        return Err(BootLogError::NoSha256);
-    }
-    Ok(banks)
+/// `TCG_PCR_EVENT` or `TCG_PCR_EVENT2`.
+struct RawEvent<'a> {
+    pcr: u32,
+    kind: u32,
+    digests: Vec<BankDigest>,
+    data: &'a [u8],
 }
 
-/// A `TCG_PCR_EVENT2`. The PCR is given apart too, since NO_ACTION events may name none.
-fn read_event(
+impl<'a> RawEvent<'a> {
+    fn read(
+        reader: &mut LittleEndian<'a>,
+        form: &Form,
+        number: usize,
+    ) -> Result<Self, BootLogError> {
+        let (pcr, kind) = (reader.u32()?, reader.u32()?);
+        let digests = match form {
+            Form::Legacy => BankDigest::new(Bank::Sha1, reader.bytes(20)?)
+                .into_iter()
+                .collect(),
+            Form::Agile(banks) => read_digests(reader, banks, number)?,
+        };
+        let data = reader.sized()?;
+        Ok(Self {
+            pcr,
+            kind,
+            digests,
+            data,
+        })
+    }
+}
+
+/// A `TPML_DIGEST_VALUES` of declared banks, in any order. PFP §10.2.2 demands one of each; Windows
+/// measures into one bank only, so which are there is asked where a bank is replayed.
+fn read_digests(
     reader: &mut LittleEndian<'_>,
-    banks: &[(u16, usize)],
+    banks: &[(Bank, usize)],
     number: usize,
-) -> Result<(u32, Event), BootLogError> {
-    let pcr = reader.u32()?;
-    let untrusted_kind = reader.u32()?;
-    let count = usize::try_from(reader.u32()?).map_err(|_| BootLogError::Digests(number))?;
-    if count != banks.len() {
+) -> Result<Vec<BankDigest>, BootLogError> {
+    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if !(1..=banks.len()).contains(&count) {
         return Err(BootLogError::Digests(number));
     }
-    let mut left = banks.to_vec();
-    let mut sha256 = None;
+    let mut digests: Vec<BankDigest> = Vec::with_capacity(count);
     for _ in 0..count {
-        let algorithm = reader.u16()?;
-        let at = left
+        let bank = Bank::of(reader.u16()?);
+        let size = banks
             .iter()
-            .position(|(bank, _)| *bank == algorithm)
+            .find_map(|(declared, size)| (*declared == bank).then_some(*size))
+            .filter(|_| digests.iter().all(|digest| digest.bank() != bank))
             .ok_or(BootLogError::Digests(number))?;
-        let (_, size) = left.swap_remove(at);
-        let digest = reader.bytes(size)?;
-        if algorithm == ALG_SHA256 {
-            sha256 = Sha256Digest::try_from(digest).ok();
-        }
+        digests.extend(BankDigest::new(bank, reader.bytes(size)?));
     }
-    let event = Event {
-        number,
-        pcr: match u8::try_from(pcr) {
-            Ok(index) if index < 24 => index,
-            // PFP §10.2.3: some NO_ACTION events name PCR 0xFFFFFFFF; they are never extended.
-            _ if untrusted_kind == kind::NO_ACTION => 0,
-            _ => return Err(BootLogError::NoSuchPcr { event: number, pcr }),
-        },
-        untrusted_kind,
-        digest: sha256.ok_or(BootLogError::Digests(number))?,
-        untrusted_data: reader.sized()?.to_vec(),
-    };
-    Ok((pcr, event))
+    Ok(digests)
 }
 
-fn is_padding(rest: &[u8]) -> bool {
-    rest.iter().all(|byte| *byte == 0) || rest.iter().all(|byte| *byte == 0xff)
+/// How many equal bytes 0x00 or 0xFF the log ends with. Counted once: asked again after each event, a
+/// log of zeros with one other byte at its end would cost time in the square of its length.
+fn padding(bytes: &[u8]) -> usize {
+    match bytes.last() {
+        Some(pad @ (0x00 | 0xff)) => bytes.iter().rev().take_while(|byte| *byte == pad).count(),
+        _ => 0,
+    }
+}
+
+/// Looked for only where parsing fails: what follows may be another log, perhaps after padding.
+fn holds_spec_id(rest: &[u8]) -> bool {
+    rest.windows(SIGNATURE.len())
+        .any(|window| window == SIGNATURE)
 }
 
 #[cfg(test)]
@@ -242,124 +269,5 @@ impl BootLog {
     pub(crate) fn without(mut self, at: usize) -> Self {
         self.events.remove(at);
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn recorded() -> Vec<u8> {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tpm-sim/profiles/shim_sb/bios.bin"
-        );
-        std::fs::read(path).unwrap()
-    }
-
-    /// An event of the SHA-256 bank.
-    fn event(pcr: u32, kind: u32, data: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(pcr.to_le_bytes());
-        bytes.extend(kind.to_le_bytes());
-        bytes.extend(1u32.to_le_bytes());
-        bytes.extend(ALG_SHA256.to_le_bytes());
-        bytes.extend([0; 32]);
-        bytes.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-        bytes.extend(data);
-        bytes
-    }
-
-    /// The Spec ID event of our own boots: 32 bytes of header, 33 of data.
-    fn header() -> Vec<u8> {
-        recorded()[..65].to_vec()
-    }
-
-    fn locality(value: u8) -> Vec<u8> {
-        event(0, kind::NO_ACTION, &[STARTUP_LOCALITY, &[value]].concat())
-    }
-
-    #[test]
-    fn a_cut_log_is_at_most_a_shorter_log() {
-        let bytes = recorded();
-        let whole = BootLog::parse(&bytes).unwrap();
-        let mut parsed = 0;
-        for length in 0..bytes.len() {
-            // Between events, or after zeros of the next one that look like padding. Replay catches both.
-            if let Ok(cut) = BootLog::parse(&bytes[..length]) {
-                assert!(cut.events.len() < whole.events.len());
-                assert!(whole.events.starts_with(&cut.events));
-                parsed += 1;
-            }
-        }
-        assert!(parsed < 2 * whole.events.len());
-    }
-
-    #[test]
-    fn padding_is_of_one_kind() {
-        for pad in [0u8, 0xff] {
-            let padded = [recorded(), vec![pad; 999]].concat();
-            assert_eq!(BootLog::parse(&padded), BootLog::parse(&recorded()));
-        }
-        let mixed = [recorded(), vec![0xff; 99], vec![1; 99]].concat();
-        assert!(BootLog::parse(&mixed).is_err());
-    }
-
-    #[test]
-    fn the_startup_locality_begins_pcr_0_once_and_first() {
-        let log = |parts: &[Vec<u8>]| BootLog::parse(&[header(), parts.concat()].concat());
-        let separator = event(0, 4, &[0; 4]);
-        let started = log(&[locality(3), separator.clone()]).unwrap();
-        assert_eq!(started.startup_locality(), 3);
-        let without = log(std::slice::from_ref(&separator)).unwrap();
-        assert_ne!(started.replay()[&0], without.replay()[&0]);
-        let elsewhere = event(1, kind::NO_ACTION, &[STARTUP_LOCALITY, &[3]].concat());
-        for wrong in [
-            vec![locality(3), locality(3)],
-            vec![separator, locality(3)],
-            vec![locality(1)],
-            vec![elsewhere],
-        ] {
-            assert!(matches!(log(&wrong), Err(BootLogError::StartupLocality(_))));
-        }
-    }
-
-    #[test]
-    fn work_is_bounded() {
-        assert_eq!(
-            BootLog::parse(&vec![0; LOG_MAX + 1]),
-            Err(BootLogError::TooLarge(LOG_MAX + 1))
-        );
-        let many = [header(), event(0, 4, &[]).repeat(EVENTS_MAX + 1)].concat();
-        assert_eq!(BootLog::parse(&many), Err(BootLogError::TooManyEvents));
-        let mut huge = event(0, 4, &[]);
-        let length = huge.len();
-        huge[length - 4..].fill(0xff);
-        let huge = [header(), huge].concat();
-        assert_eq!(BootLog::parse(&huge), Err(BootLogError::Truncated));
-        let unknown = [header(), event(24, 4, &[])].concat();
-        assert_eq!(
-            BootLog::parse(&unknown),
-            Err(BootLogError::NoSuchPcr { event: 1, pcr: 24 })
-        );
-        assert_eq!(BootLog::parse(b""), Err(BootLogError::Truncated));
-    }
-
-    #[test]
-    fn the_first_event_declares_the_banks() {
-        let parse = |change: fn(&mut Vec<u8>)| {
-            let mut bytes = header();
-            change(&mut bytes);
-            BootLog::parse(&bytes).map(drop)
-        };
-        assert_eq!(parse(|_| ()), Ok(()));
-        // PCR, type and signature; then SHA-1 as the only bank.
-        assert_eq!(parse(|log| log[0] = 1), Err(BootLogError::NoSpecId));
-        assert_eq!(parse(|log| log[4] = 4), Err(BootLogError::NoSpecId));
-        assert_eq!(parse(|log| log[32] = 0), Err(BootLogError::NoSpecId));
-        assert_eq!(
-            parse(|log| log[60..64].copy_from_slice(&[4, 0, 20, 0])),
-            Err(BootLogError::NoSha256)
-        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::parse::BootLogError;
 
+#[derive(Clone)]
 pub(super) struct LittleEndian<'a> {
     rest: &'a [u8],
 }
@@ -46,7 +47,7 @@ impl<'a> LittleEndian<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], BootLogError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], BootLogError> {
         let (front, rest) = self
             .rest
             .split_first_chunk::<N>()
@@ -54,4 +55,13 @@ impl<'a> LittleEndian<'a> {
         self.rest = rest;
         Ok(*front)
     }
+}
+
+/// UTF-16, little-endian, as text; `None` for an odd number of bytes or a lone surrogate.
+pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
+    let (pairs, odd) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    odd.is_empty()
+        .then(|| String::from_utf16(&units).ok())
+        .flatten()
 }

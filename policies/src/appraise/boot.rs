@@ -135,7 +135,7 @@ fn event_differences(
         .iter()
         .filter(|event| event.pcr == pcr)
         .collect();
-    let same = |(good, seen): &(&&ReferenceEvent, &&Event)| good.digest == seen.digest;
+    let same = |(good, seen): &(&&ReferenceEvent, &&Event)| Some(good.digest) == seen.sha256();
     let beginning = good.iter().zip(&seen).take_while(same).count();
     let (good, seen) = (
         good.get(beginning..).unwrap_or_default(),
@@ -156,7 +156,7 @@ fn event_differences(
     (0..good.len().max(seen.len()))
         .map(|at| (good.get(at).copied(), seen.get(at).copied()))
         // Between two differing events others may be the same.
-        .filter(|(good, seen)| good.map(|event| event.digest) != seen.map(|event| event.digest))
+        .filter(|(good, seen)| good.map(|event| event.digest) != seen.and_then(Event::sha256))
         .map(|(good, seen)| event_finding(good, seen, pcr, observed_line))
         .collect()
 }
@@ -181,7 +181,10 @@ fn event_finding(
         finding = finding.expected(described(&event.text, event.digest));
     }
     if let Some(event) = seen {
-        finding = finding.observed(described(&event.untrusted_description(), event.digest));
+        finding = finding.observed(described(
+            &event.untrusted_description(),
+            event.sha256().unwrap_or_default(),
+        ));
     }
     if follows_from_command_line(good, seen, observed_line) {
         finding = finding.because_of(COMMAND_LINE);

@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use touchstone_evidence::boot_log::{BOOT_PCRS, BootLog, BootLogError};
-use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::boot_log::{BOOT_PCRS, Bank, BankDigest, BootLog, BootLogError};
 
 use super::Profile;
 
@@ -72,7 +71,11 @@ impl Profile {
         for event in log.events() {
             if EXPLAINED.contains(&event.pcr) {
                 writeln!(out, "    - pcr: {}", event.pcr)?;
-                writeln!(out, "      digest: {}", quoted(&event.digest.to_string()))?;
+                writeln!(
+                    out,
+                    "      digest: {}",
+                    quoted(&event.sha256().unwrap_or_default().to_string())
+                )?;
                 let text = event.untrusted_description();
                 writeln!(out, "      text: {}", quoted(&text))?;
             }
@@ -82,10 +85,13 @@ impl Profile {
 }
 
 fn write_pcrs(out: &mut String, log: &BootLog) -> fmt::Result {
-    let values = log.replay();
+    let values = log.replay(Bank::Sha256).unwrap_or_default();
     writeln!(out, "  pcrs:")?;
     for pcr in BOOT_PCRS {
-        let value = values.get(&pcr).copied().unwrap_or(Sha256Digest::ZERO);
+        let value = values
+            .get(&pcr)
+            .and_then(BankDigest::sha256)
+            .unwrap_or_default();
         writeln!(out, "    {pcr}: [{}]", quoted(&value.to_string()))?;
     }
     Ok(())
