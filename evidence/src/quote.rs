@@ -385,6 +385,16 @@ mod tests {
         let old = [&[0; 4][..], &[4, 0, 0, 0], &[1; 20], &[1, 0, 0, 0, 1]].concat();
         assert_eq!(codes(&old), only("boot-log-bank-missing"));
 
+        // Two banks declared, and an event with a digest of the other one only.
+        let mut lacking = recorded.log.clone();
+        lacking[28] = 37;
+        lacking[32 + 24] = 2;
+        lacking.splice(60..60, [4, 0, 20, 0]);
+        lacking.extend([&[10, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0, 4, 0][..], &[1; 25]].concat());
+        let at = lacking.len() - 5;
+        lacking[at..].copy_from_slice(&[1, 0, 0, 0, 1]);
+        assert_eq!(codes(&lacking), only("boot-log-digests-malformed"));
+
         let separator = |log: &[u8]| {
             let events = BootLog::parse(log).unwrap().events().to_vec();
             let sized = |event: &crate::boot_log::Event| 50 + event.untrusted_data.len();
