@@ -60,11 +60,11 @@ impl SettingsArguments {
 pub(crate) enum Command {
     /// Make keys in the TPM and have the attestor accept them; safe to repeat
     Enrol {
-        /// File with the join token that an operator made for this host; keep it at mode 0600
+        /// File with a join token that an operator made; keep it at mode 0600
         #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
         join_token: PathBuf,
 
-        /// Enrol anew with new keys though enrolled already, as after a TPM2_Clear
+        /// Enrol with new keys though enrolled already: for moving to another attestor
         #[arg(long)]
         again: bool,
 

@@ -42,7 +42,7 @@ pub enum Error {
     Ca,
 
     /// TLS cannot be set up with these keys.
-    #[error("the TLS key does not fit; enrol again with `touchstone-agent enrol --again`")]
+    #[error("the TLS key does not fit; restore the state folder from a backup")]
     Tls(#[source] rustls::Error),
 
     /// The client cannot be made.

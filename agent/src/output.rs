@@ -15,7 +15,7 @@ pub(crate) fn enrolment(enrolment: &Enrolment, json: bool) -> anyhow::Result<()>
     let text = if *new {
         format!("enrolled as {host} with {server}\nnext: touchstone-agent attest --once\n")
     } else {
-        format!("enrolled before as {host} with {server}; nothing to do (new keys: --again)\n")
+        format!("enrolled before as {host} with {server}; nothing to do\n")
     };
     print(&text)
 }

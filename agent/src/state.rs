@@ -51,7 +51,7 @@ pub enum Error {
 
     /// A file that is not what the agent wrote.
     #[error(
-        "`{path}` is damaged; remove it, then enrol again with `touchstone-agent enrol --again`"
+        "`{path}` is damaged; restore it from a backup, since the attestor takes no other keys for this host"
     )]
     Damaged {
         /// Which file.

@@ -127,19 +127,21 @@ pub(crate) async fn issue_tag(
         .append(&mut tx)
         .await?;
     // A host that was moved is not where its verdict says: it must prove the new place first.
-    let moved = match tx.host(host).await? {
-        Some(record) => {
-            Verdict::of(&record)?.is_some_and(|held| held.place.as_ref() != Some(&tag.place))
-        }
-        None => false,
+    let held = match tx.host(host).await? {
+        Some(record) => Verdict::of(&record)?,
+        None => None,
     };
-    if moved {
-        tx.void_verdict(host).await?;
+    let voided = held
+        .filter(|held| held.place.as_ref() != Some(&tag.place))
+        .map(|held| held.voided(Finding::new("place-not-proven-yet").about(host)));
+    if let Some(voided) = &voided {
+        tx.void_verdict(host, &voided.to_json()?).await?;
     }
     tx.commit().await?;
-    if moved {
-        let why = Finding::new("place-not-proven-yet").about(host);
-        attestor.index.void_host(order, host, why);
+    if let Some(voided) = voided {
+        attestor
+            .index
+            .put_host(order, voided.standing(host), voided.entry, now);
     }
     Ok(tag)
 }

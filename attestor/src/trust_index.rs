@@ -9,9 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
@@ -77,18 +75,6 @@ impl TrustIndex {
         });
     }
 
-    /// Takes the verdict of `host` back if it is older than `order`: nothing is known until its next round.
-    pub(crate) fn void_host(&self, order: u64, host: &HostId, why: Finding) {
-        self.change(|inner| {
-            if let Some(held) = inner.hosts.get_mut(host).filter(|old| old.order < order) {
-                held.order = order;
-                held.standing.tier = TrustTier::None;
-                held.standing.place = None;
-                held.standing.findings = vec![why];
-            }
-        });
-    }
-
     /// Takes over a committed mapping.
     pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
         self.change(|inner| {
@@ -150,6 +136,8 @@ impl TrustIndex {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+    use touchstone_evidence::result::TrustTier;
+
     use super::*;
 
     fn standing(tier: TrustTier, expires_at: i64) -> HostStanding {
@@ -181,10 +169,6 @@ mod tests {
             100,
         );
         assert_eq!(tier(), Some(TrustTier::Contraindicated));
-        index.void_host(7, &host, Finding::new("code"));
-        assert_eq!(tier(), Some(TrustTier::Contraindicated));
-        index.void_host(8, &host, Finding::new("code"));
-        assert_eq!(tier(), Some(TrustTier::None));
     }
 
     #[test]

@@ -47,6 +47,22 @@ impl Verdict {
             .map_err(|_| StoreError::Malformed("verdict"))
     }
 
+    /// The verdict without what it said: nothing is known until the next round.
+    pub(crate) fn voided(self, why: Finding) -> Self {
+        Self {
+            tier: TrustTier::None,
+            vector: TrustVector::NONE,
+            findings: vec![why],
+            place: None,
+            ..self
+        }
+    }
+
+    /// As it is kept.
+    pub(crate) fn to_json(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|_| StoreError::Malformed("verdict"))
+    }
+
     /// What admission looks at.
     pub(crate) fn standing(&self, host: &HostId) -> HostStanding {
         HostStanding {

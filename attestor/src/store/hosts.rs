@@ -139,11 +139,16 @@ impl Tx {
         rows.into_iter().map(record).collect()
     }
 
-    /// Takes back the verdict of a host, until its next round.
-    pub(crate) async fn void_verdict(&mut self, host: &HostId) -> Result<(), StoreError> {
+    /// Replaces the verdict of a host by one that holds until its next round, and takes back its result.
+    pub(crate) async fn void_verdict(
+        &mut self,
+        host: &HostId,
+        verdict: &str,
+    ) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("UPDATE hosts SET verdict = NULL, result = NULL WHERE host = $1")
+            sqlx::query("UPDATE hosts SET verdict = $2, result = NULL WHERE host = $1")
                 .bind(host.as_str())
+                .bind(verdict)
                 .execute(connection)
                 .await?;
         });

@@ -10,7 +10,7 @@ pub enum TpmFormatError {
     #[error("{0} bytes follow the structure")]
     Trailing(usize),
     /// A length or count is larger than any TPM produces.
-    #[error("the {0} are larger than the bound")]
+    #[error("the {0} is larger than the bound")]
     TooMany(&'static str),
     /// A value has no meaning here.
     #[error("the {0} is not one that is understood")]
