@@ -16,6 +16,7 @@ mod databases;
 mod demo;
 mod docs;
 mod enrolment;
+mod inspect;
 mod location;
 mod policies;
 mod results;

@@ -2,6 +2,8 @@
 //!
 //! Exit code 1: it does not verify or replay; 2: it cannot be parsed.
 
+mod boot_log;
+mod certificate;
 mod ima;
 mod pcr_file;
 mod quote;
@@ -17,6 +19,22 @@ use super::output;
 /// `touchstone inspect …`
 #[derive(Subcommand, Debug)]
 pub enum Inspect {
+    /// Show a boot as its firmware measured it, and replay the log onto PCR values
+    BootLog {
+        /// `binary_bios_measurements`
+        file: PathBuf,
+        /// PCR values to replay onto: JSON `{"pcrs":{"sha256":{"0":"hex"}}}` or what `tpm2_pcrread` prints
+        #[arg(long)]
+        pcrs: Option<PathBuf>,
+    },
+    /// Look at an endorsement certificate, and follow it to a root
+    EkCertificate {
+        /// The certificate, DER
+        file: PathBuf,
+        /// PEM bundle of roots and intermediates; may be given several times
+        #[arg(long, required = true)]
+        roots: Vec<PathBuf>,
+    },
     /// Verify a quote: who signed it, over which PCRs, when in the life of the TPM
     Quote {
         /// The attestation key: a `TPM2B_PUBLIC` or `TPMT_PUBLIC`
@@ -82,6 +100,8 @@ pub(super) fn run(inspect: &Inspect, json: bool) -> ExitCode {
             nonce,
             pcrs,
         } => quote::inspect(ak, message, signature, nonce.as_deref(), pcrs.as_deref()),
+        Inspect::BootLog { file, pcrs } => boot_log::inspect(file, pcrs.as_deref()),
+        Inspect::EkCertificate { file, roots } => certificate::inspect(file, roots),
         Inspect::Ima { file, pcrs } => ima::inspect(file, pcrs.as_deref()),
     };
     match inspected {
