@@ -77,6 +77,13 @@ deny: ## check licences and banned crates (skipped without cargo-deny)
 doc: ## build the API documentation, warnings being errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked --workspace
 
+# Not part of `make test`: it wants a machine that does little else.
+.PHONY: bench
+bench: ## measure verification against its targets, into target/bench.json
+	$(call stage,benchmarks)
+	cargo bench --locked -p touchstone-evidence --bench ceilings
+	cargo run --quiet --locked -p touchstone-evidence --example bench_json -- $(or $(CARGO_TARGET_DIR),target)
+
 .PHONY: bare
 bare: ## prove `make demo` and `make test` on a bare Debian 12 (root; BARE='…' runs something else)
 	@deploy/build/bare.sh
