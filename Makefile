@@ -77,8 +77,11 @@ deny: ## check licences and banned crates (skipped without cargo-deny)
 doc: ## build the API documentation, warnings being errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked --workspace
 
-# Not part of `make test`: it wants a machine that does little else.
-.PHONY: bench
+# Neither is part of `make test`: both want a machine that does nothing else.
+.PHONY: fuzz bench
+fuzz: ## fuzz every parser (RUNS=10000000 and SECONDS=600 of CPU for each; TARGET=name for one)
+	@deploy/build/fuzz.sh $(or $(RUNS),10000000) $(or $(SECONDS),600) $(TARGET)
+
 bench: ## measure verification against its targets, into target/bench.json
 	$(call stage,benchmarks)
 	cargo bench --locked -p touchstone-evidence --bench ceilings

@@ -1,0 +1,342 @@
+//! Writes the seeds that the targets start from: `cargo run --example seeds`, in this folder.
+//!
+//! All of them are made of our own recorded machine and of keys that protect nothing. Signatures of
+//! certificates are new each time; everything else comes out the same.
+
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+use touchstone_evidence::boot_log::BootLog;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::encoded::Bytes;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::ima::ImaList;
+use touchstone_evidence::location::{LocationAuthority, LocationTag, Place};
+use touchstone_evidence::result::{AttestationResult, ResultSigner};
+use touchstone_evidence::transparency::{
+    CheckpointSigner, ConsistencyProof, Frontier, InclusionProof, LeafHash, checkpoint_line,
+    entry_line, header_line,
+};
+use touchstone_evidence::wire::JoinToken;
+use touchstone_evidence_fuzz::authority::{self, ROOT, pem};
+use touchstone_evidence_fuzz::{NOW, SECRET};
+
+fn main() {
+    tpm();
+    boot_logs();
+    measurement_lists();
+    location_tags();
+    certificates();
+    audit();
+    results();
+    messages();
+}
+
+fn profile(path: &str) -> Vec<u8> {
+    let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tpm-sim/profiles");
+    std::fs::read(profiles.join(path)).unwrap()
+}
+
+fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("seeds")
+        .join(target);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn tpm() {
+    let quote = profile("shim_sb/quote.msg");
+    write("tpm_attest", "quote", &quote);
+    // The same head under the tags of a certification of a key and of an NV index.
+    let head = &quote[6..quote.len() - 44];
+    let name = [&[0, 34, 0, 0x0b][..], &[5; 32]].concat();
+    let nv = [&name[..], &[0, 0, 0, 3, 1, 2, 3]].concat();
+    for (file, tag, body) in [
+        ("nv", 0x14, nv),
+        ("certify", 0x17, [&name[..], &name].concat()),
+    ] {
+        let tag = [0xff, 0x54, 0x43, 0x47, 0x80, tag];
+        write("tpm_attest", file, [&tag, head, &body].concat());
+    }
+
+    // Without the size that `TPM2B_PUBLIC` begins with.
+    write("tpm_public", "ak-p256", &profile("shim_sb/ak.pub")[2..]);
+    write("tpm_public", "ek-rsa2048", &profile("shim_sb/ek.pub")[2..]);
+    write("tpm_public", "ek-p256", ek_p256());
+
+    write("tpm_signature", "ecdsa", profile("shim_sb/quote.sig"));
+    write(
+        "tpm_signature",
+        "rsassa",
+        [&[0, 0x14, 0, 0x0b, 1, 0][..], &[9; 256]].concat(),
+    );
+    write(
+        "tpm_signature",
+        "rsapss",
+        [&[0, 0x16, 0, 0x0c, 0, 4][..], &[9; 4]].concat(),
+    );
+}
+
+/// The low-range template for P-256 (TCG EK Credential Profile 2.5, L-2) with the fixed EK's point.
+fn ek_p256() -> Vec<u8> {
+    let policy = &profile("shim_sb/ek.pub")[12..44];
+    let point = &authority::EK[authority::EK.len() - 64..];
+    let mut out = vec![0, 0x23, 0, 0x0b, 0, 3, 0, 0xb2, 0, 32];
+    out.extend(policy);
+    out.extend([0, 6, 0, 128, 0, 0x43, 0, 0x10, 0, 3, 0, 0x10]);
+    for coordinate in point.chunks(32) {
+        out.extend([0, 32]);
+        out.extend(coordinate);
+    }
+    out
+}
+
+/// The recorded logs, and short ones: as many of the first bytes as make a whole log.
+fn boot_logs() {
+    let log = profile("shim_sb/bios.bin");
+    write("boot_log", "shim_sb", &log);
+    write("boot_log", "shim_sb_evil", profile("shim_sb_evil/bios.bin"));
+    for events in [1, 8] {
+        let whole = |length: &usize| {
+            BootLog::parse(&log[..*length]).is_ok_and(|log| log.events().len() == events)
+        };
+        let length = (0..log.len()).find(whole).unwrap();
+        write("boot_log", &format!("events-{events}"), &log[..length]);
+    }
+}
+
+/// The recorded list, the beginning of it, and one record under each template. Hashes are left out
+/// where the target makes them.
+fn measurement_lists() {
+    let list = profile("shim_sb/ima.bin");
+    write("ima", "shim_sb", &list);
+    let whole = |length: &usize| ImaList::parse(&list[..*length]).is_ok();
+    for (name, end) in ["one", "two", "three"]
+        .iter()
+        .zip((1..list.len()).filter(whole))
+    {
+        write("ima", name, &list[..end]);
+    }
+
+    let digest = [&b"sha256:\0"[..], &[5; 32]].concat();
+    let digest_v2 = [&b"verity:sha256:\0"[..], &[5; 32]].concat();
+    let (path, signature, nothing) = (&b"/bin/a\0"[..], &[3, 2, 4, 9][..], &[][..]);
+    let templates: [(&str, &[&[u8]]); 7] = [
+        ("ima-ng", &[&digest, path]),
+        ("ima-sig", &[&digest, path, signature]),
+        ("ima-buf", &[&digest, path, b"buffer"]),
+        ("ima-ngv2", &[&digest_v2, path]),
+        ("ima-sigv2", &[&digest_v2, path, signature]),
+        ("ima-modsig", &[&digest, path, nothing, &digest, signature]),
+        (
+            "evm-sig",
+            &[
+                &digest, path, signature, nothing, nothing, nothing, nothing, nothing, nothing,
+            ],
+        ),
+    ];
+    let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let head = |hash: u8| [&[10, 0, 0, 0][..], &[hash; 20]].concat();
+    let mut all = Vec::new();
+    for (name, fields) in templates {
+        let data: Vec<u8> = fields.iter().flat_map(|field| sized(field)).collect();
+        let record = [head(1), sized(name.as_bytes()), sized(&data)].concat();
+        write("ima", name, &record);
+        all.extend(record);
+    }
+    let legacy = [
+        head(0),
+        sized(b"ima"),
+        [7; 20].to_vec(),
+        sized(b"boot_aggregate"),
+    ]
+    .concat();
+    write("ima", "legacy", &legacy);
+    write("ima", "templates", [legacy, all].concat());
+}
+
+fn location_tags() {
+    for (name, place) in [
+        ("country", Place::new("DE", None, "a").unwrap()),
+        ("site", Place::new("DE", Some("DE-HE"), "fra1").unwrap()),
+    ] {
+        let tag = LocationTag {
+            authority: Sha256Digest::ZERO,
+            ek_set: Sha256Digest::of(b"ek"),
+            serial: 1,
+            not_before: NOW - 100,
+            not_after: NOW + 100,
+            place,
+        };
+        let signed = LocationAuthority::from_secret(&SECRET).sign(tag).unwrap();
+        write("location_tag", name, signed);
+    }
+}
+
+fn certificates() {
+    let middle = authority::intermediate("Middle");
+    let under_root = authority::ek_certificate("Root");
+    let under_middle = authority::ek_certificate("Middle");
+    let chains: [(&str, &[&[u8]]); 4] = [
+        ("root", &[&under_root]),
+        ("intermediate", &[&under_middle, &middle]),
+        ("more", &[&under_middle, &ROOT, &middle, &under_root]),
+        ("recorded", &[&profile("shim_sb/ekcert.der")]),
+    ];
+    for (name, chain) in chains {
+        let mut bytes = Vec::new();
+        for certificate in chain {
+            bytes.extend(u16::try_from(certificate.len()).unwrap().to_be_bytes());
+            bytes.extend(*certificate);
+        }
+        write("ek_certificate", name, bytes);
+    }
+    write("ek_roots", "root", pem(&ROOT));
+    write("ek_roots", "der", &*ROOT);
+    write("ek_roots", "der-intermediate", &middle);
+    write(
+        "ek_roots",
+        "bundle",
+        format!("Root\n{}{}", pem(&ROOT), pem(&middle)),
+    );
+}
+
+fn audit() {
+    let signer =
+        CheckpointSigner::new("log.example/audit", SigningKey::from_bytes(&SECRET)).unwrap();
+    let bodies = ["{}", "{\"host\": \"de-1\", \"é\": [1, 2.0e0]}", ""];
+    let leaves: Vec<LeafHash> = bodies
+        .iter()
+        .map(|body| LeafHash::of(body.as_bytes()))
+        .collect();
+    let mut tree = Frontier::empty();
+    let mut lines = vec![header_line(signer.verifier_key())];
+    for (index, body) in (0..).zip(bodies) {
+        tree.append(leaves[index as usize]).unwrap();
+        lines.push(entry_line(index, body));
+    }
+    let (head, note) = (tree.head(), signer.sign(&tree.head()));
+    lines.push(checkpoint_line(&note));
+    write("audit_export", "three", lines.join("\n"));
+    let empty = checkpoint_line(&signer.sign(&Frontier::empty().head()));
+    write("audit_export", "empty", format!("{}\n{empty}\n", lines[0]));
+    write("audit_export", "entries", bodies.join("\n"));
+
+    let witness = "\u{2014} witness.example AAAAAAAAAAAAAAAA\n";
+    write("checkpoint", "note", &note);
+    write("checkpoint", "witnessed", format!("{note}{witness}"));
+    write("checkpoint", "key", signer.verifier_key().to_string());
+
+    let included = InclusionProof::from_leaves(&leaves, 1).unwrap();
+    let consistent = ConsistencyProof::from_leaves(&leaves, 3).unwrap();
+    let included = json!({ "Included": [included, leaves[1], head] });
+    let consistent = json!({ "Consistent": [consistent, head, head] });
+    write("tree_proofs", "included", included.to_string());
+    write("tree_proofs", "consistent", consistent.to_string());
+    write("tree_proofs", "frontier", tree.to_bytes());
+}
+
+fn results() {
+    let digest = Sha256Digest::of(b"x");
+    let finding = Finding::new("pcr-digest-mismatch")
+        .about("PCR 8")
+        .expected(1)
+        .observed(2);
+    let mut submodule = json!({
+        "ear.status": "contraindicated",
+        "ear.trustworthiness-vector": { "configuration": 96, "hardware": 2 },
+        "ear.appraisal-policy-id": "fleet",
+        "touchstone": {
+            "place": Place::new("DE", Some("DE-HE"), "fra1").unwrap(),
+            "findings": [finding],
+            "entry": digest,
+            "evidence": digest,
+            "reset_count": 5,
+            "restart_count": 0,
+        },
+    });
+    let result = |submodule: &Value| {
+        json!({
+            "jti": "00".repeat(16),
+            "eat_profile": AttestationResult::PROFILE,
+            "ear.verifier-id": { "build": "touchstone", "developer": "attestor" },
+            "iat": NOW - 60,
+            "exp": NOW + 60,
+            "submods": { "de-1": submodule },
+        })
+    };
+    let full = result(&submodule);
+    write("result_token", "payload", full.to_string());
+    let parsed: AttestationResult = serde_json::from_value(full).unwrap();
+    let token = ResultSigner::from_secret(&SECRET).sign(&parsed).unwrap();
+    write("result_token", "token", token);
+    submodule["touchstone"]["findings"] = json!([]);
+    submodule["ear.trustworthiness-vector"] = json!({});
+    write("result_token", "bare", result(&submodule).to_string());
+}
+
+fn messages() {
+    let b = |bytes: &[u8]| json!(Bytes::<{ 1 << 20 }>(bytes.to_vec()));
+    let digest = Sha256Digest::of(b"x");
+    let signed = json!({
+        "attest": b(&profile("shim_sb/quote.msg")),
+        "signature": b(&profile("shim_sb/quote.sig")),
+    });
+    let challenge = json!({
+        "nonce": b(&[1; 32]), "pcrs": [0, 7, 23], "expires_at": NOW,
+        "known_boot_log": digest, "location_tag": b(&[1, 2, 3]),
+    });
+    let messages = [
+        ("signed_attest", signed.clone()),
+        ("challenge", challenge.clone()),
+        (
+            "enrolled",
+            json!({ "host": "de-1", "challenge": challenge }),
+        ),
+        (
+            "evidence",
+            json!({
+                "nonce": b(&[1; 32]), "boot_id": b(&[2; 16]), "quote": signed,
+                "pcrs": { "0": digest, "23": digest }, "boot_log_digest": digest,
+                "boot_log": b(&[3; 40]), "location": signed,
+            }),
+        ),
+        (
+            "enrolment_request",
+            json!({
+                "ek_certificate": b(&[0x30, 0]), "ek_public": b(&[0, 1]),
+                "ak_public": b(&profile("shim_sb/ak.pub")[2..]),
+            }),
+        ),
+        (
+            "enrolment_challenge",
+            json!({
+                "enrolment": b(&[1; 16]), "host": "de-1.example",
+                "credential": b(&[2; 8]), "encrypted_seed": b(&[3; 8]),
+            }),
+        ),
+        (
+            "activation",
+            json!({ "enrolment": b(&[1; 16]), "secret": b(&[2; 32]) }),
+        ),
+        (
+            "round_answer",
+            json!({
+                "tier": "affirming", "findings": [Finding::new("location-absent")],
+                "result": "a.b.c", "entry": digest, "challenge": challenge,
+            }),
+        ),
+    ];
+    for (name, message) in messages {
+        write("wire", name, message.to_string());
+    }
+    let token = JoinToken {
+        server: "https://attestor:8443".to_owned(),
+        ca: "pem".to_owned(),
+        secret: "a long secret".to_owned(),
+    };
+    write("join_token", "text", token.to_text());
+    write("join_token", "json", serde_json::to_vec(&token).unwrap());
+}

@@ -1,0 +1,45 @@
+//! Location tags: a body that parses, signed, is written back byte for byte; unsigned, it proves nothing.
+
+#![no_main]
+
+use touchstone_evidence::location::{LocationAuthority, LocationError, verify_tag};
+use touchstone_evidence_fuzz::{SECRET, one_byte_changed};
+
+touchstone_evidence_fuzz::target!(check);
+
+fn check(data: &[u8]) -> bool {
+    let authority = LocationAuthority::from_secret(&SECRET);
+    let keys = [authority.public_key()];
+    // As it came: whatever verifies is what this authority would sign.
+    if let Ok(tag) = verify_tag(data, &keys) {
+        assert_eq!(authority.sign(tag).unwrap(), data);
+    }
+
+    // The rest of the input as a body by this authority, so that only the body is searched.
+    let mut tag = data.to_vec();
+    match tag.get_mut(1..33) {
+        Some(id) => id.copy_from_slice(&keys[0].id().0),
+        None => return false,
+    }
+    let tag = match verify_tag(&tag, &[]) {
+        Err(LocationError::UnknownAuthority) => tag,
+        other => {
+            assert!(matches!(other, Err(LocationError::Format(_))), "{other:?}");
+            return false;
+        }
+    };
+    let signed = sign(&tag[..tag.len() - 64]);
+    let parsed = verify_tag(&signed, &keys).unwrap();
+    assert!(parsed.not_before < parsed.not_after);
+    assert_eq!(authority.sign(parsed).unwrap(), signed);
+    assert!(verify_tag(&signed[..signed.len() - 1], &keys).is_err());
+    assert!(verify_tag(&one_byte_changed(&signed).unwrap(), &keys).is_err());
+    true
+}
+
+fn sign(body: &[u8]) -> Vec<u8> {
+    use ed25519_dalek::Signer as _;
+    let message = [b"touchstone location tag v1\0", body].concat();
+    let signature = ed25519_dalek::SigningKey::from_bytes(&SECRET).sign(&message);
+    [body, &signature.to_bytes()].concat()
+}
