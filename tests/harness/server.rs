@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
 use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -57,11 +58,10 @@ impl Server {
 
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) {
-        let pid = self.process.id().to_string();
-        let sent = std::process::Command::new("kill")
-            .args(["-TERM", &pid])
-            .status();
-        assert!(sent.unwrap().success());
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        kill_process(pid.unwrap(), Signal::TERM).unwrap();
         assert!(
             self.process.wait().unwrap().success(),
             "the attestor did not end well"
