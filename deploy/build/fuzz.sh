@@ -68,7 +68,8 @@ report() {
     local log=$5.log edges features share
     edges=$(grep -o ' cov: [0-9]*' "$log" | tail -1 | tr -dc 0-9)
     features=$(grep -o ' ft: [0-9]*' "$log" | tail -1 | tr -dc 0-9)
-    share=$(SHARE=$(IFS=: && echo "${*:5}") "$1" 2>/dev/null)
+    # A target that fails on its own corpus has no share.
+    share=$(SHARE=$(IFS=: && echo "${*:5}") "$1" 2>/dev/null) || share=0/1
     awk -v share="$share" 'BEGIN { split(share, n, "/"); printf "%d %.1f\n", n[2], 100 * n[1] / n[2] }' |
         { read -r inputs percent &&
             printf '%-15s %11d %8.0f %6d %9d %7d %6.1f%%\n' \
@@ -78,7 +79,7 @@ report() {
 failed=0 found=0
 printf '%-15s %11s %8s %6s %9s %7s %7s\n' target executions 'CPU s' edges features corpus parse
 for folder in evidence/fuzz policies/fuzz; do
-    mapfile -t targets < <(cargo fuzz list --fuzz-dir "$folder")
+    mapfile -t targets < <(cargo fuzz list --fuzz-dir "$folder" 2>/dev/null)
     for target in "${targets[@]}"; do
         [[ -z $only || $only == "$target" ]] || continue
         if ((found++ == 0)) || [[ -z $only && $target == "${targets[0]}" ]]; then

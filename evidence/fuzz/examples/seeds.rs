@@ -98,6 +98,7 @@ fn boot_logs() {
     let log = profile("shim_sb/bios.bin");
     write("boot_log", "shim_sb", &log);
     write("boot_log", "shim_sb_evil", profile("shim_sb_evil/bios.bin"));
+    write("boot_log", "loaders", [log.as_slice(), &loaders()].concat());
     for events in [1, 8] {
         let whole = |length: &usize| {
             BootLog::parse(&log[..*length]).is_ok_and(|log| log.events().len() == events)
@@ -105,6 +106,32 @@ fn boot_logs() {
         let length = (0..log.len()).find(whole).unwrap();
         write("boot_log", &format!("events-{events}"), &log[..length]);
     }
+}
+
+/// Command lines as systemd-boot, the kernel's EFI stub and a unified kernel image measure them.
+fn loaders() -> Vec<u8> {
+    let wide: Vec<u8> = "quiet\0"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let tagged = [&[0xed, 0x22, 0x3b, 0x8f, 12, 0, 0, 0][..], &wide].concat();
+    let events: [(u8, [u8; 4], &[u8]); 5] = [
+        (12, [0x0d, 0, 0, 0], &wide),
+        (8, [0x0d, 0, 0, 0], &wide),
+        (9, [6, 0, 0, 0], &tagged),
+        (11, [0x0d, 0, 0, 0], b".cmdline\0"),
+        (11, [0x0d, 0, 0, 0], b"quiet"),
+    ];
+    let mut out = Vec::new();
+    for (pcr, kind, data) in events {
+        out.extend([pcr, 0, 0, 0]);
+        out.extend(kind);
+        out.extend([1, 0, 0, 0, 0x0b, 0]);
+        out.extend(Sha256Digest::of(data).0);
+        out.extend((data.len() as u32).to_le_bytes());
+        out.extend(data);
+    }
+    out
 }
 
 /// The recorded list, the beginning of it, and one record under each template. Hashes are left out
@@ -154,20 +181,26 @@ fn measurement_lists() {
     ]
     .concat();
     write("ima", "legacy", &legacy);
+    let data = [sized(b"sha1:\0"), sized(path)].concat();
+    write(
+        "ima",
+        "violation",
+        [head(0), sized(b"ima-ng"), sized(&data)].concat(),
+    );
     write("ima", "templates", [legacy, all].concat());
 }
 
 fn location_tags() {
-    for (name, place) in [
-        ("country", Place::new("DE", None, "a").unwrap()),
-        ("site", Place::new("DE", Some("DE-HE"), "fra1").unwrap()),
+    for (name, seconds, place) in [
+        ("country", 200, Place::new("DE", None, "a").unwrap()),
+        ("site", 1, Place::new("DE", Some("DE-HE"), "fra1").unwrap()),
     ] {
         let tag = LocationTag {
             authority: Sha256Digest::ZERO,
             ek_set: Sha256Digest::of(b"ek"),
             serial: 1,
             not_before: NOW - 100,
-            not_after: NOW + 100,
+            not_after: NOW - 100 + seconds,
             place,
         };
         let signed = LocationAuthority::from_secret(&SECRET).sign(tag).unwrap();

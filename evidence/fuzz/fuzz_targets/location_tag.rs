@@ -2,16 +2,25 @@
 
 #![no_main]
 
-use touchstone_evidence::location::{LocationAuthority, LocationError, verify_tag};
+use std::sync::LazyLock;
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use touchstone_evidence::location::{AuthorityKey, LocationAuthority, LocationError, verify_tag};
 use touchstone_evidence_fuzz::{SECRET, one_byte_changed};
 
 touchstone_evidence_fuzz::target!(check);
 
-fn check(data: &[u8]) -> bool {
+static AUTHORITY: LazyLock<(LocationAuthority, [AuthorityKey; 1])> = LazyLock::new(|| {
     let authority = LocationAuthority::from_secret(&SECRET);
-    let keys = [authority.public_key()];
+    let key = authority.public_key();
+    (authority, [key])
+});
+static SIGNING_KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&SECRET));
+
+fn check(data: &[u8]) -> bool {
+    let (authority, keys) = &*AUTHORITY;
     // As it came: whatever verifies is what this authority would sign.
-    if let Ok(tag) = verify_tag(data, &keys) {
+    if let Ok(tag) = verify_tag(data, keys) {
         assert_eq!(authority.sign(tag).unwrap(), data);
     }
 
@@ -29,17 +38,16 @@ fn check(data: &[u8]) -> bool {
         }
     };
     let signed = sign(&tag[..tag.len() - 64]);
-    let parsed = verify_tag(&signed, &keys).unwrap();
+    let parsed = verify_tag(&signed, keys).unwrap();
     assert!(parsed.not_before < parsed.not_after);
     assert_eq!(authority.sign(parsed).unwrap(), signed);
-    assert!(verify_tag(&signed[..signed.len() - 1], &keys).is_err());
-    assert!(verify_tag(&one_byte_changed(&signed).unwrap(), &keys).is_err());
+    assert!(verify_tag(&signed[..signed.len() - 1], keys).is_err());
+    assert!(verify_tag(&one_byte_changed(&signed).unwrap(), keys).is_err());
     true
 }
 
 fn sign(body: &[u8]) -> Vec<u8> {
-    use ed25519_dalek::Signer as _;
     let message = [b"touchstone location tag v1\0", body].concat();
-    let signature = ed25519_dalek::SigningKey::from_bytes(&SECRET).sign(&message);
+    let signature = SIGNING_KEY.sign(&message);
     [body, &signature.to_bytes()].concat()
 }
