@@ -219,7 +219,8 @@ pub(super) fn check_validity(certificate: &Certificate, now: i64) -> Result<(), 
 /// Whether a certificate is one of a CA that may issue EK certificates, by its own words.
 pub(super) fn check_authority(issuer: &Certificate) -> Result<(), EndorsementError> {
     let subject = issuer.subject.to_string();
-    if !issuer.extensions.is_ca {
+    // A CA has a subject (RFC 5280 §4.1.2.6); one without is no authority, and equals not even itself.
+    if !issuer.extensions.is_ca || issuer.subject.is_empty() {
         return Err(EndorsementError::IssuerNotCa { subject });
     }
     if issuer
