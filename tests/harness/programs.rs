@@ -52,7 +52,10 @@ fn newest_below(folder: &Path) -> SystemTime {
         let path = entry.path();
         let name = entry.file_name();
         if path.is_dir() {
-            if !matches!(name.to_str(), Some("target" | "tests" | "fuzz" | "benches" | "examples")) {
+            if !matches!(
+                name.to_str(),
+                Some("target" | "tests" | "fuzz" | "benches" | "examples")
+            ) {
                 newest = newest.max(newest_below(&path));
             }
         } else if matches!(
