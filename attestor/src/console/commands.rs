@@ -1,6 +1,6 @@
 //! One function for each command: ask, then print.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
-use touchstone_evidence::transparency::{
-    Checkpoint, ExportTrust, TreeHead, VerifierKey, verify_export,
-};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -21,14 +18,14 @@ use super::client::Client;
 use super::output::{line, moment, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Inventory, JoinToken, Location, Node,
-    Policy, Target, location,
+    Policy, Target, audit, location,
 };
 use crate::{clock, keys};
 
 pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
     match command {
         Command::Audit(Audit::Verify { file, key, heads }) => {
-            return audit_verify(target.json, &file, key.as_deref(), &heads);
+            return audit::verify(target.json, &file, key.as_deref(), &heads);
         }
         Command::Inspect(inspect) => return Ok(super::inspect::run(&inspect, target.json)),
         Command::Completions { shell } => {
@@ -73,7 +70,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Host(Host::List) => host_list(client, json).await,
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
         Command::Host(Host::Result { host }) => host_result(client, json, &host).await,
-        Command::Audit(Audit::Export { out }) => audit_export(client, json, out.as_deref()).await,
+        Command::Audit(Audit::Export { out }) => audit::export(client, json, out.as_deref()).await,
         Command::Audit(Audit::Checkpoint) => {
             print!("{}", client.get_text("/v1/audit/checkpoint").await?);
             Ok(())
@@ -300,93 +297,6 @@ async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<
     Ok(())
 }
 
-async fn audit_export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
-    let lines = client.get_text("/v1/audit/export").await?;
-    let Some(path) = out else {
-        print!("{lines}");
-        return Ok(());
-    };
-    write_new(path, lines.as_bytes())?;
-    // Header and checkpoint are not entries.
-    let entries = lines.lines().count().saturating_sub(2);
-    let answer = json!({ "file": path, "entries": entries });
-    line(json, &answer, || {
-        format!(
-            "wrote {entries} entries; verify with: touchstone audit verify {}",
-            path.display()
-        )
-    });
-    Ok(())
-}
-
-/// Exit code 1: it does not verify.
-fn audit_verify(
-    json: bool,
-    file: &Path,
-    key: Option<&str>,
-    heads: &[String],
-) -> anyhow::Result<ExitCode> {
-    let heads: Vec<TreeHead> = heads
-        .iter()
-        .map(|head| kept_head(head))
-        .collect::<anyhow::Result<_>>()?;
-    let export = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let key: Option<VerifierKey> = key.map(str::parse).transpose()?;
-    let trust = key
-        .as_ref()
-        .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
-    match verify_export(&export, trust, &heads) {
-        Ok(verified) => {
-            let head = verified.head();
-            let answer = json!({
-                "verified": true,
-                "size": head.size,
-                "root": head.root,
-                "key": verified.signer().to_string(),
-                "key_given": key.is_some(),
-                "earlier_heads": heads.len(),
-            });
-            line(json, &answer, || {
-                let caution = match key {
-                    Some(_) => "",
-                    None => {
-                        "\nThe key was taken from the file itself: give --key to know whose log it is"
-                    }
-                };
-                format!(
-                    "verified {size} entries\nhead {size}:{root}{caution}",
-                    size = head.size,
-                    root = head.root
-                )
-            });
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            let answer = json!({ "verified": false, "error": format!("{error:#}") });
-            line(json, &answer, || format!("does not verify: {error:#}"));
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-/// `SIZE:ROOT` as `audit verify` printed them, or a file with what `audit checkpoint` printed.
-fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
-    if let Ok(note) = fs::read(text) {
-        let note = Checkpoint::parse(&note)
-            .with_context(|| format!("`{text}` does not hold a checkpoint"))?;
-        // It is our reader's own copy: what matters is that the log agrees with it.
-        return Ok(note.untrusted_head());
-    }
-    let parsed = text
-        .split_once(':')
-        .and_then(|(size, root)| Some((size.parse().ok()?, root.parse().ok()?)));
-    let (size, root) = parsed.with_context(|| {
-        format!("`{text}` is neither SIZE:ROOT as `audit verify` prints them nor a file with a checkpoint")
-    })?;
-    Ok(TreeHead { size, root })
-}
-
 /// SHA-256 of the SubjectPublicKeyInfo in a certificate, DER or PEM.
 fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -401,22 +311,6 @@ fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
     let (_, certificate) = X509Certificate::from_der(&der)
         .map_err(|error| anyhow::anyhow!("`{}` is no certificate: {error}", path.display()))?;
     Ok(Sha256Digest::of(certificate.public_key().raw))
-}
-
-/// What is there already may be an auditor's only copy: it is never written over.
-fn write_new(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| {
-            format!(
-                "cannot make `{}`; name a file that is not there yet",
-                path.display()
-            )
-        })?;
-    file.write_all(content)
-        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

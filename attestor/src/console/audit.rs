@@ -1,0 +1,119 @@
+//! The auditor's commands: fetch the log, and verify a fetched one without the server.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+use touchstone_evidence::transparency::{
+    Checkpoint, ExportTrust, TreeHead, VerifierKey, verify_export,
+};
+
+use super::client::Client;
+use super::output::line;
+
+/// Fetches the whole log.
+pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
+    let lines = client.get_text("/v1/audit/export").await?;
+    let Some(path) = out else {
+        print!("{lines}");
+        return Ok(());
+    };
+    write_new(path, lines.as_bytes())?;
+    // Header and checkpoint are not entries.
+    let entries = lines.lines().count().saturating_sub(2);
+    let answer = json!({ "file": path, "entries": entries });
+    line(json, &answer, || {
+        format!(
+            "wrote {entries} entries; verify with: touchstone audit verify {}",
+            path.display()
+        )
+    });
+    Ok(())
+}
+
+/// Exit code 1: it does not verify.
+pub(super) fn verify(
+    json: bool,
+    file: &Path,
+    key: Option<&str>,
+    heads: &[String],
+) -> anyhow::Result<ExitCode> {
+    let heads: Vec<TreeHead> = heads
+        .iter()
+        .map(|head| kept_head(head))
+        .collect::<anyhow::Result<_>>()?;
+    let export = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let key: Option<VerifierKey> = key.map(str::parse).transpose()?;
+    let trust = key
+        .as_ref()
+        .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
+    match verify_export(&export, trust, &heads) {
+        Ok(verified) => {
+            let head = verified.head();
+            let answer = json!({
+                "verified": true,
+                "size": head.size,
+                "root": head.root,
+                "key": verified.signer().to_string(),
+                "key_given": key.is_some(),
+                "earlier_heads": heads.len(),
+            });
+            line(json, &answer, || {
+                let caution = match key {
+                    Some(_) => "",
+                    None => {
+                        "\nThe key was taken from the file itself: give --key to know whose log it is"
+                    }
+                };
+                format!(
+                    "verified {size} entries\nhead {size}:{root}{caution}",
+                    size = head.size,
+                    root = head.root
+                )
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let answer = json!({ "verified": false, "error": format!("{error:#}") });
+            line(json, &answer, || format!("does not verify: {error:#}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// `SIZE:ROOT` as `audit verify` printed them, or a file with what `audit checkpoint` printed.
+fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
+    if let Ok(note) = fs::read(text) {
+        let note = Checkpoint::parse(&note)
+            .with_context(|| format!("`{text}` does not hold a checkpoint"))?;
+        // It is our reader's own copy: what matters is that the log agrees with it.
+        return Ok(note.untrusted_head());
+    }
+    let parsed = text
+        .split_once(':')
+        .and_then(|(size, root)| Some((size.parse().ok()?, root.parse().ok()?)));
+    let (size, root) = parsed.with_context(|| {
+        format!("`{text}` is neither SIZE:ROOT as `audit verify` prints them nor a file with a checkpoint")
+    })?;
+    Ok(TreeHead { size, root })
+}
+
+/// What is there already may be an auditor's only copy: it is never written over.
+fn write_new(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(|| {
+            format!(
+                "cannot make `{}`; name a file that is not there yet",
+                path.display()
+            )
+        })?;
+    file.write_all(content)
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
