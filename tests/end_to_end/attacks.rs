@@ -1,17 +1,17 @@
 //! The attack catalogue, run: each row of `attacks.toml` is one lie, told over HTTP on real swtpm or
 //! shown by a test at a lower seam, with the code that must come back and no other.
 
-mod enrolment;
-mod logs;
-mod places;
-mod quotes;
+mod operated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use touchstone_evidence::wire::RoundAnswer;
-use touchstone_tests::liar::codes;
+use touchstone_evidence::wire::JoinToken;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::liar::Liar;
+use touchstone_tests::world::{Maker, World, healthy_host};
+use touchstone_tpm_sim::lies::{Enrolled, Enrolling, Group, Told, catalogue};
 
 /// Codes that say only that something does not parse: two different lies must not hide behind one.
 const CATCH_ALL: [&str; 6] = [
@@ -23,43 +23,11 @@ const CATCH_ALL: [&str; 6] = [
     "malformed-body",
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Catalogue {
-    attack: Vec<Attack>,
-}
-
-/// One lie. `id` is that of the catalogue, with a letter where a line holds several.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Attack {
-    id: String,
-    lie: String,
-    /// `http`: told here. Else the crate whose test `test` shows it.
-    seam: String,
-    expected: String,
-    test: Option<String>,
-}
-
-fn catalogue() -> Vec<Attack> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks.toml");
-    let text = std::fs::read_to_string(file).unwrap();
-    toml::from_str::<Catalogue>(&text).unwrap().attack
-}
-
-/// What became of each lie that one group told: id → code.
-type Told = BTreeMap<&'static str, String>;
-
-/// The code of a refusal, or of the first finding of a verdict; `none` when nothing was found.
-fn code(outcome: Result<RoundAnswer, String>) -> String {
-    match outcome {
-        Ok(answer) => codes(&answer).first().unwrap_or(&"none").to_string(),
-        Err(refusal) => refusal,
-    }
-}
-
-fn compare(told: &Told) {
-    let rows = catalogue();
+/// Each lie of `ids` was told, no other, and got the code of its row.
+fn compare(told: &Told, ids: &[&str]) {
+    let all: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(told.keys().copied().collect::<BTreeSet<_>>(), all);
+    let rows = catalogue().unwrap();
     for (id, code) in told {
         let row = rows.iter().find(|row| row.id == *id && row.seam == "http");
         let row = row.unwrap_or_else(|| panic!("{id} is told and has no row in attacks.toml"));
@@ -67,32 +35,78 @@ fn compare(told: &Told) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lies_about_quotes_get_their_own_answers() {
-    compare(&quotes::tell().await);
+/// The lies of an enrolled host, on a world of their own.
+async fn tell_enrolled(group: Group) {
+    let (world, host, maker) = healthy_host().await;
+    let neighbour = Host::boot(&maker.authority, "de-7", Profile::Healthy);
+    world.join(&neighbour, Some("DE")).await;
+    let liar = Liar::take(&host, &world.server).await;
+    let other = Liar::take(&neighbour, &world.server).await;
+    let scene = Enrolled {
+        liar: &liar,
+        machine: host.machine(),
+        other: &other,
+    };
+    let held = world.server.get("/v1/hosts/de-7").await["entry"].clone();
+    compare(&scene.tell(group).await.unwrap(), group.ids());
+    // Nothing that was posted in another's name moved its verdict.
+    assert_eq!(world.server.get("/v1/hosts/de-7").await["entry"], held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lies_about_endorsements_get_their_own_answers() {
-    compare(&enrolment::tell().await);
+async fn lies_about_quotes_get_their_own_answers() {
+    tell_enrolled(Group::Quotes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_about_boot_logs_get_their_own_answers() {
-    compare(&logs::tell().await);
+    tell_enrolled(Group::Logs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_about_places_get_their_own_answers() {
-    compare(&places::tell().await);
+    tell_enrolled(Group::Places).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_that_need_an_operator_get_their_own_answers() {
+    compare(&operated::tell().await, operated::TOLD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_about_endorsements_get_their_own_answers() {
+    let (believed, unknown) = (Maker::new(), Maker::new());
+    let world = World::start(&Database::Sqlite, &believed);
+    let boot = |maker: &Maker, name| Host::boot(&maker.authority, name, Profile::Healthy);
+    let machines = [
+        boot(&believed, "de-1"),
+        boot(&believed, "de-2"),
+        boot(&unknown, "de-3"),
+    ];
+    for machine in &machines {
+        world.admit(machine, None).await;
+    }
+    let stranger = boot(&believed, "stranger");
+    let [applicant, second, foreign] = machines.each_ref().map(|machine| machine.tpm.tcti());
+    let token = std::fs::read_to_string(&world.join_token).unwrap();
+    let token: JoinToken = token.parse().unwrap();
+    let enrolling = Enrolling {
+        token: &token,
+        applicant: &applicant,
+        second: &second,
+        foreign: &foreign,
+        stranger: &stranger.tpm.tcti(),
+    };
+    compare(&enrolling.tell().await.unwrap(), Group::Endorsements.ids());
 }
 
 #[test]
 fn every_row_has_its_test_and_no_catch_all_hides_two_lies() {
-    let rows = catalogue();
-    let told: BTreeSet<&str> = [quotes::TOLD, enrolment::TOLD, logs::TOLD, places::TOLD]
-        .concat()
+    let rows = catalogue().unwrap();
+    let groups = Group::ALL.map(Group::ids).concat();
+    let told: BTreeSet<&str> = groups
         .into_iter()
+        .chain(operated::TOLD.iter().copied())
         .collect();
     let mut ids = BTreeSet::new();
     let mut behind: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

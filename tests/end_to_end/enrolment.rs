@@ -1,75 +1,38 @@
 //! Enrolment: a genuine TPM, of ours, that holds both keys.
 
+use std::ops::{Deref, DerefMut};
+
 use reqwest::{Method, StatusCode};
-use touchstone_agent::client::{Client, Error};
-use touchstone_agent::tls::TlsKey;
-use touchstone_agent::tpm::Tpm;
-use touchstone_evidence::wire::{Activation, EnrolmentChallenge, EnrolmentRequest, JoinToken};
+use touchstone_evidence::wire::{EnrolmentChallenge, JoinToken};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::world::{Maker, World};
+use touchstone_tpm_sim::lies;
 
 /// A machine that speaks the enrolment protocol step by step.
-pub(crate) struct Applicant {
-    client: Client,
-    secret: String,
-    pub(crate) request: EnrolmentRequest,
-    tpm: Tpm,
-    ak: touchstone_agent::tpm::AkBlob,
-}
+struct Applicant(lies::Applicant);
 
 impl Applicant {
-    pub(crate) async fn with_tpm_of(host: &Host, world: &World) -> Self {
-        let token: JoinToken = std::fs::read_to_string(&world.join_token)
-            .unwrap()
-            .parse()
-            .unwrap();
-        let tpm = Tpm::open(&host.tpm.tcti()).await.unwrap();
-        let endorsement = tpm.endorsement().await.unwrap();
-        let ak = tpm.create_ak().await.unwrap();
-        let key = TlsKey::generate().unwrap();
-        Self {
-            client: Client::new(&token.server, &token.ca, &key).unwrap(),
-            secret: token.secret.clone(),
-            request: EnrolmentRequest {
-                ek_certificate: endorsement.certificate.into(),
-                ek_public: endorsement.public.into(),
-                ak_public: ak.public.clone().into(),
-            },
-            tpm,
-            ak,
-        }
-    }
-
-    pub(crate) async fn begin(&self) -> Result<EnrolmentChallenge, String> {
-        code(self.client.enrol(&self.secret, &self.request).await)
-    }
-
-    /// What its TPM makes of the credential.
-    pub(crate) async fn open(&self, challenge: &EnrolmentChallenge) -> Vec<u8> {
-        let (blob, seed) = (&challenge.credential, &challenge.encrypted_seed);
-        let secret = self.tpm.activate(&self.ak, blob, seed).await.unwrap();
-        secret.to_vec()
-    }
-
-    pub(crate) async fn activate(
-        &self,
-        challenge: &EnrolmentChallenge,
-        secret: Vec<u8>,
-    ) -> Result<(), String> {
-        let activation = Activation {
-            enrolment: challenge.enrolment.clone(),
-            secret: secret.into(),
-        };
-        code(self.client.activate(&self.secret, &activation).await).map(drop)
+    async fn with_tpm_of(host: &Host, world: &World) -> Self {
+        let token = std::fs::read_to_string(&world.join_token).unwrap();
+        let token: JoinToken = token.parse().unwrap();
+        let applicant = lies::Applicant::at(&host.tpm.tcti(), &token).await;
+        Self(applicant.unwrap())
     }
 }
 
-fn code<T>(outcome: Result<T, Error>) -> Result<T, String> {
-    outcome.map_err(|error| match error {
-        Error::Refused(problem) => problem.code,
-        other => panic!("{other}"),
-    })
+impl Deref for Applicant {
+    type Target = lies::Applicant;
+
+    fn deref(&self) -> &lies::Applicant {
+        &self.0
+    }
+}
+
+impl DerefMut for Applicant {
+    fn deref_mut(&mut self) -> &mut lies::Applicant {
+        &mut self.0
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use touchstone_agent::Settings;
-use touchstone_evidence::boot_log::BootLog;
-use touchstone_tpm_sim::swtpm::{Authority, Bank, RunningTpm, Swtpm};
+use touchstone_tpm_sim::lies::Machine;
+use touchstone_tpm_sim::profile;
+use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
 
 use crate::programs;
 use crate::server::Server;
@@ -24,14 +25,23 @@ impl Profile {
     /// The boot log's file.
     #[must_use]
     pub fn boot_log(self) -> PathBuf {
-        let name = match self {
-            Self::Healthy => "shim_sb",
-            Self::Altered => "shim_sb_evil",
-        };
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../tpm-sim/profiles")
-            .join(name)
+            .join(self.name())
             .join("bios.bin")
+    }
+
+    /// The recorded boot.
+    #[must_use]
+    pub fn recorded(self) -> &'static profile::Profile {
+        profile::Profile::named(self.name()).unwrap()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "shim_sb",
+            Self::Altered => "shim_sb_evil",
+        }
     }
 }
 
@@ -52,35 +62,27 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         let tpm = Swtpm::manufacture(&folder.path().join("tpm"), authority, name).unwrap();
         let tpm = tpm.start().unwrap();
-        let host = Self {
+        tpm.replay(&profile.recorded().events().unwrap()).unwrap();
+        Self {
             name: name.to_owned(),
             tpm,
             profile,
             folder,
-        };
-        host.measure();
-        host
+        }
+    }
+
+    /// Its TPM and what it boots.
+    #[must_use]
+    pub fn machine(&self) -> Machine<'_> {
+        Machine {
+            tpm: &self.tpm,
+            profile: self.profile.recorded(),
+        }
     }
 
     /// Cuts to a new boot of the same log.
     pub fn reboot(&self) {
-        self.tpm.reboot().unwrap();
-        self.measure();
-    }
-
-    fn measure(&self) {
-        let log = BootLog::parse(&std::fs::read(self.profile.boot_log()).unwrap()).unwrap();
-        let events: Vec<_> = log
-            .events()
-            .iter()
-            .map(|event| {
-                (
-                    event.pcr,
-                    vec![(Bank::Sha256, event.sha256().unwrap().0.to_vec())],
-                )
-            })
-            .collect();
-        self.tpm.replay(&events).unwrap();
+        self.machine().reboot().unwrap();
     }
 
     /// What the agent is told, with a state folder of its own for each attestor.

@@ -2,6 +2,7 @@
 //!
 //! The command `tpm-sim` is built on it, and so are tests that need a real TPM to talk to.
 
+pub mod lies;
 pub mod mortal;
 pub mod profile;
 pub mod swtpm;

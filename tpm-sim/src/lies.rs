@@ -1,0 +1,175 @@
+//! The lies of a host with a real TPM, told over the wire to a verifier that speaks the protocol.
+//!
+//! Each is a row of `tests/attacks.toml`; what comes back must be the code that stands there. A group of
+//! lies shares a scene: machines whose TPM and keys are in our hands, and whose names the verifier knows.
+//! Invariant: nothing here looks into the verifier; what an operator would have to do for a lie, tests do.
+
+mod applicant;
+mod cast;
+mod catalogue;
+mod endorsements;
+mod liar;
+mod logs;
+mod places;
+mod quotes;
+
+use std::collections::BTreeMap;
+
+use touchstone_agent::{attest, client, enrol, state, tls, tpm};
+
+use crate::profile::Profile;
+use crate::swtpm::{self, RunningTpm};
+
+pub use applicant::Applicant;
+pub use cast::{Cast, Part, Role};
+pub use catalogue::{Attack, CatalogueError, catalogue};
+pub use endorsements::Enrolling;
+pub use liar::{Liar, Said, code, codes};
+
+/// What became of each lie that was told: id → code.
+pub type Told = BTreeMap<&'static str, String>;
+
+/// Why a lie could not be told. What the verifier makes of a lie is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The liar's own TPM.
+    #[error(transparent)]
+    Tpm(#[from] tpm::Error),
+    /// A simulated TPM cannot be run.
+    #[error(transparent)]
+    Swtpm(#[from] swtpm::Error),
+    /// The connection cannot be set up, or a challenge was not to be had.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The liar's TLS key.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The liar's state folder.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The honest enrolment before the lies was refused.
+    #[error("`{host}` does not get enrolled")]
+    Enrol {
+        /// Who.
+        host: String,
+        /// Why.
+        source: enrol::Error,
+    },
+    /// The honest round before the lies was refused.
+    #[error("the honest round of `{host}` is not accepted")]
+    Honest {
+        /// Who.
+        host: String,
+        /// Why.
+        source: attest::Error,
+    },
+    /// An honest round was not judged well, so that no lie would show.
+    #[error(
+        "the honest round of `{host}` is `{tier}`, not affirming: {findings}; a lie would not show"
+    )]
+    NotAffirming {
+        /// Who.
+        host: String,
+        /// What the verifier said.
+        tier: String,
+        /// Why.
+        findings: String,
+    },
+    /// What should have been accepted between two lies was not.
+    #[error("an honest round between the lies is refused with `{0}`")]
+    Refused(String),
+    /// A message cannot be written.
+    #[error("cannot write the message")]
+    Message(#[from] serde_json::Error),
+    /// A file of the cast.
+    #[error("`{}` cannot be used", path.display())]
+    File {
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was recorded is not as it should be.
+    #[error("the scene is not set: {0}")]
+    Scene(&'static str),
+}
+
+/// What calls here give.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A machine under power whose boot can be repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// Its TPM.
+    pub tpm: &'a RunningTpm,
+    /// What it boots.
+    pub profile: &'static Profile,
+}
+
+impl Machine<'_> {
+    /// A new boot of the same log.
+    ///
+    /// # Errors
+    /// [`Error::Swtpm`].
+    pub fn reboot(&self) -> Result<()> {
+        self.tpm.reboot()?;
+        let events = self.profile.events();
+        let events = events.map_err(|_| Error::Scene("a recorded log does not parse"))?;
+        Ok(self.tpm.replay(&events)?)
+    }
+}
+
+/// Two enrolled hosts of one maker, both healthy and both carrying the tag of their place.
+#[derive(Clone, Copy, Debug)]
+pub struct Enrolled<'a> {
+    /// Who lies.
+    pub liar: &'a Liar,
+    /// The liar's machine.
+    pub machine: Machine<'a>,
+    /// A healthy host, whose words are borrowed.
+    pub other: &'a Liar,
+}
+
+/// A group of lies: their ids, in the order of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Q: quotes, nonces, selections, order.
+    Quotes,
+    /// L: boot logs.
+    Logs,
+    /// G: location tags.
+    Places,
+    /// E, and what of Q is about keys: enrolment.
+    Endorsements,
+}
+
+impl Group {
+    /// All of them. Places come last of the enrolled host's: its TPM carries a false tag afterwards.
+    pub const ALL: [Self; 4] = [Self::Quotes, Self::Logs, Self::Places, Self::Endorsements];
+
+    /// The ids of its lies.
+    #[must_use]
+    pub fn ids(self) -> &'static [&'static str] {
+        match self {
+            Self::Quotes => quotes::TOLD,
+            Self::Logs => logs::TOLD,
+            Self::Places => places::TOLD,
+            Self::Endorsements => endorsements::TOLD,
+        }
+    }
+}
+
+impl Enrolled<'_> {
+    /// Tells the lies of one group; those about enrolment are [`Enrolling::tell`]'s.
+    ///
+    /// # Errors
+    /// Why a lie could not be told.
+    pub async fn tell(&self, group: Group) -> Result<Told> {
+        match group {
+            Group::Quotes => quotes::tell(self).await,
+            Group::Logs => logs::tell(self).await,
+            Group::Places => places::tell(self).await,
+            Group::Endorsements => Ok(Told::new()),
+        }
+    }
+}

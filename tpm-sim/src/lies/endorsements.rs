@@ -1,0 +1,127 @@
+//! E, and what of Q is about keys: lies about endorsements and about the keys to be enrolled.
+
+use touchstone_evidence::wire::JoinToken;
+
+use super::applicant::Applicant;
+use super::{Result, Told};
+
+pub(super) const TOLD: &[&str] = &[
+    "E1a", "E2a", "E2b", "E3a", "E3b", "E4a", "E6a", "E7", "Q10a", "Q10b", "Q10c", "Q10d", "Q11a",
+];
+
+/// Machines that want to enrol; each is the address of its TPM.
+#[derive(Clone, Copy, Debug)]
+pub struct Enrolling<'a> {
+    /// With it they come.
+    pub token: &'a JoinToken,
+    /// In the inventory, not enrolled; enrolled afterwards.
+    pub applicant: &'a str,
+    /// In the inventory, not enrolled.
+    pub second: &'a str,
+    /// In the inventory, of a maker that the verifier does not believe, and whose CA bears the name of one
+    /// that it believes.
+    pub foreign: &'a str,
+    /// Of a believed maker, and not in the inventory.
+    pub stranger: &'a str,
+}
+
+impl Enrolling<'_> {
+    /// Tells the lies.
+    ///
+    /// # Errors
+    /// Why a lie could not be told.
+    pub async fn tell(&self) -> Result<Told> {
+        let mut told = Told::new();
+        told.insert("E1a", self.refusal(self.foreign, |_| ()).await?);
+        told.insert("E7", self.refusal(self.stranger, |_| ()).await?);
+        self.other_keys(&mut told).await?;
+        self.activations(&mut told).await?;
+        Ok(told)
+    }
+
+    /// What the verifier says to a first message that was changed; `none` if it goes on.
+    async fn refusal(&self, tcti: &str, change: impl FnOnce(&mut Applicant)) -> Result<String> {
+        let mut applicant = Applicant::at(tcti, self.token).await?;
+        change(&mut applicant);
+        let begun = applicant.begin().await;
+        Ok(begun.err().unwrap_or_else(|| "none".to_owned()))
+    }
+
+    async fn other_keys(&self, told: &mut Told) -> Result<()> {
+        let theirs = Applicant::at(self.second, self.token).await?.request;
+        let swap = |mine: &mut Applicant| mine.request.ek_public = theirs.ek_public.clone();
+        told.insert("E2a", self.refusal(self.applicant, swap).await?);
+        // TPMA_OBJECT stands after type and Name algorithm, most significant byte first.
+        let attributes = |mine: &mut Applicant| flip(&mut mine.request.ek_public.0, 7, 0x02);
+        told.insert("E2b", self.refusal(self.applicant, attributes).await?);
+        let not_der = |mine: &mut Applicant| set(&mut mine.request.ek_certificate.0, 1, 0x7f);
+        told.insert("E6a", self.refusal(self.applicant, not_der).await?);
+        for (id, byte, bit) in [("Q10a", 5, 0x01), ("Q10b", 7, 0x02), ("Q10c", 5, 0x02)] {
+            let attributes = |mine: &mut Applicant| flip(&mut mine.request.ak_public.0, byte, bit);
+            told.insert(id, self.refusal(self.applicant, attributes).await?);
+        }
+        // A curve follows policy, symmetric algorithm and scheme; 1 is P-192 (TPM_ECC_NIST_P192).
+        let curve = |mine: &mut Applicant| set(&mut mine.request.ak_public.0, 17, 0x01);
+        told.insert("Q10d", self.refusal(self.applicant, curve).await?);
+        Ok(())
+    }
+
+    async fn activations(&self, told: &mut Told) -> Result<()> {
+        let theirs = Applicant::at(self.second, self.token).await?.request;
+        let mut mixed = Applicant::at(self.applicant, self.token).await?;
+        mixed.request.ak_public = theirs.ak_public;
+        told.insert("Q11a", guess(&mixed, 7).await);
+
+        let applicant = Applicant::at(self.applicant, self.token).await?;
+        let wrong = applicant.begin().await;
+        let (wrong, replayed) = match &wrong {
+            Ok(challenge) => {
+                let secret = applicant.open(challenge).await?;
+                let wrong = applicant.activate(challenge, vec![0; 32]).await;
+                (
+                    refused(wrong.map(drop)),
+                    refused(applicant.activate(challenge, secret).await.map(drop)),
+                )
+            }
+            Err(code) => (code.clone(), code.clone()),
+        };
+        told.insert("E3a", wrong);
+        told.insert("E3b", replayed);
+        if let Ok(challenge) = applicant.begin().await {
+            let secret = applicant.open(&challenge).await?;
+            // Whether or not it worked shows in the next answer.
+            let _ = applicant.activate(&challenge, secret).await;
+        }
+        told.insert("E4a", self.refusal(self.applicant, |_| ()).await?);
+        Ok(())
+    }
+}
+
+/// What the verifier says to a secret that was guessed.
+async fn guess(applicant: &Applicant, byte: u8) -> String {
+    match applicant.begin().await {
+        Ok(challenge) => refused(
+            applicant
+                .activate(&challenge, vec![byte; 32])
+                .await
+                .map(drop),
+        ),
+        Err(code) => code,
+    }
+}
+
+fn refused(said: std::result::Result<(), String>) -> String {
+    said.err().unwrap_or_else(|| "none".to_owned())
+}
+
+fn flip(bytes: &mut [u8], at: usize, bit: u8) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= bit;
+    }
+}
+
+fn set(bytes: &mut [u8], at: usize, value: u8) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = value;
+    }
+}

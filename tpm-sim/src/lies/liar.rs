@@ -1,0 +1,271 @@
+//! A host that can lie: it holds an enrolled identity and a real TPM, and says what it is told to.
+
+use touchstone_agent::client::{Client, Error as ClientError};
+use touchstone_agent::identity::Identity;
+use touchstone_agent::state::Records;
+use touchstone_agent::tls::TlsKey;
+use touchstone_agent::tpm::{AttestRequest, LOCATION_INDEX, NvArea, Signed, Tpm};
+use touchstone_agent::{Settings, attest_once, enrol};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::pcr::{PcrSelection, PcrValues};
+use touchstone_evidence::qualifying::QualifyingData;
+use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::wire::{Challenge, Evidence, JoinToken, RoundAnswer, SignedAttest};
+
+use super::{Error, Result};
+
+/// The boot id that all evidence here names.
+const BOOT_ID: [u8; 16] = [7; 16];
+
+/// The code of a verifier that hung up, or gave no answer that can be read.
+const NO_ANSWER: &str = "no-answer";
+
+/// What came of a message: the answer, or the code of the refusal.
+pub type Said = std::result::Result<RoundAnswer, String>;
+
+/// An enrolled host under the control of its root user.
+#[derive(Debug)]
+pub struct Liar {
+    client: Client,
+    /// Its TPM.
+    pub tpm: Tpm,
+    /// What was enrolled.
+    pub identity: Identity,
+    boot_log: Vec<u8>,
+}
+
+impl Liar {
+    /// Takes over a host that was enrolled into this state folder.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::Tpm`] or [`Error::File`].
+    pub async fn take(settings: &Settings) -> Result<Self> {
+        let identity = Records::at(&settings.state)
+            .identity()?
+            .ok_or(Error::Scene("the liar is not enrolled"))?;
+        let boot_log = std::fs::read(&settings.boot_log).map_err(|source| Error::File {
+            path: settings.boot_log.clone(),
+            source,
+        })?;
+        Ok(Self {
+            client: Client::new(&identity.server, &identity.ca, &identity.keys.tls)?,
+            tpm: Tpm::open(&settings.tcti).await?,
+            identity,
+            boot_log,
+        })
+    }
+
+    /// Enrols honestly, attests honestly once, and takes the host over from there.
+    ///
+    /// # Errors
+    /// [`Error::Enrol`], [`Error::Honest`], [`Error::NotAffirming`], or as [`Liar::take`].
+    pub async fn join(name: &str, settings: &Settings, token: &JoinToken) -> Result<Self> {
+        let host = || name.to_owned();
+        enrol(settings, token, false)
+            .await
+            .map_err(|source| Error::Enrol {
+                host: host(),
+                source,
+            })?;
+        let outcome = attest_once(settings)
+            .await
+            .map_err(|source| Error::Honest {
+                host: host(),
+                source,
+            })?;
+        if outcome.tier != TrustTier::Affirming {
+            let codes = outcome.findings.iter().map(|finding| finding.code.as_str());
+            return Err(Error::NotAffirming {
+                host: host(),
+                tier: outcome.tier.to_string(),
+                findings: codes.collect::<Vec<_>>().join(", "),
+            });
+        }
+        Self::take(settings).await
+    }
+
+    /// Asks for a challenge.
+    ///
+    /// # Errors
+    /// [`Error::Client`].
+    pub async fn challenge(&self) -> Result<Challenge> {
+        Ok(self.client.challenge().await?)
+    }
+
+    /// The honest answer to `challenge`.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`].
+    pub async fn evidence(&self, challenge: &Challenge) -> Result<Evidence> {
+        self.evidence_over(challenge, challenge.pcrs).await
+    }
+
+    /// An answer that quotes `pcrs` instead of those asked for.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`].
+    pub async fn evidence_over(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+    ) -> Result<Evidence> {
+        let tag = self.tpm.location_tag().await?;
+        self.answer(challenge, pcrs, tag.as_deref()).await
+    }
+
+    fn request(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+        tag: Option<&[u8]>,
+    ) -> Result<AttestRequest> {
+        let tls_key = self.identity.keys.tls.digest()?;
+        let nonce = <&[u8; 32]>::try_from(&challenge.nonce[..]);
+        let qualifying = QualifyingData {
+            nonce: nonce.map_err(|_| Error::Scene("a nonce has 32 bytes"))?,
+            host: &self.identity.host,
+            boot_id: &BOOT_ID,
+            location_tag: tag.map(Sha256Digest::of),
+            release_key: None,
+            tls_key: &tls_key,
+            node_token: None,
+        };
+        let size = tag.map(|tag| u16::try_from(tag.len())).transpose();
+        let size = size.map_err(|_| Error::Scene("a tag has at most 512 bytes"))?;
+        Ok(AttestRequest {
+            qualifying: qualifying.digest().0,
+            pcrs: pcrs.indices().collect(),
+            location: size.map(|size| NvArea {
+                index: LOCATION_INDEX,
+                size,
+            }),
+        })
+    }
+
+    async fn answer(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+        tag: Option<&[u8]>,
+    ) -> Result<Evidence> {
+        let request = self.request(challenge, pcrs, tag)?;
+        let ak = self.identity.keys.ak();
+        let attestation = self.tpm.attest(&ak, request).await?;
+        let values = attestation.pcr_values.into_iter().map(Sha256Digest);
+        Ok(Evidence {
+            nonce: challenge.nonce.clone(),
+            boot_id: BOOT_ID.to_vec().into(),
+            quote: signed(attestation.quote),
+            pcrs: PcrValues(pcrs.indices().zip(values).collect()),
+            boot_log_digest: Sha256Digest::of(&self.boot_log),
+            boot_log: Some(self.boot_log.clone().into()),
+            location: attestation.location.map(signed),
+        })
+    }
+
+    /// A quote for `challenge` by a fresh attestation key of the same TPM.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`].
+    pub async fn quote_by_another_key(&self, challenge: &Challenge) -> Result<SignedAttest> {
+        let ak = self.tpm.create_ak().await?;
+        let tag = self.tpm.location_tag().await?;
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref())?;
+        Ok(signed(self.tpm.attest(&ak, request).await?.quote))
+    }
+
+    /// A certification of the location index by a fresh attestation key of the same TPM.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`], or [`Error::Scene`] if the TPM carries no tag.
+    pub async fn location_by_another_key(&self, challenge: &Challenge) -> Result<SignedAttest> {
+        let ak = self.tpm.create_ak().await?;
+        let tag = self.tpm.location_tag().await?;
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref())?;
+        let attestation = self.tpm.attest(&ak, request).await?;
+        let location = attestation.location.map(signed);
+        location.ok_or(Error::Scene("the liar's TPM carries no location tag"))
+    }
+
+    /// An honest round of a host that shows no tag.
+    ///
+    /// # Errors
+    /// [`Error::Client`] or [`Error::Tpm`].
+    pub async fn lie_without_location(&self) -> Result<Said> {
+        let challenge = self.challenge().await?;
+        let evidence = self.answer(&challenge, challenge.pcrs, None).await?;
+        self.send(&evidence).await
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send_bytes(&self, bytes: &[u8]) -> Said {
+        said(self.client.evidence(bytes).await)
+    }
+
+    /// Sends evidence.
+    ///
+    /// # Errors
+    /// [`Error::Message`].
+    pub async fn send(&self, evidence: &Evidence) -> Result<Said> {
+        Ok(self.send_bytes(&serde_json::to_vec(evidence)?).await)
+    }
+
+    /// Answers a fresh challenge after `lie` changed the honest evidence.
+    ///
+    /// # Errors
+    /// [`Error::Client`] or [`Error::Tpm`].
+    pub async fn lie(&self, lie: impl FnOnce(&mut Evidence)) -> Result<Said> {
+        let challenge = self.challenge().await?;
+        let mut evidence = self.evidence(&challenge).await?;
+        lie(&mut evidence);
+        self.send(&evidence).await
+    }
+
+    /// Sends evidence in this host's name over a TLS key that nobody enrolled.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] or [`Error::Client`] if the connection cannot be set up.
+    pub async fn send_as_stranger(&self, evidence: &Evidence) -> Result<Said> {
+        let key = TlsKey::generate()?;
+        let client = Client::new(&self.identity.server, &self.identity.ca, &key)?;
+        Ok(said(client.evidence(&serde_json::to_vec(evidence)?).await))
+    }
+}
+
+/// A refusal is what was said; so is silence.
+pub(super) fn said<T>(
+    outcome: std::result::Result<T, ClientError>,
+) -> std::result::Result<T, String> {
+    outcome.map_err(|error| match error {
+        ClientError::Refused(problem) => problem.code,
+        _ => NO_ANSWER.to_owned(),
+    })
+}
+
+/// The answer to what should be accepted; a lie would not show beside a refusal.
+pub(super) fn accepted(said: Said) -> Result<RoundAnswer> {
+    said.map_err(Error::Refused)
+}
+
+/// The code of a refusal, or of the first finding of a verdict; `none` when nothing was found.
+#[must_use]
+pub fn code(said: &Said) -> String {
+    match said {
+        Ok(answer) => codes(answer).first().unwrap_or(&"none").to_string(),
+        Err(refusal) => refusal.clone(),
+    }
+}
+
+/// Codes of all findings of an answer.
+#[must_use]
+pub fn codes(answer: &RoundAnswer) -> Vec<&str> {
+    let findings = answer.findings.iter();
+    findings.map(|finding| finding.code.as_str()).collect()
+}
+
+fn signed(statement: Signed) -> SignedAttest {
+    SignedAttest {
+        attest: statement.attest.into(),
+        signature: statement.signature.into(),
+    }
+}
