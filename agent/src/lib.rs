@@ -11,6 +11,7 @@ mod clock;
 pub mod enrol;
 pub mod identity;
 pub mod private_file;
+pub mod quiet;
 mod round;
 pub mod run;
 pub mod settings;

@@ -2,7 +2,6 @@
 
 mod arguments;
 mod output;
-mod quiet;
 
 use std::fs;
 use std::io;
@@ -21,7 +20,7 @@ use zeroize::Zeroizing;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    quiet::silence_the_tss();
+    touchstone_agent::quiet::silence_the_tss();
     match start(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

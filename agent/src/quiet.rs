@@ -10,7 +10,7 @@ const VARIABLE: &str = "TSS2_LOG";
 ///
 /// tpm2-tss reads it from the environment of the process, which safe code cannot change: replacing the
 /// process (same pid, same arguments, once) can. Where that fails, the noise stays and nothing else.
-pub(crate) fn silence_the_tss() {
+pub fn silence_the_tss() {
     if env::var_os(VARIABLE).is_some() {
         return;
     }

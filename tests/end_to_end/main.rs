@@ -12,6 +12,7 @@ mod access;
 mod admission;
 mod attacks;
 mod audit;
+mod break_command;
 mod databases;
 mod demo;
 mod docs;

@@ -11,10 +11,20 @@ Start here:
   tpm-sim demo                 three simulated hosts, one attestor, one table: who may run the pod
   tpm-sim demo --swap          the same with two boots exchanged: fails and says which cell differs
   tpm-sim demo --keep          leave everything running and print what to try next
+  tpm-sim break                tell an attestor every lie that a host can tell
   tpm-sim demo-stop            end what --keep left running
 
 The demo needs swtpm, and `touchstone` and `touchstone-agent` in the folder of this program
 (`cargo build --workspace --bins`).";
+
+const BREAK_AFTER: &str = "\
+Examples:
+  tpm-sim break                                 every lie, to an attestor of its own
+  tpm-sim break Q1 L                            lies about signatures and boot logs
+  tpm-sim break --list                          what is there to tell
+  tpm-sim break --operator operator.json        to a running test attestor
+  tpm-sim break --cast DIR                      make the machines; says what another verifier must know
+  tpm-sim break --cast DIR --join-token FILE    tell them to it";
 
 /// Simulates container hosts with software TPMs, to develop and to show Touchstone without hardware
 #[derive(Debug, Parser)]
@@ -31,6 +41,9 @@ pub(crate) enum Command {
 
     /// End every demo of this user that `demo --keep` left running
     DemoStop,
+
+    /// Tell a verifier the lies of the attack catalogue, and see that each is caught for its own reason
+    Break(Break),
 
     /// Ask a running attestor's webhook whether the demo's pod may run on a node
     Review(Review),
@@ -67,6 +80,47 @@ pub(crate) struct Demo {
     /// This process is to own a demo that is kept: standard input is the way to whoever asked for it
     #[arg(long, hide = true, requires = "keep")]
     pub(crate) keeper: bool,
+}
+
+/// Six simulated machines tell lies about quotes, boot logs, places and keys, between honest rounds. Without
+/// options they are told to an attestor that is started for it. Exit code 1 if any answer is not the one
+/// that is due.
+#[derive(Args, Debug)]
+#[command(name = "break", after_help = BREAK_AFTER)]
+pub(crate) struct Break {
+    /// Only lies whose id begins so: `Q`, `Q1`, `L3b`; without any, all
+    pub(crate) ids: Vec<String>,
+
+    /// List the lies and what must come back, without telling them
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Tell them to a running attestor: the operator's credential of one that is for testing only, since a
+    /// simulator's CA is imported and machines are added
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TOUCHSTONE_OPERATOR",
+        conflicts_with = "join_token"
+    )]
+    pub(crate) operator: Option<PathBuf>,
+
+    /// Keep the machines in this folder; alone, make them and say what a verifier's operator has to do. Machines
+    /// that enrolled in an earlier run are refused with other keys: make new ones for a second
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cast: Option<PathBuf>,
+
+    /// Tell them to the verifier that made this join token, and knows the machines of `--cast`
+    #[arg(long, value_name = "FILE", requires = "cast")]
+    pub(crate) join_token: Option<PathBuf>,
+
+    /// A lie is caught by whatever code: for verifiers with other words
+    #[arg(long)]
+    pub(crate) any_code: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Sends what a Kubernetes API server would: the review of pod `payments/api`'s creation, then that of its

@@ -3,12 +3,10 @@
 //! Every cell of the table comes from the attestor's interface, and each is compared with what is due.
 //! Children die with this process, and its folder goes with it unless there is something to look up.
 
-mod attestor;
 mod expectation;
 mod fleet;
 mod host;
 mod keep;
-mod process;
 mod progress;
 mod registry;
 mod report;
@@ -29,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::{Demo, Review};
+use crate::process;
 use keep::Caller;
 use stages::Staged;
 use touchstone_tpm_sim::swtpm;

@@ -1,7 +1,10 @@
 //! The command `tpm-sim`.
 
+mod attestor;
+mod break_command;
 mod cli;
 mod demo;
+mod process;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -12,6 +15,7 @@ use cli::{Arguments, Command, ProfileCommand};
 use touchstone_tpm_sim::profile::Profile;
 
 fn main() -> ExitCode {
+    touchstone_agent::quiet::silence_the_tss();
     match start(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Demo(options) => demo::run(options),
+        Command::Break(options) => break_command::run(&options),
         Command::DemoStop => demo::stop(),
         Command::Review(review) => demo::review(&review),
         Command::Profile(command) => profile(command).map(|()| ExitCode::SUCCESS),

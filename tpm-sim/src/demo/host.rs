@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
 
 use super::fleet::Plan;
-use super::process;
+use crate::process;
 
 /// The kernel makes a new UUID at each read.
 const FRESH_UUID: &str = "/proc/sys/kernel/random/uuid";

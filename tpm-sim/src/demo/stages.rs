@@ -7,7 +7,6 @@ mod preparation;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::attestor::{Attestor, Console};
 use super::expectation::{admission, mismatches};
 use super::fleet::Plan;
 use super::host::Host;
@@ -15,6 +14,7 @@ use super::progress::Progress;
 use super::report::Report;
 use super::row::{HostView, Row};
 use super::webhook::{Decision, Webhook};
+use crate::attestor::{Attestor, Console};
 use crate::cli::Demo;
 
 const KNOWN_GOOD_BOOT: &str = include_str!("../../../policies/samples/known-good-boot/policy.yaml");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::demo::attestor::Console;
+use crate::attestor::Console;
 use crate::demo::progress::Progress;
 use crate::demo::report::Audit;
 

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use touchstone_tpm_sim::swtpm::Authority;
 
 use super::Running;
-use crate::demo::attestor::{Attestor, Console};
+use crate::attestor::{Attestor, Console};
 use crate::demo::fleet::plans;
 use crate::demo::host::Host;
 use crate::demo::progress::Progress;

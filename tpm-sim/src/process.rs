@@ -21,7 +21,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(15);
 
 /// A program of the project, which lies beside this one.
-pub(super) fn sibling(program: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn sibling(program: &str) -> anyhow::Result<PathBuf> {
     let this = env::current_exe().context("cannot tell where this program lies")?;
     let path = this.with_file_name(program);
     ensure!(
@@ -33,7 +33,7 @@ pub(super) fn sibling(program: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A command that runs no longer than this process, silent, and with none of the user's settings.
-pub(super) fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::from(mortal::command(program));
     command
         .kill_on_drop(true)
@@ -51,7 +51,7 @@ pub(super) fn command(program: &Path) -> Command {
 }
 
 /// Runs a command to its end and reads the JSON that it prints.
-pub(super) async fn json(mut command: Command) -> anyhow::Result<Value> {
+pub(crate) async fn json(mut command: Command) -> anyhow::Result<Value> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let words = words(&command);
     let output = timeout(COMMAND_MAX, command.output())
@@ -67,7 +67,7 @@ pub(super) async fn json(mut command: Command) -> anyhow::Result<Value> {
 }
 
 /// Asks a child to end and waits until it has.
-pub(super) async fn stop(mut child: Child, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn stop(mut child: Child, name: &str) -> anyhow::Result<()> {
     let pid = child
         .id()
         .and_then(|id| i32::try_from(id).ok())

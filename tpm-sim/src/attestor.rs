@@ -12,13 +12,13 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use super::process;
+use crate::process;
 
 /// Longest that the first start may take: it makes keys, a CA and a database.
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// `touchstone serve`, with its data in a folder of its own.
-pub(super) struct Attestor {
+pub(crate) struct Attestor {
     process: Child,
     /// Open, so that the server can go on writing to it.
     _stdout: BufReader<ChildStdout>,
@@ -28,7 +28,7 @@ pub(super) struct Attestor {
 impl Attestor {
     /// Starts it on its embedded default and any free port, and waits until it answers. What it logs
     /// goes to `log`.
-    pub(super) async fn start(data: &Path, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(data: &Path, log: &Path) -> anyhow::Result<Self> {
         let touchstone = process::sibling("touchstone")?;
         let mut process = process::command(&touchstone)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
@@ -61,34 +61,34 @@ impl Attestor {
     }
 
     /// The operator's command.
-    pub(super) fn console(&self) -> &Console {
+    pub(crate) fn console(&self) -> &Console {
         &self.console
     }
 
     /// Until it ends by itself, which it never should.
-    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
         let status = self.process.wait().await?;
         bail!("the attestor has ended: {status}")
     }
 
     /// An orderly end.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         process::stop(self.process, "the attestor").await
     }
 }
 
 /// `touchstone`, with the credential that the attestor's first start wrote.
 #[derive(Clone)]
-pub(super) struct Console {
+pub(crate) struct Console {
     /// The program.
-    pub(super) touchstone: PathBuf,
+    pub(crate) touchstone: PathBuf,
     /// The credential.
-    pub(super) operator: PathBuf,
+    pub(crate) operator: PathBuf,
 }
 
 impl Console {
     /// Runs one command and returns its JSON.
-    pub(super) async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> anyhow::Result<Value> {
+    pub(crate) async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> anyhow::Result<Value> {
         let mut command = process::command(&self.touchstone);
         for argument in arguments {
             command.arg(argument);
