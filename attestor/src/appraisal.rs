@@ -88,7 +88,14 @@ pub(crate) async fn round(
         Open::Fresh(challenge) => challenge,
         Open::Answered(answer) => return Ok(answer),
     };
-    let inputs = verify::gather(&mut tx, record, evidence, challenge).await?;
+    let inputs = verify::gather(
+        &mut tx,
+        attestor.revoked_tags.clone(),
+        record,
+        evidence,
+        challenge,
+    )
+    .await?;
     drop(tx);
 
     let policies = attestor.index.policies();

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::endorsement::EndorsementRoots;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::keys::ServerKeys;
+use crate::location;
 use crate::refusals::Refusals;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -23,6 +25,8 @@ pub(crate) struct Attestor {
     pub(crate) keys: ServerKeys,
     pub(crate) index: TrustIndex,
     pub(crate) refusals: Refusals,
+    /// SHA-256 of location tags that the operator's settings take back.
+    pub(crate) revoked_tags: Arc<[Sha256Digest]>,
 }
 
 /// Why the attestor cannot begin its work with this database.
@@ -60,8 +64,13 @@ pub(crate) enum OpenError {
 
 impl Attestor {
     /// Reads what is held in memory out of the database.
-    pub(crate) async fn open(store: Store, keys: ServerKeys) -> Result<Arc<Self>, OpenError> {
+    pub(crate) async fn open(
+        store: Store,
+        keys: ServerKeys,
+        revoked_tags: Vec<Sha256Digest>,
+    ) -> Result<Arc<Self>, OpenError> {
         start_log(&store, &keys).await?;
+        location::void_revoked(&store, &revoked_tags).await?;
         let index = TrustIndex::default();
         let mut tx = store.read().await?;
         if let Some(policy) = tx.policy().await? {
@@ -89,6 +98,7 @@ impl Attestor {
             keys,
             index,
             refusals: Refusals::default(),
+            revoked_tags: revoked_tags.into(),
         }))
     }
 

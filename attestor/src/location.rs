@@ -11,7 +11,7 @@ use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Why a tag or an authority was refused.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,39 @@ impl TagRefused {
             Self::Store(_) => "internal".to_owned(),
         }
     }
+}
+
+/// Voids the verdicts of hosts whose current tag is `revoked`: they rest on a word that was taken back.
+pub(crate) async fn void_revoked(
+    store: &Store,
+    revoked: &[Sha256Digest],
+) -> Result<(), StoreError> {
+    if revoked.is_empty() {
+        return Ok(());
+    }
+    let now = clock::now();
+    let mut tx = store.write().await?;
+    for record in tx.hosts().await? {
+        let Some((_, tag)) = tx.tag(&record.host).await? else {
+            continue;
+        };
+        let tag = Sha256Digest::of(&tag);
+        let held = Verdict::of(&record)?.filter(|held| held.place.is_some());
+        let (Some(held), true) = (held, revoked.contains(&tag)) else {
+            continue;
+        };
+        let voided = held.voided(Finding::new("location-tag-revoked").observed(tag));
+        tx.void_verdict(&record.host, &voided.to_json()?).await?;
+        let host = record.host;
+        Entry::new(
+            &Event::LocationTagRevoked { host, tag },
+            Actor::Operator,
+            now,
+        )?
+        .append(&mut tx)
+        .await?;
+    }
+    tx.commit().await
 }
 
 /// What an authority must know to issue the next tag of a host.
@@ -102,6 +135,10 @@ pub(crate) async fn issue_tag(
         .filter_map(AuthorityKey::from_bytes)
         .collect();
     let tag = verify_tag(signed, &authorities)?;
+    let digest = Sha256Digest::of(signed);
+    if attestor.revoked_tags.contains(&digest) {
+        return Err(LocationError::Revoked(digest).into());
+    }
     if tag.ek_set != ek_set_digest(&eks) {
         return Err(LocationError::OtherHost.into());
     }
@@ -120,7 +157,7 @@ pub(crate) async fn issue_tag(
     let event = Event::LocationTagIssued {
         host: host.clone(),
         serial: tag.serial,
-        tag: Sha256Digest::of(signed),
+        tag: digest,
         place: tag.place.clone(),
     };
     let order = Entry::new(&event, Actor::Operator, now)?

@@ -55,6 +55,14 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
+    /// Location tag that no longer counts, although its time is not over: SHA-256 of the signed tag, as the
+    /// entry of its issue names it
+    #[arg(
+        long = "revoked-tag",
+        env = "TOUCHSTONE_REVOKED_TAGS",
+        value_delimiter = ','
+    )]
+    pub revoked_tags: Vec<Sha256Digest>,
     /// Log as JSON lines
     #[arg(long, env = "TOUCHSTONE_LOG_JSON")]
     pub log_json: bool,
@@ -106,7 +114,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         url.clone(),
         callers,
     )?;
-    let attestor = Attestor::open(store.clone(), keys).await?;
+    let attestor = Attestor::open(store.clone(), keys, settings.revoked_tags.clone()).await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 
     let app = App {

@@ -95,6 +95,8 @@ pub struct TagExpectation<'a> {
     pub ek_set: Sha256Digest,
     /// Serial of the authority's current tag for this host; `None` when it has none.
     pub current_serial: Option<u64>,
+    /// SHA-256 of tags that an operator took back.
+    pub revoked: &'a [Sha256Digest],
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -123,6 +125,9 @@ pub enum LocationError {
     /// It vouches for another machine.
     #[error("the tag is another machine's")]
     OtherHost,
+    /// An operator took it back.
+    #[error("the tag is revoked")]
+    Revoked(Sha256Digest),
     /// A newer tag was issued, or this one was never registered.
     #[error("the tag's serial is not the current one")]
     Superseded {
@@ -155,6 +160,7 @@ impl LocationError {
             Self::UnknownAuthority => Finding::new("location-authority-unknown"),
             Self::BadSignature => Finding::new("location-signature-invalid"),
             Self::OtherHost => Finding::new("location-tag-other-host"),
+            Self::Revoked(tag) => Finding::new("location-tag-revoked").observed(tag),
             Self::Superseded { observed, current } => {
                 let finding = Finding::new("location-tag-superseded").observed(observed);
                 match current {
@@ -185,6 +191,10 @@ impl VerifiedPlace {
         let tag = verify_tag(carried.contents(), expected.authorities)?;
         if tag.ek_set != expected.ek_set {
             return Err(LocationError::OtherHost);
+        }
+        let digest = Sha256Digest::of(carried.contents());
+        if expected.revoked.contains(&digest) {
+            return Err(LocationError::Revoked(digest));
         }
         if Some(tag.serial) != expected.current_serial {
             return Err(LocationError::Superseded {
@@ -290,6 +300,7 @@ mod tests {
             authorities: &keys,
             ek_set: ek_set_digest(&[Sha256Digest::of(b"ek")]),
             current_serial: Some(3),
+            revoked: &[],
             now: 150,
         };
         assert!(VerifiedPlace::verify(&carried, &right).is_ok());
@@ -319,6 +330,9 @@ mod tests {
             code(TagExpectation { now: 200, ..right }),
             "location-tag-expired"
         );
+        let revoked = &[Sha256Digest::ZERO, Sha256Digest::of(carried.contents())];
+        let taken_back = TagExpectation { revoked, ..right };
+        assert_eq!(code(taken_back), "location-tag-revoked");
         let authorities = &[];
         let none = TagExpectation {
             authorities,

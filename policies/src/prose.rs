@@ -217,6 +217,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the location tag's signature does not verify",
     ),
     ("location-tag-expired", "the location tag has expired"),
+    ("location-tag-revoked", "the location tag was taken back"),
     (
         "location-tag-malformed",
         "the location index holds no tag: {observed}",

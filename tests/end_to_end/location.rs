@@ -12,7 +12,11 @@ use touchstone_tests::liar::{Liar, codes};
 use touchstone_tests::world::{World, healthy_host};
 
 /// A tag for `host` by the world's own authority, changed by `change`.
-async fn signed_tag(world: &World, host: &str, change: impl FnOnce(&mut LocationTag)) -> Vec<u8> {
+pub(crate) async fn signed_tag(
+    world: &World,
+    host: &str,
+    change: impl FnOnce(&mut LocationTag),
+) -> Vec<u8> {
     let secret = std::fs::read_to_string(&world.authority_key).unwrap();
     let secret: [u8; 32] = hex::decode(secret.trim()).unwrap().try_into().unwrap();
     let basis = world
@@ -32,7 +36,7 @@ async fn signed_tag(world: &World, host: &str, change: impl FnOnce(&mut Location
     LocationAuthority::from_secret(&secret).sign(tag).unwrap()
 }
 
-async fn issue(world: &World, host: &str, tag: &[u8]) -> (reqwest::StatusCode, Value) {
+pub(crate) async fn issue(world: &World, host: &str, tag: &[u8]) -> (reqwest::StatusCode, Value) {
     let operator = world.server.operator();
     let body = json!({ "host": host, "tag": URL_SAFE_NO_PAD.encode(tag) });
     let token = operator["token"].as_str();

@@ -35,7 +35,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         // Made by the attestor itself, with the mode that it demands.
         let data = folder.path().join("data");
-        let (process, url) = serve(&data, database, more);
+        let (process, url) = serve(&data, database, ANY_PORT, more);
         let http = client(&operator_file(&data));
         Self {
             process,
@@ -50,10 +50,19 @@ impl Server {
     #[must_use]
     pub fn restart(mut self, database: &Database) -> Self {
         self.stop();
-        let (process, url) = serve(&self.data, database, &[]);
+        let (process, url) = serve(&self.data, database, ANY_PORT, &[]);
         self.process = process;
         self.url = url;
         self
+    }
+
+    /// Stops it in order and starts it again at the same address with more arguments: hosts stay enrolled.
+    pub fn restart_with(&mut self, database: &Database, more: &[&str]) {
+        self.stop();
+        let address = self.url.trim_start_matches("https://").to_owned();
+        let (process, url) = serve(&self.data, database, &address, more);
+        self.process = process;
+        assert_eq!(self.url, url);
     }
 
     /// SIGTERM, and waits for the end.
@@ -189,10 +198,13 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &Path, database: &Database, more: &[&str]) -> (Child, String) {
+/// Wherever there is room.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Child, String) {
     let mut command = programs::command(&programs::path("touchstone"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .args(["serve", "--listen", listen, "--data"])
         .arg(data)
         .args(more)
         .env("RUST_LOG", "warn")

@@ -8,6 +8,7 @@ mod applicant;
 mod cast;
 mod catalogue;
 mod endorsements;
+mod index;
 mod liar;
 mod logs;
 mod places;
@@ -75,6 +76,9 @@ pub enum Error {
         /// Why.
         findings: String,
     },
+    /// The liar's TPM does not let its owner change an index.
+    #[error("the liar's TPM refuses a change of its NV indices")]
+    Index(#[source] tss_esapi::Error),
     /// What should have been accepted between two lies was not.
     #[error("an honest round between the lies is refused with `{0}`")]
     Refused(String),

@@ -1,5 +1,7 @@
 //! Evidence to claims: gathers what the attestor knows, then verifies without the database.
 
+use std::sync::Arc;
+
 use touchstone_evidence::boot_log::{BootLog, ReplayedLog};
 use touchstone_evidence::claims::{Claims, Proof};
 use touchstone_evidence::digest::Sha256Digest;
@@ -31,6 +33,7 @@ pub(super) struct Inputs {
     authorities: Vec<AuthorityKey>,
     ek_set: Sha256Digest,
     current_serial: Option<u64>,
+    revoked_tags: Arc<[Sha256Digest]>,
     now: i64,
 }
 
@@ -49,6 +52,7 @@ pub(super) struct Verified {
 /// Reads what the attestor knows about the host.
 pub(super) async fn gather(
     tx: &mut Tx,
+    revoked_tags: Arc<[Sha256Digest]>,
     record: HostRecord,
     evidence: Evidence,
     challenge: StoredChallenge,
@@ -68,6 +72,7 @@ pub(super) async fn gather(
             .collect(),
         ek_set: ek_set_digest(&eks),
         current_serial: tag.and_then(|(serial, _)| u64::try_from(serial).ok()),
+        revoked_tags,
         now: clock::now(),
         record,
         evidence,
@@ -231,6 +236,7 @@ fn prove_place(
                 authorities: &inputs.authorities,
                 ek_set: inputs.ek_set,
                 current_serial: inputs.current_serial,
+                revoked: &inputs.revoked_tags,
                 now: inputs.now,
             },
         )

@@ -58,6 +58,8 @@ pub(crate) enum Event {
         tag: Sha256Digest,
         place: Place,
     },
+    /// A host's tag was taken back in the attestor's settings.
+    LocationTagRevoked { host: HostId, tag: Sha256Digest },
     /// Policy manifests came into force.
     PolicyApplied { version: i64, digest: Sha256Digest },
     /// A Kubernetes node was mapped to a host.
@@ -171,6 +173,10 @@ mod tests {
                 serial: 1,
                 tag: digest,
                 place,
+            },
+            Event::LocationTagRevoked {
+                host: host.clone(),
+                tag: digest,
             },
             Event::PolicyApplied { version: 1, digest },
             Event::NodeMapped {

@@ -1,16 +1,22 @@
 //! Lies for which an operator has to do something too, so that `tpm-sim break` cannot tell them alone.
 
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::result::TrustTier;
+use touchstone_tests::database::Database;
 use touchstone_tests::liar::Liar;
-use touchstone_tests::world::healthy_host;
+use touchstone_tests::world::{World, healthy_host, sample_policy};
 use touchstone_tpm_sim::lies::{Told, code};
 
-pub(super) const TOLD: &[&str] = &["E8", "G4", "G7", "Q1e"];
+use crate::location::{issue, signed_tag};
+
+pub(super) const TOLD: &[&str] = &["E8", "G1g", "G1h", "G4a", "G4b", "G7", "Q1e"];
 
 pub(super) async fn tell() -> Told {
-    let (world, host, _maker) = healthy_host().await;
+    let (mut world, host, _maker) = healthy_host().await;
     let liar = Liar::take(&host, &world.server).await;
     let mut told = Told::new();
     told.insert("E8", world.second_name(&host).await);
+    told.insert("G4b", region_edited(&world).await);
 
     // The host moves; its pods may not follow; and the old tag, still in its time, does not help.
     let mine = liar.tpm.location_tag().await.unwrap().unwrap();
@@ -18,11 +24,15 @@ pub(super) async fn tell() -> Told {
     host.attest(&world.server).unwrap();
     let (admitted, _) = world.server.place("u1", "node-de-1").await;
     assert!(!admitted);
-    let entries = world.server.audit_entries();
-    let refusal = &entries.last().unwrap()["refusals"][0];
-    told.insert("G4", refusal.as_str().unwrap().to_owned());
+    told.insert("G4a", last_refusal(&world));
     liar.tpm.write_location_tag(&mine).await.unwrap();
     told.insert("G7", code(&liar.lie(|_| ()).await));
+
+    let tag = signed_tag(&world, "de-1", |tag| tag.not_before = tag.not_after - 1).await;
+    issue(&world, "de-1", &tag).await;
+    liar.tpm.write_location_tag(&tag).await.unwrap();
+    told.insert("G1g", code(&liar.lie(|_| ()).await));
+    told.insert("G1h", taken_back(&mut world, &liar).await);
 
     // Q1 under a policy that asks for nothing else.
     let policy = "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {name: any}\nspec: {hosts: ['*'], freshnessSeconds: 60}\n";
@@ -31,4 +41,44 @@ pub(super) async fn tell() -> Told {
     let flipped = liar.lie(|lie| lie.quote.signature.0[70] ^= 1).await;
     told.insert("Q1e", code(&flipped));
     told
+}
+
+/// G4: the same host in the same place, but the region is another.
+async fn region_edited(world: &World) -> String {
+    assert!(world.server.place("u0", "node-de-1").await.0);
+    let policy = std::fs::read_to_string(sample_policy()).unwrap();
+    let edited = policy.replace("countries: [DE]", "countries: [US]");
+    assert_ne!(policy, edited);
+    let file = world.server.file("edited.yaml", &edited);
+    world.server.command(&["policy", "apply", &file]);
+    assert!(!world.server.place("u1", "node-de-1").await.0);
+    let refusal = last_refusal(world);
+    world.server.command(&["policy", "apply", &sample_policy()]);
+    refusal
+}
+
+/// G1: an honest host with its current tag, which the attestor's settings take back.
+async fn taken_back(world: &mut World, liar: &Liar) -> String {
+    let tag = signed_tag(world, "de-1", |_| ()).await;
+    issue(world, "de-1", &tag).await;
+    liar.tpm.write_location_tag(&tag).await.unwrap();
+    let honest = liar.lie(|_| ()).await.unwrap();
+    assert_eq!(honest.tier, TrustTier::Affirming);
+    let digest = Sha256Digest::of(&tag).to_string();
+    world
+        .server
+        .restart_with(&Database::Sqlite, &["--revoked-tag", &digest]);
+    // What rested on it is void before the host says anything.
+    assert!(!world.server.place("u2", "node-de-1").await.0);
+    let entries = world.server.audit_entries();
+    let voided = |entry: &serde_json::Value| entry["kind"] == "location-tag-revoked";
+    assert_eq!(entries.iter().filter(|entry| voided(entry)).count(), 1);
+    code(&liar.lie(|_| ()).await)
+}
+
+/// The code of the newest refusal of a pod.
+fn last_refusal(world: &World) -> String {
+    let entries = world.server.audit_entries();
+    let refusal = &entries.last().unwrap()["refusals"][0];
+    refusal.as_str().unwrap().to_owned()
 }

@@ -142,6 +142,21 @@ impl Liar {
         })
     }
 
+    /// An answer over whatever `area` of the TPM's NV says, honest in all else.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`] if there is no such area.
+    pub async fn evidence_about(
+        &self,
+        challenge: &Challenge,
+        area: NvArea,
+        contents: &[u8],
+    ) -> Result<Evidence> {
+        let mut request = self.request(challenge, challenge.pcrs, Some(contents))?;
+        request.location = Some(area);
+        self.answer_to(challenge, challenge.pcrs, request).await
+    }
+
     async fn answer(
         &self,
         challenge: &Challenge,
@@ -149,6 +164,15 @@ impl Liar {
         tag: Option<&[u8]>,
     ) -> Result<Evidence> {
         let request = self.request(challenge, pcrs, tag)?;
+        self.answer_to(challenge, pcrs, request).await
+    }
+
+    async fn answer_to(
+        &self,
+        challenge: &Challenge,
+        pcrs: PcrSelection,
+        request: AttestRequest,
+    ) -> Result<Evidence> {
         let ak = self.identity.keys.ak();
         let attestation = self.tpm.attest(&ak, request).await?;
         let values = attestation.pcr_values.into_iter().map(Sha256Digest);
