@@ -6,6 +6,7 @@
 
 mod entry;
 mod parse;
+mod part;
 mod read;
 mod replay;
 mod state;
@@ -13,10 +14,14 @@ mod state;
 mod tests;
 
 use parse::Records;
+use replay::{Found, Prefix};
 
 pub use entry::{DigestAlgorithm, Entry, ImaPath, Measured, PATH_MAX, Subject, TEMPLATE_DATA_MAX};
-pub use parse::{ENTRIES_MAX, ImaError, ImaList, LIST_MAX};
-pub use state::{Bank, BootAggregate, Extension, ImaState, NotAPcrDigest, PcrDigest, QuotedPcrs};
+pub use parse::{ENTRIES_MAX, ImaError, ImaList, LIST_MAX, PART_FULL, PART_MAX, whole_entries};
+pub use part::{ImaPart, ProvenRuntime, Replay};
+pub use state::{
+    Bank, BootAggregate, Extension, ImaState, ImaTip, NotAPcrDigest, PcrDigest, QuotedPcrs,
+};
 
 /// The PCR that IMA extends (`CONFIG_IMA_MEASURE_PCR_IDX`).
 pub const IMA_PCR: u8 = 10;
@@ -43,22 +48,53 @@ impl<'a> ReplayedIma<'a> {
         start: &ImaState,
         quoted: &QuotedPcrs,
     ) -> Result<Self, ImaError> {
-        start.continues_at(list.offset_bytes(), quoted)?;
-        let prefix = replay::find_prefix(list, start, quoted.pcr10())?;
+        let length = list.prefix(usize::MAX).len();
+        start.continues_at(list.offset_bytes(), length, quoted)?;
+        if start.value == quoted.pcr10() {
+            return Self::unmoved(start);
+        }
+        match replay::find_prefix(list, &start.tip(), quoted.pcr10())? {
+            Found::Reached(prefix) => Self::reached(list, start, quoted, &prefix),
+            Found::Missed(tip) => Err(tip.missed(quoted.pcr10())),
+        }
+    }
+
+    /// PCR 10 stands where it stood, so nothing was measured since.
+    fn unmoved(start: &ImaState) -> Result<Self, ImaError> {
+        if start.entries == 0 {
+            return Err(ImaError::NothingMeasured);
+        }
+        Ok(Self {
+            proven: &[],
+            begins_boot: false,
+            state: start.proven(),
+        })
+    }
+
+    fn reached(
+        list: &ImaList<'a>,
+        start: &ImaState,
+        quoted: &QuotedPcrs,
+        prefix: &Prefix<'a>,
+    ) -> Result<Self, ImaError> {
+        let tip = start.tip();
+        let bytes = u64::try_from(prefix.proven.len()).unwrap_or(u64::MAX);
         let state = ImaState {
-            offset_bytes: start.offset_bytes.saturating_add(prefix.bytes),
-            entries: start.entries.saturating_add(prefix.entries),
+            offset_bytes: tip.offset_bytes.saturating_add(bytes),
+            entries: tip.entries.saturating_add(prefix.entries),
+            violations: tip.violations.saturating_add(prefix.violations),
             value: quoted.pcr10(),
-            extension: prefix.extension.or(start.extension),
-            boot_aggregate: match start.boot_aggregate {
+            extension: Some(prefix.extension),
+            boot_aggregate: match tip.boot_aggregate {
                 None => Some(replay::boot_aggregate(list, quoted)?),
                 earlier => earlier,
             },
+            unproven: None,
             ..*start
         };
         Ok(Self {
             proven: prefix.proven,
-            begins_boot: start.offset_bytes == 0,
+            begins_boot: tip.offset_bytes == 0,
             state,
         })
     }

@@ -4,13 +4,20 @@
 use super::IMA_PCR;
 use super::entry::{Entry, PATH_MAX, TEMPLATE_DATA_MAX, Template};
 use super::read::LittleEndian;
+use super::replay::extended_sha256;
 use super::state::PcrDigest;
+use crate::digest::Sha256Digest;
 use crate::finding::Finding;
 
 /// Largest list that is read: 64 MiB, half a million entries of the usual length.
 pub const LIST_MAX: usize = 1 << 26;
 /// Most entries. A busy server gathers 10,000 to 100,000 between boots.
 pub const ENTRIES_MAX: u64 = 1_000_000;
+/// Most bytes of a list in one message: 7,000 to 10,000 entries of the usual length.
+pub const PART_MAX: usize = 1 << 20;
+/// Fewest bytes of a part that leaves the rest for later: no entry fits any more into a part that has as
+/// many, so that a host cannot put off the end of its list at will.
+pub const PART_FULL: usize = PART_MAX - (TEMPLATE_DATA_MAX + TEMPLATE_NAME_MAX + 32);
 /// Longest template name that is looked at; the longest format string of the kernel has 79 bytes.
 const TEMPLATE_NAME_MAX: usize = 255;
 
@@ -80,14 +87,36 @@ pub enum ImaError {
         /// In the list.
         observed: PcrDigest,
     },
-    /// The list does not begin where the last one left off: ahead of it or behind.
-    #[error("the list begins at byte {observed}, not {expected}")]
-    Offset {
+    /// The list begins after the place where the last one left off: entries are kept back.
+    #[error("the list begins at byte {observed}, not {expected}: entries are left out")]
+    Ahead {
         /// Where the last one left off.
         expected: u64,
         /// Where this one begins.
         observed: u64,
     },
+    /// The list begins before the place where the last one left off.
+    #[error("the list begins at byte {observed}, not {expected}: entries come again")]
+    Behind {
+        /// Where the last one left off.
+        expected: u64,
+        /// Where this one begins.
+        observed: u64,
+    },
+    /// The list ends before the place where the last one left off: a kernel's list only grows.
+    #[error("the list ends at byte {observed} and was {expected} bytes long before")]
+    Shortened {
+        /// How long it was.
+        expected: u64,
+        /// Where it ends now.
+        observed: u64,
+    },
+    /// More than [`PART_MAX`] bytes in one message.
+    #[error("the part of the list has {0} bytes; at most {PART_MAX} are read at once")]
+    PartTooLarge(usize),
+    /// A part that leaves others for later, though it has room for another entry.
+    #[error("the part of the list has {0} bytes and claims to be full, which takes {PART_FULL}")]
+    PartTooSmall(usize),
     /// The state to continue is of another boot of the TPM: the whole list is needed.
     #[error("the list continues one of another boot")]
     OtherBoot,
@@ -128,7 +157,11 @@ impl ImaError {
             Self::Relabelled(_) => "ima-template-relabelled",
             Self::NoBootAggregate => "ima-boot-aggregate-missing",
             Self::BootAggregate { .. } => "ima-boot-aggregate-mismatch",
-            Self::Offset { .. } => "ima-offset-mismatch",
+            Self::Ahead { .. } => "ima-offset-ahead",
+            Self::Behind { .. } => "ima-offset-behind",
+            Self::Shortened { .. } => "ima-list-shortened",
+            Self::PartTooLarge(_) => "ima-part-too-large",
+            Self::PartTooSmall(_) => "ima-part-too-small",
             Self::OtherBoot => "ima-offset-other-boot",
             Self::OtherBank => "ima-bank-mismatch",
             Self::Unquoted(_) => "ima-pcr-unquoted",
@@ -140,7 +173,11 @@ impl ImaError {
             Self::BootAggregate { expected, observed } => {
                 finding.expected(expected).observed(observed)
             }
-            Self::Offset { expected, observed } => finding.expected(expected).observed(observed),
+            Self::Ahead { expected, observed }
+            | Self::Behind { expected, observed }
+            | Self::Shortened { expected, observed } => {
+                finding.expected(expected).observed(observed)
+            }
             Self::Replay { quoted, replayed } => finding
                 .about(format_args!("PCR {IMA_PCR}"))
                 .expected(replayed)
@@ -197,10 +234,33 @@ impl<'a> ImaList<'a> {
         Records::new(self.bytes, self.offset_bytes == 0)
     }
 
+    /// What a kernel since Linux 5.8 extended into the SHA-256 bank for each entry, if it is as the list
+    /// says: to measure a recorded list into a TPM again.
+    pub fn untrusted_extends(&self) -> impl Iterator<Item = Sha256Digest> + use<'a> {
+        self.records()
+            .map_while(|record| extended_sha256(&record.ok()?))
+    }
+
+    pub(super) fn length_bytes(&self) -> u64 {
+        u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+    }
+
     /// The list's first `count` bytes.
     pub(super) fn prefix(&self, count: usize) -> &'a [u8] {
         self.bytes.get(..count).unwrap_or(self.bytes)
     }
+}
+
+/// How many bytes at the beginning of `bytes` are whole entries: where a list may be cut. It stops at
+/// what it does not know.
+#[must_use]
+pub fn whole_entries(bytes: &[u8]) -> usize {
+    let mut records = Records::new(bytes, false);
+    let mut whole = 0;
+    while let Some(Ok(_)) = records.next() {
+        whole = bytes.len().saturating_sub(records.bytes_left());
+    }
+    whole
 }
 
 /// One record as it stands in the list.

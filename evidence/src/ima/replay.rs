@@ -5,53 +5,64 @@ use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 
 use super::entry::{DigestAlgorithm, Entry, Subject, Template, legacy_hashed};
 use super::parse::{ImaError, ImaList, Record};
-use super::state::{Bank, BootAggregate, Extension, ImaState, PcrDigest, QuotedPcrs};
+use super::state::{Bank, BootAggregate, Extension, ImaTip, PcrDigest, QuotedPcrs};
 use crate::digest::Sha256Digest;
 
 /// The part of a list that gives a PCR value.
 pub(super) struct Prefix<'a> {
     pub(super) proven: &'a [u8],
-    pub(super) bytes: u64,
     pub(super) entries: u64,
-    /// `None` when no entry decided.
-    pub(super) extension: Option<Extension>,
+    pub(super) violations: u64,
+    pub(super) extension: Extension,
+}
+
+/// What replay onto a tip came to.
+pub(super) enum Found<'a> {
+    /// The quoted value, after these entries.
+    Reached(Prefix<'a>),
+    /// Another one, after the whole list.
+    Missed(ImaTip),
 }
 
 /// Finds the prefix of `list` that takes PCR 10 from `start` to `quoted`.
 pub(super) fn find_prefix<'a>(
     list: &ImaList<'a>,
-    start: &ImaState,
+    start: &ImaTip,
     quoted: PcrDigest,
-) -> Result<Prefix<'a>, ImaError> {
-    if start.value == quoted {
-        if start.entries == 0 {
-            return Err(ImaError::NothingMeasured);
+) -> Result<Found<'a>, ImaError> {
+    let (mut start, mut after) = (*start, *start);
+    // The entries are checked by the first pass.
+    let mut check = true;
+    for extension in [Extension::TemplateHash, Extension::PaddedSha1] {
+        let Some(value) = *start.value(extension) else {
+            continue;
+        };
+        match fold(list, value, quoted, extension, check)? {
+            Fold::Reached(prefix) => return Ok(Found::Reached(prefix)),
+            Fold::Missed {
+                value,
+                entries,
+                violations,
+            } => {
+                *after.value(extension) = Some(value);
+                after.entries = start.entries.saturating_add(entries);
+                after.violations = start.violations.saturating_add(violations);
+            }
         }
-        return Ok(prefix(list, 0, 0, None));
+        check = false;
     }
-    let extension = match start.value.bank() {
-        Bank::Sha1 => Some(Extension::TemplateHash),
-        Bank::Sha256 => start.extension,
-    };
-    let first = extension.unwrap_or(Extension::TemplateHash);
-    let replayed = match fold(list, start.value, quoted, first, true)? {
-        Fold::Reached(prefix) => return Ok(prefix),
-        Fold::Missed(value) => value,
-    };
-    if extension.is_none() {
-        // The entries were checked by the first pass.
-        let second = fold(list, start.value, quoted, Extension::PaddedSha1, false)?;
-        if let Fold::Reached(prefix) = second {
-            return Ok(prefix);
-        }
-    }
-    Err(ImaError::Replay { quoted, replayed })
+    after.offset_bytes = start.offset_bytes.saturating_add(list.length_bytes());
+    Ok(Found::Missed(after))
 }
 
 enum Fold<'a> {
     Reached(Prefix<'a>),
-    /// What the whole list comes to.
-    Missed(PcrDigest),
+    Missed {
+        /// What the whole list comes to.
+        value: PcrDigest,
+        entries: u64,
+        violations: u64,
+    },
 }
 
 fn fold<'a>(
@@ -63,6 +74,7 @@ fn fold<'a>(
 ) -> Result<Fold<'a>, ImaError> {
     let mut records = list.records();
     let total = records.bytes_left();
+    let (mut entries, mut violations) = (0_u64, 0_u64);
     while let Some(record) = records.next() {
         let record = record?;
         let legacy;
@@ -76,27 +88,22 @@ fn fold<'a>(
             check_record(&record, hashed)?;
         }
         value = extend(value, &record, hashed, extension);
+        entries = entries.saturating_add(1);
+        violations = violations.saturating_add(u64::from(record.is_violation()));
         if value == quoted {
-            let bytes = total.saturating_sub(records.bytes_left());
-            let entries = record.number.saturating_add(1);
-            return Ok(Fold::Reached(prefix(list, bytes, entries, Some(extension))));
+            return Ok(Fold::Reached(Prefix {
+                proven: list.prefix(total.saturating_sub(records.bytes_left())),
+                entries,
+                violations,
+                extension,
+            }));
         }
     }
-    Ok(Fold::Missed(value))
-}
-
-fn prefix<'a>(
-    list: &ImaList<'a>,
-    bytes: usize,
-    entries: u64,
-    extension: Option<Extension>,
-) -> Prefix<'a> {
-    Prefix {
-        proven: list.prefix(bytes),
-        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+    Ok(Fold::Missed {
+        value,
         entries,
-        extension,
-    }
+        violations,
+    })
 }
 
 fn check_record(record: &Record<'_>, hashed: &[u8]) -> Result<(), ImaError> {
@@ -114,7 +121,7 @@ fn check_record(record: &Record<'_>, hashed: &[u8]) -> Result<(), ImaError> {
     Ok(())
 }
 
-/// PCR 10 after one more record. Violations extend all ones (`ima_init_digests`).
+/// PCR 10 after one more record.
 fn extend(value: PcrDigest, record: &Record<'_>, hashed: &[u8], extension: Extension) -> PcrDigest {
     match value {
         PcrDigest::Sha1(value) => {
@@ -130,20 +137,40 @@ fn extend(value: PcrDigest, record: &Record<'_>, hashed: &[u8], extension: Exten
             PcrDigest::Sha1(sha1(&both))
         }
         PcrDigest::Sha256(value) => {
-            let measured = match extension {
-                _ if record.is_violation() => [0xff; 32],
-                Extension::TemplateHash => Sha256Digest::of(hashed).0,
-                Extension::PaddedSha1 => {
-                    let mut padded = [0; 32];
-                    for (to, from) in padded.iter_mut().zip(record.template_hash) {
-                        *to = *from;
-                    }
-                    padded
-                }
-            };
-            PcrDigest::Sha256(value.extend(&measured))
+            PcrDigest::Sha256(value.extend(&measured_sha256(record, hashed, extension)))
         }
     }
+}
+
+/// What the kernel extends into the SHA-256 bank. Violations extend all ones (`ima_init_digests`).
+fn measured_sha256(record: &Record<'_>, hashed: &[u8], extension: Extension) -> [u8; 32] {
+    match extension {
+        _ if record.is_violation() => [0xff; 32],
+        Extension::TemplateHash => Sha256Digest::of(hashed).0,
+        Extension::PaddedSha1 => {
+            let mut padded = [0; 32];
+            for (to, from) in padded.iter_mut().zip(record.template_hash) {
+                *to = *from;
+            }
+            padded
+        }
+    }
+}
+
+/// What a kernel since 5.8 extended into the SHA-256 bank for `record`.
+pub(super) fn extended_sha256(record: &Record<'_>) -> Option<Sha256Digest> {
+    let legacy;
+    let hashed = if record.template == Template::Ima {
+        legacy = legacy_hashed(record.data)?;
+        &legacy[..]
+    } else {
+        record.data
+    };
+    Some(Sha256Digest(measured_sha256(
+        record,
+        hashed,
+        Extension::TemplateHash,
+    )))
 }
 
 fn sha1(bytes: &[u8]) -> [u8; 20] {

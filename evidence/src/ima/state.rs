@@ -1,5 +1,6 @@
 //! What is carried from round to round, and what the quote says.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -145,12 +146,41 @@ pub struct ImaState {
     pub offset_bytes: u64,
     /// Entries in them.
     pub entries: u64,
+    /// Violations among the entries.
+    pub violations: u64,
     /// PCR 10 after them.
     pub value: PcrDigest,
     /// `None` until the first entry decides; always `TemplateHash` in the SHA-1 bank.
     pub extension: Option<Extension>,
     /// `None` until the first entry.
     pub boot_aggregate: Option<BootAggregate>,
+    /// What was read beyond, and does not lead to a quoted PCR 10 yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<ImaTip>,
+}
+
+/// Where reading stands, before the quoted PCR 10 is reached. **Nothing up to here is proven** by it; the
+/// part that reaches the quoted value proves all before it as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImaTip {
+    pub(super) offset_bytes: u64,
+    pub(super) entries: u64,
+    pub(super) violations: u64,
+    /// PCR 10 here, if the kernel extends so.
+    pub(super) template_hash: Option<PcrDigest>,
+    /// PCR 10 here, if the kernel extends so.
+    pub(super) padded_sha1: Option<PcrDigest>,
+    pub(super) boot_aggregate: Option<BootAggregate>,
+}
+
+impl ImaTip {
+    pub(super) fn value(&mut self, extension: Extension) -> &mut Option<PcrDigest> {
+        match extension {
+            Extension::TemplateHash => &mut self.template_hash,
+            Extension::PaddedSha1 => &mut self.padded_sha1,
+        }
+    }
 }
 
 impl ImaState {
@@ -162,32 +192,78 @@ impl ImaState {
             restart_count: quoted.restart_count,
             offset_bytes: 0,
             entries: 0,
+            violations: 0,
             value: PcrDigest::zero(quoted.ima.bank()),
             extension: None,
             boot_aggregate: None,
+            unproven: None,
         }
     }
 
-    /// Whether a list from `offset_bytes` on, read in the boot of `quoted`, continues this state.
+    /// Where the next part of the list is to begin.
+    #[must_use]
+    pub fn wanted_bytes(&self) -> u64 {
+        self.tip().offset_bytes
+    }
+
+    /// What is left of it where the next part does not bear it out.
+    #[must_use]
+    pub fn proven(self) -> Self {
+        Self {
+            unproven: None,
+            ..self
+        }
+    }
+
+    pub(super) fn is_of_boot(&self, quoted: &QuotedPcrs) -> bool {
+        (self.reset_count, self.restart_count) == (quoted.reset_count, quoted.restart_count)
+    }
+
+    /// Where replay goes on.
+    pub(super) fn tip(&self) -> ImaTip {
+        let may_be = |extension| {
+            let decided = match self.value.bank() {
+                Bank::Sha1 => Some(Extension::TemplateHash),
+                Bank::Sha256 => self.extension,
+            };
+            decided
+                .is_none_or(|decided| decided == extension)
+                .then_some(self.value)
+        };
+        self.unproven.unwrap_or(ImaTip {
+            offset_bytes: self.offset_bytes,
+            entries: self.entries,
+            violations: self.violations,
+            template_hash: may_be(Extension::TemplateHash),
+            padded_sha1: may_be(Extension::PaddedSha1),
+            boot_aggregate: self.boot_aggregate,
+        })
+    }
+
+    /// Whether `length` bytes from `offset_bytes` on, read in the boot of `quoted`, continue this state.
     pub(super) fn continues_at(
         &self,
         offset_bytes: u64,
+        length: usize,
         quoted: &QuotedPcrs,
     ) -> Result<(), ImaError> {
-        let boot = (self.reset_count, self.restart_count);
-        if boot != (quoted.reset_count, quoted.restart_count) {
+        if !self.is_of_boot(quoted) {
             return Err(ImaError::OtherBoot);
         }
         if self.value.bank() != quoted.ima.bank() {
             return Err(ImaError::OtherBank);
         }
-        if self.offset_bytes != offset_bytes {
-            return Err(ImaError::Offset {
-                expected: self.offset_bytes,
-                observed: offset_bytes,
-            });
+        let (expected, observed) = (self.wanted_bytes(), offset_bytes);
+        let end = offset_bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        match observed.cmp(&expected) {
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(ImaError::Ahead { expected, observed }),
+            Ordering::Less if end < expected => Err(ImaError::Shortened {
+                expected,
+                observed: end,
+            }),
+            Ordering::Less => Err(ImaError::Behind { expected, observed }),
         }
-        Ok(())
     }
 }
 

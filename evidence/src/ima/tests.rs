@@ -9,6 +9,7 @@ use super::*;
 use crate::finding::Finding;
 
 mod corpus;
+mod part;
 
 /// A list with the PCRs that explain it.
 struct Boot {
@@ -320,9 +321,9 @@ fn an_offset_ahead_or_behind_or_of_another_boot_is_refused() {
     let quoted = boot.quoted();
     let begin = ImaState::before_boot(&quoted);
     // Ahead: entries are kept back. Behind: entries come again.
-    assert_eq!(code(from(ends[3], &begin, &quoted)), "ima-offset-mismatch");
-    assert_eq!(code(from(ends[3], &state, &quoted)), "ima-offset-mismatch");
-    assert_eq!(code(from(0, &state, &quoted)), "ima-offset-mismatch");
+    assert_eq!(code(from(ends[3], &begin, &quoted)), "ima-offset-ahead");
+    assert_eq!(code(from(ends[3], &state, &quoted)), "ima-offset-behind");
+    assert_eq!(code(from(0, &state, &quoted)), "ima-offset-behind");
     for (reset_count, restart_count) in [(1, 0), (0, 1)] {
         let other = ImaState {
             reset_count,
