@@ -40,6 +40,10 @@ pub(crate) struct SettingsArguments {
     #[arg(long, value_name = "FILE", env = "TOUCHSTONE_BOOT_LOG", default_value = Settings::BOOT_LOG, global = true)]
     boot_log: PathBuf,
 
+    /// The kernel's runtime measurement list (IMA), binary form; without the file the host says that it has none
+    #[arg(long, value_name = "FILE", env = "TOUCHSTONE_IMA_LIST", default_value = Settings::IMA_LIST, global = true)]
+    ima_list: PathBuf,
+
     /// The kernel's boot id, a UUID
     #[arg(long, value_name = "FILE", env = "TOUCHSTONE_BOOT_ID", default_value = Settings::BOOT_ID, global = true)]
     boot_id: PathBuf,
@@ -51,6 +55,7 @@ impl SettingsArguments {
             state: self.state,
             tcti: self.tcti,
             boot_log: self.boot_log,
+            ima_list: self.ima_list,
             boot_id: self.boot_id,
         }
     }

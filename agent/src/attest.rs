@@ -12,6 +12,7 @@ use crate::client::{self, Client};
 use crate::clock;
 use crate::identity::Identity;
 use crate::round::{Gathered, Subject};
+use crate::runtime_list;
 use crate::settings::Settings;
 use crate::state::{self, Outcome, State};
 use crate::tls;
@@ -60,6 +61,10 @@ pub enum Error {
     #[error(transparent)]
     Boot(#[from] boot::Error),
 
+    /// What the kernel measured since.
+    #[error(transparent)]
+    Runtime(#[from] runtime_list::Error),
+
     /// The attestor.
     #[error(transparent)]
     Client(#[from] client::Error),
@@ -92,6 +97,12 @@ impl Error {
 /// As [`Agent::open`] and [`Agent::attest`].
 pub async fn attest_once(settings: &Settings) -> Result<Outcome, Error> {
     Agent::open(settings).await?.attest().await
+}
+
+/// What a round brought, and where the runtime list went on when it was read.
+struct Answered {
+    answer: RoundAnswer,
+    goes_on_at: Option<u64>,
 }
 
 /// An enrolled host that attests. It holds the state folder, the TPM's thread and the connection.
@@ -131,21 +142,32 @@ impl Agent {
         })
     }
 
-    /// One round: answers the challenge at hand, or a new one, and keeps what comes of it.
+    /// One round: answers the challenge at hand, or a new one, and keeps what comes of it. More rounds
+    /// follow at once while the runtime list is larger than one message and the attestor takes it.
     ///
     /// # Errors
     /// What broke. A verdict, however bad, is an [`Outcome`].
     pub async fn attest(&mut self) -> Result<Outcome, Error> {
+        loop {
+            let Answered { answer, goes_on_at } = self.round().await?;
+            let wanted = answer.challenge.runtime.map(|position| position.offset);
+            let outcome = self.keep(answer);
+            if goes_on_at.is_none() || goes_on_at != wanted {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Answered, Error> {
         let now = clock::now();
         let held = self.challenge.take();
-        let answer = match held.filter(|challenge| challenge.expires_at > now) {
-            None => self.answer_new().await?,
+        match held.filter(|challenge| challenge.expires_at > now) {
+            None => self.answer_new().await,
             Some(challenge) => match self.answer(&challenge).await {
-                Err(error) if error.wants_new_challenge() => self.answer_new().await?,
-                answer => answer?,
+                Err(error) if error.wants_new_challenge() => self.answer_new().await,
+                answer => answer,
             },
-        };
-        Ok(self.keep(answer))
+        }
     }
 
     /// Ends once the TPM has done what it was last asked, even if nobody waited for it: a TPM without a
@@ -154,21 +176,25 @@ impl Agent {
         let _ = self.tpm.location_tag().await;
     }
 
-    async fn answer_new(&self) -> Result<RoundAnswer, Error> {
+    async fn answer_new(&self) -> Result<Answered, Error> {
         let challenge = self.client.challenge().await?;
         self.answer(&challenge).await
     }
 
-    async fn answer(&self, challenge: &Challenge) -> Result<RoundAnswer, Error> {
+    async fn answer(&self, challenge: &Challenge) -> Result<Answered, Error> {
         let mut gathered = self.subject().answer(challenge).await?;
-        match self.send(&gathered).await {
+        let answer = match self.send(&gathered).await {
             Err(Error::Client(error))
                 if error.is_problem(BOOT_LOG_REQUIRED) && gathered.add_boot_log() =>
             {
-                self.send(&gathered).await
+                self.send(&gathered).await?
             }
-            answer => answer,
-        }
+            answer => answer?,
+        };
+        Ok(Answered {
+            answer,
+            goes_on_at: gathered.goes_on_at(),
+        })
     }
 
     async fn send(&self, gathered: &Gathered) -> Result<RoundAnswer, Error> {
@@ -183,6 +209,7 @@ impl Agent {
             host: &self.identity.host,
             tls_key: &self.tls_key,
             boot_log: &self.settings.boot_log,
+            ima_list: &self.settings.ima_list,
             boot_id: &self.settings.boot_id,
         }
     }

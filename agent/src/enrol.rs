@@ -220,6 +220,7 @@ mod tests {
             pcrs: PcrSelection::DEFAULT,
             expires_at: 1,
             known_boot_log: None,
+            runtime: None,
             location_tag: None,
         };
         state.keep_identity(&identity, &challenge).unwrap();

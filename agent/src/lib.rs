@@ -14,6 +14,7 @@ pub mod private_file;
 pub mod quiet;
 mod round;
 pub mod run;
+pub mod runtime_list;
 pub mod settings;
 pub mod state;
 pub mod status;

@@ -1,4 +1,4 @@
-//! What a host does for one challenge: carry the tag, quote, read the PCRs, then read the boot log.
+//! What a host does for one challenge: carry the tag, quote, read the PCRs, then read the logs.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrValues;
 use touchstone_evidence::qualifying::QualifyingData;
-use touchstone_evidence::wire::{Challenge, Evidence, SignedAttest};
+use touchstone_evidence::wire::{Challenge, Evidence, RuntimePart, SignedAttest};
 
 use crate::attest::Error;
 use crate::boot;
+use crate::runtime_list;
 use crate::tpm::{self, AkBlob, AttestRequest, Attestation, LOCATION_INDEX, NvArea, Signed, Tpm};
 
 /// What a round speaks for, and where it looks.
@@ -19,6 +20,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) host: &'a HostId,
     pub(crate) tls_key: &'a Sha256Digest,
     pub(crate) boot_log: &'a Path,
+    pub(crate) ima_list: &'a Path,
     pub(crate) boot_id: &'a Path,
 }
 
@@ -55,8 +57,10 @@ impl Subject<'_> {
         let attestation = self.tpm.attest(self.ak, request).await?;
         // After the quote: a log read later contains all that was quoted.
         let boot_log = boot::boot_log(self.boot_log)?;
+        let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
+        let runtime = runtime_list::part(self.ima_list, wanted)?;
         Ok(Gathered {
-            evidence: evidence(challenge, boot_id, attestation, &boot_log),
+            evidence: evidence(challenge, boot_id, attestation, &boot_log, runtime),
             boot_log,
         })
     }
@@ -86,6 +90,13 @@ impl Subject<'_> {
 }
 
 impl Gathered {
+    /// Where the runtime list goes on after the part that is in, if it does.
+    pub(crate) fn goes_on_at(&self) -> Option<u64> {
+        let part = self.evidence.runtime.as_ref().filter(|part| part.more)?;
+        let length = u64::try_from(part.entries.len()).ok()?;
+        part.offset.checked_add(length)
+    }
+
     /// Puts the log in, if it was left out; false if it is in already.
     pub(crate) fn add_boot_log(&mut self) -> bool {
         if self.evidence.boot_log.is_some() {
@@ -109,6 +120,7 @@ fn evidence(
     boot_id: [u8; 16],
     attestation: Attestation,
     boot_log: &[u8],
+    runtime: Option<RuntimePart>,
 ) -> Evidence {
     let values = attestation.pcr_values.into_iter().map(Sha256Digest);
     let boot_log_digest = Sha256Digest::of(boot_log);
@@ -120,6 +132,7 @@ fn evidence(
         pcrs: PcrValues(challenge.pcrs.indices().zip(values).collect()),
         boot_log_digest,
         boot_log: (!known).then(|| boot_log.to_vec().into()),
+        runtime,
         location: attestation.location.map(signed),
     }
 }
@@ -143,6 +156,7 @@ mod tests {
             pcrs: PcrSelection::try_from(vec![14, 4]).unwrap(),
             expires_at: 1,
             known_boot_log: known,
+            runtime: None,
             location_tag: None,
         };
         let quote = Signed {
@@ -155,7 +169,7 @@ mod tests {
             pcr_values: vec![[4; 32], [14; 32]],
         };
         Gathered {
-            evidence: evidence(&challenge, [3; 16], attestation, b"log"),
+            evidence: evidence(&challenge, [3; 16], attestation, b"log", None),
             boot_log: b"log".to_vec(),
         }
     }

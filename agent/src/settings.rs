@@ -11,6 +11,8 @@ pub struct Settings {
     pub tcti: String,
     /// The firmware's event log, as the kernel shows it.
     pub boot_log: PathBuf,
+    /// The kernel's runtime measurement list (IMA), binary form.
+    pub ima_list: PathBuf,
     /// The kernel's boot id, as UUID text.
     pub boot_id: PathBuf,
 }
@@ -22,6 +24,8 @@ impl Settings {
     pub const TCTI: &str = "device:/dev/tpmrm0";
     /// Default of [`Settings::boot_log`].
     pub const BOOT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+    /// Default of [`Settings::ima_list`].
+    pub const IMA_LIST: &str = "/sys/kernel/security/ima/binary_runtime_measurements";
     /// Default of [`Settings::boot_id`].
     pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 }
@@ -32,6 +36,7 @@ impl Default for Settings {
             state: Self::STATE.into(),
             tcti: Self::TCTI.to_owned(),
             boot_log: Self::BOOT_LOG.into(),
+            ima_list: Self::IMA_LIST.into(),
             boot_id: Self::BOOT_ID.into(),
         }
     }

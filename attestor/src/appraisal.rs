@@ -1,5 +1,6 @@
 //! A round: challenge, evidence, verdict, signed result (docs/architecture.md, A round).
 
+mod runtime;
 mod verdict;
 mod verify;
 
@@ -8,7 +9,7 @@ use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::quote::NotAuthentic;
-use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
+use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer, RuntimePosition};
 
 pub(crate) use verdict::Verdict;
 
@@ -16,7 +17,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{HostRecord, StoreError, StoredChallenge, Tx};
+use crate::store::{Advance, HostRecord, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
 /// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
@@ -65,8 +66,12 @@ impl RoundError {
 /// Gives `host` a new challenge.
 pub(crate) async fn challenge(attestor: &Attestor, host: &HostId) -> Result<Challenge, RoundError> {
     let mut tx = attestor.store.write().await?;
-    let known_boot_log = tx.host(host).await?.and_then(|record| record.boot_log);
-    let challenge = issue_challenge(&mut tx, host, known_boot_log).await?;
+    let known = tx.host(host).await?;
+    let known = known.map_or_else(Known::default, |record| Known {
+        boot_log: record.boot_log,
+        runtime: record.runtime.as_ref().map(RuntimePosition::from),
+    });
+    let challenge = issue_challenge(&mut tx, host, known).await?;
     tx.commit().await?;
     Ok(challenge)
 }
@@ -143,7 +148,11 @@ async fn commit(
     let host = &verified.host;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    let next = issue_challenge(&mut tx, host, Some(verified.boot_log_digest)).await?;
+    let known = Known {
+        boot_log: Some(verified.boot_log_digest),
+        runtime: verified.runtime.as_ref().map(RuntimePosition::from),
+    };
+    let next = issue_challenge(&mut tx, host, known).await?;
     let answer = serde_json::to_string(&RoundAnswer {
         tier: reached.verdict.tier,
         findings: reached.verdict.findings.clone(),
@@ -167,10 +176,13 @@ async fn commit(
     let newer = tx
         .advance_host(
             host,
-            &verified.clock,
-            &verified.boot_log_digest,
-            &verdict,
-            &reached.result,
+            Advance {
+                quote: &verified.clock,
+                boot_log: &verified.boot_log_digest,
+                runtime: verified.runtime.as_ref(),
+                verdict: &verdict,
+                result: &reached.result,
+            },
         )
         .await?;
     if !newer {
@@ -198,11 +210,18 @@ async fn commit(
     Ok(answer)
 }
 
+/// What a host need not send again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    boot_log: Option<Sha256Digest>,
+    runtime: Option<RuntimePosition>,
+}
+
 /// Makes and keeps the next challenge of `host`.
 pub(crate) async fn issue_challenge(
     tx: &mut Tx,
     host: &HostId,
-    known_boot_log: Option<Sha256Digest>,
+    known: Known,
 ) -> Result<Challenge, RoundError> {
     let now = clock::now();
     let nonce: [u8; 32] = random::bytes()?;
@@ -218,7 +237,8 @@ pub(crate) async fn issue_challenge(
         nonce: Bytes(nonce.to_vec()),
         pcrs: stored.pcrs,
         expires_at: stored.expires_at,
-        known_boot_log,
+        known_boot_log: known.boot_log,
+        runtime: known.runtime,
         location_tag: tx.tag(host).await?.map(|(_, tag)| Bytes(tag)),
     })
 }

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use declared::{DeclarationError, add_machine, create_join_token, import_endorsements};
 
-use crate::appraisal::{self, RoundError};
+use crate::appraisal::{self, Known, RoundError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
@@ -178,7 +178,7 @@ pub(crate) async fn activate(
         // The same keys once more: the answer to the first activation was lost.
         return Err(EnrolmentError::AlreadyEnrolled(host.to_string()));
     }
-    let challenge = appraisal::issue_challenge(&mut tx, &host, None).await?;
+    let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
     tx.commit().await?;
     tracing::info!(host.id = %host, "enrolled a host");
     Ok(Enrolled { host, challenge })

@@ -22,7 +22,7 @@ use sqlx::sqlite::{
 use crate::random::NoRandomness;
 
 pub(crate) use enrolment::PendingEnrolment;
-pub(crate) use hosts::{HostRecord, Identity, QuoteClock, class, class_word};
+pub(crate) use hosts::{Advance, HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use inventory::InventoryEntry;
 pub(crate) use rounds::StoredChallenge;
 

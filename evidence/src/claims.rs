@@ -7,6 +7,7 @@ use crate::boot_log::ReplayedLog;
 use crate::endorsement::RootClass;
 use crate::finding::Finding;
 use crate::host_id::HostId;
+use crate::ima::ProvenRuntime;
 use crate::location::VerifiedPlace;
 use crate::pcr::PcrValues;
 use crate::quote::VerifiedQuote;
@@ -45,6 +46,7 @@ pub struct Claims {
     endorsement: RootClass,
     quote: Proof<VerifiedQuote>,
     boot: Proof<ReplayedLog>,
+    runtime: Proof<ProvenRuntime>,
     place: Proof<VerifiedPlace>,
 }
 
@@ -57,6 +59,7 @@ impl Claims {
         endorsement: RootClass,
         quote: Proof<VerifiedQuote>,
         boot: Proof<ReplayedLog>,
+        runtime: Proof<ProvenRuntime>,
         place: Proof<VerifiedPlace>,
     ) -> Self {
         Self {
@@ -64,6 +67,7 @@ impl Claims {
             endorsement,
             quote,
             boot,
+            runtime,
             place,
         }
     }
@@ -96,6 +100,12 @@ impl Claims {
     #[must_use]
     pub fn boot(&self) -> &Proof<ReplayedLog> {
         &self.boot
+    }
+
+    /// What the kernel measured since it began.
+    #[must_use]
+    pub fn runtime(&self) -> &Proof<ProvenRuntime> {
+        &self.runtime
     }
 
     /// The place.

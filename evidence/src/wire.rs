@@ -11,6 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::encoded::Bytes;
 use crate::finding::Finding;
 use crate::host_id::HostId;
+use crate::ima::{ImaState, PART_MAX};
 use crate::location::TAG_MAX;
 use crate::pcr::{PcrSelection, PcrValues};
 use crate::result::TrustTier;
@@ -20,6 +21,9 @@ pub use join_token::{JoinToken, NotAJoinToken};
 /// Most bytes of a boot log in a message: a little more than is read, so that a log that is too large gets
 /// its own finding.
 const LOG_SENT_MAX: usize = LOG_MAX + (64 << 10);
+
+/// Most bytes of a part of the runtime list in a message, for the same reason.
+const PART_SENT_MAX: usize = PART_MAX + (64 << 10);
 
 /// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,9 +94,48 @@ pub struct Challenge {
     /// Digest of the boot log that the attestor already holds for this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_boot_log: Option<Sha256Digest>,
+    /// Where the runtime list is to be continued; absent: from its beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimePosition>,
     /// The signed location tag that the host's TPM should carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location_tag: Option<Bytes<TAG_MAX>>,
+}
+
+/// A place in the runtime list of one boot. A TPM that counts otherwise went through another boot, whose list
+/// is wanted from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimePosition {
+    /// TPM resets.
+    pub reset_count: u32,
+    /// TPM restarts.
+    pub restart_count: u32,
+    /// Bytes of the list that the attestor needs no more.
+    pub offset: u64,
+}
+
+impl From<&ImaState> for RuntimePosition {
+    fn from(state: &ImaState) -> Self {
+        Self {
+            reset_count: state.reset_count,
+            restart_count: state.restart_count,
+            offset: state.wanted_bytes(),
+        }
+    }
+}
+
+/// A part of the kernel's runtime list (`binary_runtime_measurements`), read after the quote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimePart {
+    /// Bytes of the list that stand before it.
+    pub offset: u64,
+    /// Whole entries; may be empty.
+    pub entries: Bytes<PART_SENT_MAX>,
+    /// Whether the list went on: the next round brings more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// One round's evidence.
@@ -112,6 +155,9 @@ pub struct Evidence {
     /// The boot log itself, unless the challenge names its digest as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_log: Option<Bytes<LOG_SENT_MAX>>,
+    /// The runtime list from the wanted offset on; absent: the kernel has none, which is not an empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimePart>,
     /// Certification of the location index, if it holds something. It includes the contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<SignedAttest>,

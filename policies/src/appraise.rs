@@ -1,6 +1,7 @@
 //! Appraisal: from proven claims to a tier, with every reason.
 
 mod boot;
+mod runtime;
 
 use touchstone_evidence::claims::{Claims, Proof};
 use touchstone_evidence::endorsement::RootClass;
@@ -92,7 +93,7 @@ pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
         Some(boot) => boot::judge(boot, policies, claims),
         None => Judged::unknown(vec![]),
     };
-    let executables = Judged::unknown(vec![Finding::new("runtime-not-judged")]);
+    let executables = runtime::judge(policy.runtime.as_ref(), claims.runtime());
     let hardware = judge_hardware(claims.endorsement());
     let location = judge_location(claims);
     let vector = TrustVector {
@@ -105,7 +106,7 @@ pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
     let demanded: Vec<Judged> = [
         (true, identity),
         (policy.boot.is_some(), configuration),
-        (policy.runtime, executables),
+        (policy.runtime.is_some(), executables),
         (policy.hardware, hardware),
         (policy.location.is_some(), location),
     ]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use touchstone_evidence::digest::Sha256Digest;
 
 pub use document::ManifestError;
-pub use host_policy::{Boot, Grade, HostPattern, HostPolicy, Location};
+pub use host_policy::{Boot, Grade, HostPattern, HostPolicy, Location, Runtime, Violations};
 pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues};
 pub use region::Region;
 pub use workload::{HostHalf, PodHalf, WorkloadPolicy};

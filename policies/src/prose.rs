@@ -125,6 +125,14 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the runtime list names a digest that is not known: {observed}",
     ),
     (
+        "ima-list-absent",
+        "the host's kernel keeps no runtime list: boot it with an `ima_policy`",
+    ),
+    (
+        "ima-list-shortened",
+        "the runtime list is shorter than it was in this boot: it ends at byte {observed}, {expected} were proven",
+    ),
+    (
         "ima-list-too-large",
         "the runtime list is too large: {observed}",
     ),
@@ -137,16 +145,36 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the runtime list is cut off: {observed}",
     ),
     (
+        "ima-list-unfinished",
+        "the runtime list is larger than one message, and not all of it has come yet: {observed}",
+    ),
+    (
+        "ima-list-withheld",
+        "the host's kernel measured into {subject}, and the host keeps its runtime list back",
+    ),
+    (
         "ima-nothing-measured",
         "PCR 10 is untouched: the kernel measures nothing at run time",
     ),
     (
-        "ima-offset-mismatch",
-        "the runtime list continues at {observed}, the proven part ends at {expected}",
+        "ima-offset-ahead",
+        "the runtime list leaves out entries: it continues at byte {observed}, the proven part ends at {expected}",
+    ),
+    (
+        "ima-offset-behind",
+        "the runtime list repeats entries: it continues at byte {observed}, the proven part ends at {expected}",
     ),
     (
         "ima-offset-other-boot",
         "the runtime list continues one of another boot",
+    ),
+    (
+        "ima-part-too-large",
+        "the host sent more of its runtime list than one message may carry: {observed}",
+    ),
+    (
+        "ima-part-too-small",
+        "the host puts off the end of its runtime list: {observed}",
     ),
     (
         "ima-path-malformed",
@@ -183,6 +211,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
     (
         "ima-template-unknown",
         "the runtime list holds an unknown template: {observed}",
+    ),
+    (
+        "ima-violations",
+        "{observed} files could change while the kernel measured them; policy refuses such violations",
     ),
     (
         "kernel-command-line-changed",
@@ -297,7 +329,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ("review-without-uid", "the review names no uid of the pod"),
     (
         "runtime-not-judged",
-        "what ran since boot is not judged yet",
+        "the runtime list is proven to be complete, but nothing judges its entries yet",
     ),
     (
         "secure-boot-off",

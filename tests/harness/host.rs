@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use touchstone_agent::Settings;
 use touchstone_tpm_sim::lies::Machine;
 use touchstone_tpm_sim::profile;
+use touchstone_tpm_sim::runtime_list::RuntimeList;
 use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
 
 use crate::programs;
@@ -51,6 +52,8 @@ pub struct Host {
     pub name: String,
     /// Its TPM.
     pub tpm: RunningTpm,
+    /// What its kernel measures.
+    pub runtime_list: RuntimeList,
     profile: Profile,
     folder: TempDir,
 }
@@ -63,9 +66,14 @@ impl Host {
         let tpm = Swtpm::manufacture(&folder.path().join("tpm"), authority, name).unwrap();
         let tpm = tpm.start().unwrap();
         tpm.replay(&profile.recorded().events().unwrap()).unwrap();
+        let list = folder.path().join("binary_runtime_measurements");
+        let runtime_list = RuntimeList::at(list);
+        let recorded = profile.recorded().runtime_list;
+        runtime_list.begin(&tpm, recorded).unwrap();
         Self {
             name: name.to_owned(),
             tpm,
+            runtime_list,
             profile,
             folder,
         }
@@ -77,6 +85,7 @@ impl Host {
         Machine {
             tpm: &self.tpm,
             profile: self.profile.recorded(),
+            runtime_list: &self.runtime_list,
         }
     }
 
@@ -93,6 +102,7 @@ impl Host {
             state: self.folder.path().join(format!("agent-{port}")),
             tcti: self.tpm.tcti(),
             boot_log: self.profile.boot_log(),
+            ima_list: self.runtime_list.path().to_owned(),
             boot_id: self.boot_id(),
         }
     }
@@ -137,6 +147,8 @@ impl Host {
             .args(["--tcti", &settings.tcti])
             .arg("--boot-log")
             .arg(&settings.boot_log)
+            .arg("--ima-list")
+            .arg(&settings.ima_list)
             .arg("--boot-id")
             .arg(&settings.boot_id)
             .output()

@@ -5,4 +5,5 @@
 pub mod lies;
 pub mod mortal;
 pub mod profile;
+pub mod runtime_list;
 pub mod swtpm;

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use touchstone_agent::{attest, client, enrol, state, tls, tpm};
 
 use crate::profile::Profile;
+use crate::runtime_list::{self, RuntimeList};
 use crate::swtpm::{self, RunningTpm};
 
 pub use applicant::Applicant;
@@ -39,6 +40,12 @@ pub enum Error {
     /// A simulated TPM cannot be run.
     #[error(transparent)]
     Swtpm(#[from] swtpm::Error),
+    /// A runtime list cannot be read.
+    #[error(transparent)]
+    ReadList(#[from] touchstone_agent::runtime_list::Error),
+    /// A runtime list cannot be kept.
+    #[error(transparent)]
+    RuntimeList(#[from] runtime_list::Error),
     /// The connection cannot be set up, or a challenge was not to be had.
     #[error(transparent)]
     Client(#[from] client::Error),
@@ -108,18 +115,28 @@ pub struct Machine<'a> {
     pub tpm: &'a RunningTpm,
     /// What it boots.
     pub profile: &'static Profile,
+    /// What its kernel measures from then on.
+    pub runtime_list: &'a RuntimeList,
 }
 
 impl Machine<'_> {
-    /// A new boot of the same log.
+    /// A new boot of the same logs.
     ///
     /// # Errors
-    /// [`Error::Swtpm`].
+    /// [`Error::Swtpm`] or [`Error::RuntimeList`].
     pub fn reboot(&self) -> Result<()> {
         self.tpm.reboot()?;
+        self.measure()
+    }
+
+    /// What the recorded machine measured, into a TPM that has just started.
+    fn measure(&self) -> Result<()> {
         let events = self.profile.events();
         let events = events.map_err(|_| Error::Scene("a recorded log does not parse"))?;
-        Ok(self.tpm.replay(&events)?)
+        self.tpm.replay(&events)?;
+        Ok(self
+            .runtime_list
+            .begin(self.tpm, self.profile.runtime_list)?)
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Profile {
     pub reference_name: &'static str,
     /// The firmware's event log, as the kernel shows it in securityfs.
     pub boot_log: &'static [u8],
+    /// The kernel's runtime measurement list after this boot, binary form.
+    pub runtime_list: &'static [u8],
     /// What the kernel says was its command line (`/proc/cmdline`).
     pub command_line: &'static str,
 }
@@ -33,6 +35,7 @@ const PROFILES: [Profile; 2] = [
         about: "Debian 12 booted by shim and GRUB, UEFI Secure Boot on",
         reference_name: "debian-12-shim-grub",
         boot_log: include_bytes!("../profiles/shim_sb/bios.bin"),
+        runtime_list: include_bytes!("../profiles/shim_sb/ima.bin"),
         command_line: include_str!("../profiles/shim_sb/cmdline"),
     },
     Profile {
@@ -40,6 +43,7 @@ const PROFILES: [Profile; 2] = [
         about: "shim_sb with a grub.cfg that was altered: another kernel command line",
         reference_name: "debian-12-shim-grub-altered",
         boot_log: include_bytes!("../profiles/shim_sb_evil/bios.bin"),
+        runtime_list: include_bytes!("../profiles/shim_sb_evil/ima.bin"),
         command_line: include_str!("../profiles/shim_sb_evil/cmdline"),
     },
 ];
@@ -93,18 +97,18 @@ mod tests {
     use serde_json::Value;
     use sha2::{Digest as _, Sha256};
     use touchstone_evidence::boot_log::BOOT_PCRS;
+    use touchstone_evidence::ima::ImaList;
 
     use super::*;
 
     /// PCR values that the real machine's TPM held after this boot, in hexadecimal.
-    fn recorded(profile: &Profile) -> BTreeMap<u8, String> {
+    fn recorded(profile: &Profile, pcrs: &[u8]) -> BTreeMap<u8, String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("profiles")
             .join(profile.name)
             .join("pcrs.json");
         let recorded: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        BOOT_PCRS
-            .iter()
+        pcrs.iter()
             .map(|pcr| {
                 let value = &recorded["pcrs"]["sha256"][pcr.to_string()];
                 (*pcr, value.as_str().unwrap().to_owned())
@@ -124,7 +128,22 @@ mod tests {
                 .into_iter()
                 .map(|(pcr, value)| (pcr, hex::encode(value)))
                 .collect();
-            assert_eq!(values, recorded(profile), "{}", profile.name);
+            assert_eq!(values, recorded(profile, &BOOT_PCRS), "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn the_runtime_list_leads_to_what_the_real_tpm_held() {
+        for profile in Profile::all() {
+            let recorded = recorded(profile, &[10])[&10].clone();
+            let list = ImaList::parse(profile.runtime_list).unwrap();
+            let mut value = [0; 32];
+            // The list may run ahead of the values.
+            let reached = list.untrusted_extends().any(|digest| {
+                value = Sha256::digest([value, digest.0].concat()).into();
+                hex::encode(value) == recorded
+            });
+            assert!(reached, "{}", profile.name);
         }
     }
 

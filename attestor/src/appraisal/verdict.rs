@@ -110,6 +110,7 @@ pub(super) fn reach(
         policy_digest: *policy_digest,
         evidence,
         boot_log: verified.boot_log_digest,
+        runtime: verified.runtime,
         result: id.clone(),
         challenged_at: verified.challenged_at,
         expires_at,

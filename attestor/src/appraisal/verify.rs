@@ -9,6 +9,7 @@ use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
+use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::{
     AuthorityKey, LocationError, TagExpectation, VerifiedPlace, ek_set_digest,
 };
@@ -20,6 +21,7 @@ use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::Evidence;
 
 use super::RoundError;
+use super::runtime::{self, Runtime};
 use crate::clock;
 use crate::store::{HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
 
@@ -47,6 +49,8 @@ pub(super) struct Verified {
     pub(super) boot_log_digest: Sha256Digest,
     /// The log's bytes, when they were sent and are what the digest says.
     pub(super) new_boot_log: Option<Vec<u8>>,
+    /// Where replay of the runtime list stands after this round.
+    pub(super) runtime: Option<ImaState>,
 }
 
 /// Reads what the attestor knows about the host.
@@ -89,13 +93,19 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
     let boot_log = boot_log_bytes(&inputs, &clock)?;
 
     let quote = prove_quote(&inputs, &statement, &clock);
-    let (boot, place) = match &quote {
+    let kept = inputs.record.runtime;
+    let (boot, runtime, place) = match &quote {
         Proof::Proven(quote) => (
             prove_boot(&inputs, boot_log, quote),
+            runtime::prove(inputs.evidence.runtime.as_ref(), kept.as_ref(), quote),
             prove_place(&inputs, &key, &qualifying, quote),
         ),
         Proof::Refuted(findings) => (
             Proof::Refuted(findings.clone()),
+            Runtime {
+                proof: Proof::Refuted(findings.clone()),
+                kept,
+            },
             Proof::Refuted(findings.clone()),
         ),
     };
@@ -107,13 +117,21 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         .filter(|log| Sha256Digest::of(log) == log_digest)
         .map(|log| log.0);
     Ok(Verified {
-        claims: Claims::new(inputs.record.host.clone(), class, quote, boot, place),
+        claims: Claims::new(
+            inputs.record.host.clone(),
+            class,
+            quote,
+            boot,
+            runtime.proof,
+            place,
+        ),
         host: inputs.record.host,
         clock,
         challenged_at: inputs.challenge.issued_at,
         now: inputs.now,
         boot_log_digest: log_digest,
         new_boot_log,
+        runtime: runtime.kept,
     })
 }
 

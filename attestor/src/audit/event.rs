@@ -8,6 +8,7 @@ use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 
@@ -106,6 +107,8 @@ pub(crate) struct Appraised {
     pub(crate) policy_digest: Sha256Digest,
     pub(crate) evidence: Sha256Digest,
     pub(crate) boot_log: Sha256Digest,
+    /// Where replay of the runtime list stood afterwards; the next round began there.
+    pub(crate) runtime: Option<ImaState>,
     pub(crate) result: String,
     pub(crate) challenged_at: i64,
     pub(crate) expires_at: i64,

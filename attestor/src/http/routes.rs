@@ -22,8 +22,8 @@ use super::access::Access;
 use super::problem::Problem;
 use super::{App, Route};
 
-/// A boot log in base64 and the rest of a round.
-const EVIDENCE_MAX: usize = 2 << 20;
+/// A boot log and a part of a runtime list, each at most 1 MiB and a little, in base64, and the rest of a round.
+const EVIDENCE_MAX: usize = 3 << 20;
 /// Kubernetes objects have at most 1.5 MiB in etcd; a review holds up to two.
 const REVIEW_MAX: usize = 4 << 20;
 /// Policy manifests and certificate bundles.

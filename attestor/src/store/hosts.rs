@@ -5,6 +5,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::ima::ImaState;
 
 use super::inventory::host_id;
 use super::log::digest;
@@ -49,6 +50,18 @@ pub(crate) struct HostRecord {
     pub(crate) verdict: Option<String>,
     /// The last signed result.
     pub(crate) result: Option<String>,
+    /// Where replay of its runtime list stands; `None` before a list was accepted.
+    pub(crate) runtime: Option<ImaState>,
+}
+
+/// Where an accepted round takes a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advance<'a> {
+    pub(crate) quote: &'a QuoteClock,
+    pub(crate) boot_log: &'a Sha256Digest,
+    pub(crate) runtime: Option<&'a ImaState>,
+    pub(crate) verdict: &'a str,
+    pub(crate) result: &'a str,
 }
 
 type Row = (
@@ -66,6 +79,7 @@ type Row = (
     Option<Vec<u8>>,
     Option<String>,
     Option<String>,
+    Option<String>,
 );
 
 /// The columns of [`Row`], in its order, and a condition.
@@ -73,7 +87,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, \
-             firmware_version, reset_count, restart_count, clock, boot_log, verdict, result \
+             firmware_version, reset_count, restart_count, clock, boot_log, verdict, result, runtime \
              FROM hosts ",
             $condition
         )
@@ -161,15 +175,15 @@ impl Tx {
     pub(crate) async fn advance_host(
         &mut self,
         host: &HostId,
-        quote: &QuoteClock,
-        boot_log: &Sha256Digest,
-        verdict: &str,
-        result: &str,
+        advance: Advance<'_>,
     ) -> Result<bool, StoreError> {
+        let Advance { quote, .. } = advance;
+        let runtime = advance.runtime.map(serde_json::to_string).transpose();
+        let runtime = runtime.map_err(|_| StoreError::Malformed("runtime list state"))?;
         Ok(on!(self, connection => {
             sqlx::query(
                 "UPDATE hosts SET firmware_version = COALESCE(firmware_version, $2), reset_count = $3, restart_count = $4,
-                     clock = $5, boot_log = $6, verdict = $7, result = $8
+                     clock = $5, boot_log = $6, verdict = $7, result = $8, runtime = $9
                  WHERE host = $1 AND (reset_count IS NULL OR reset_count < $3
                      OR (reset_count = $3 AND (restart_count < $4
                          OR (restart_count = $4 AND clock < $5))))",
@@ -179,9 +193,10 @@ impl Tx {
             .bind(quote.reset_count)
             .bind(quote.restart_count)
             .bind(quote.clock)
-            .bind(&boot_log.0[..])
-            .bind(verdict)
-            .bind(result)
+            .bind(&advance.boot_log.0[..])
+            .bind(advance.verdict)
+            .bind(advance.result)
+            .bind(&runtime)
             .execute(connection)
             .await?
             .rows_affected()
@@ -216,6 +231,12 @@ fn record(row: Row) -> Result<HostRecord, StoreError> {
         boot_log: row.11.as_deref().map(digest).transpose()?,
         verdict: row.12,
         result: row.13,
+        runtime: row
+            .14
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|_| StoreError::Malformed("runtime list state"))?,
     })
 }
 
@@ -243,6 +264,8 @@ pub(crate) fn class(word: &str) -> Option<RootClass> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+    use touchstone_evidence::ima::{Bank, PcrDigest};
+
     use super::*;
     use crate::store::Store;
 
@@ -261,6 +284,18 @@ mod tests {
             root_class: RootClass::Simulator,
         };
         assert!(tx.add_host(&host, &identity, 0).await.unwrap());
+        let state = ImaState {
+            reset_count: 0,
+            restart_count: 0,
+            offset_bytes: 7,
+            entries: 1,
+            violations: 0,
+            value: PcrDigest::zero(Bank::Sha256),
+            extension: None,
+            boot_aggregate: None,
+            unproven: None,
+        };
+        assert_eq!(tx.host(&host).await.unwrap().unwrap().runtime, None);
         // (resetCount, restartCount, clock), and whether it is newer than the last accepted one.
         for (quote, newer) in [
             ((5, 2, 100), true),
@@ -278,8 +313,24 @@ mod tests {
                 restart_count: quote.1,
                 clock: quote.2,
             };
-            let advanced = tx.advance_host(&host, &clock, &Sha256Digest::ZERO, "{}", "");
+            let state = ImaState {
+                reset_count: u32::try_from(quote.0).unwrap(),
+                ..state
+            };
+            let advanced = tx.advance_host(
+                &host,
+                Advance {
+                    quote: &clock,
+                    boot_log: &Sha256Digest::ZERO,
+                    runtime: Some(&state),
+                    verdict: "{}",
+                    result: "",
+                },
+            );
             assert_eq!(advanced.await.unwrap(), newer, "{quote:?}");
+            // The list's state goes with the counters, or not at all.
+            let kept = tx.host(&host).await.unwrap().unwrap().runtime;
+            assert_eq!(kept == Some(state), newer || quote.0 == 5, "{quote:?}");
         }
     }
 }

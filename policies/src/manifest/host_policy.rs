@@ -19,9 +19,27 @@ pub struct HostPolicy {
     /// Demands a TPM that chains to a manufacturer's or cloud's root.
     #[serde(default)]
     pub hardware: bool,
-    /// Demands that what ran since boot is known.
-    #[serde(default)]
-    pub runtime: bool,
+    /// Demands that what ran since boot is known to be good.
+    pub runtime: Option<Runtime>,
+}
+
+/// The runtime part. Entries are not judged by allow-lists yet, so whatever it says, a host that is
+/// demanded to prove its runtime is not affirming.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runtime {
+    /// What to make of files that could change while the kernel measured them.
+    pub violations: Violations,
+}
+
+/// Whether violations are against a host. The list proves that there are some, not in which files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Violations {
+    /// One is enough to contraindicate.
+    Refused,
+    /// They are let pass: log files that are written while something reads them are common.
+    Tolerated,
 }
 
 /// The boot part.

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::Context as _;
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use touchstone_tpm_sim::runtime_list::RuntimeList;
 use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
 
 use super::fleet::Plan;
@@ -37,6 +38,8 @@ impl Host {
             tpm,
         };
         fs::write(host.boot_log(), profile.boot_log)?;
+        let list = RuntimeList::at(host.ima_list());
+        list.begin(&host.tpm, profile.runtime_list)?;
         fs::write(host.boot_id(), fresh_uuid()?)?;
         Ok(host)
     }
@@ -91,6 +94,8 @@ impl Host {
             .arg(self.tpm.tcti())
             .arg("--boot-log")
             .arg(self.boot_log())
+            .arg("--ima-list")
+            .arg(self.ima_list())
             .arg("--boot-id")
             .arg(self.boot_id());
         command
@@ -98,6 +103,10 @@ impl Host {
 
     fn boot_log(&self) -> PathBuf {
         self.folder.join("binary_bios_measurements")
+    }
+
+    fn ima_list(&self) -> PathBuf {
+        self.folder.join("binary_runtime_measurements")
     }
 
     fn boot_id(&self) -> PathBuf {

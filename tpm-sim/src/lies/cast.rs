@@ -8,6 +8,7 @@ use touchstone_evidence::wire::JoinToken;
 
 use super::{Enrolled, Enrolling, Error, Group, Liar, Machine, Result, Told};
 use crate::profile::Profile;
+use crate::runtime_list::RuntimeList;
 use crate::swtpm::{Authority, RunningTpm, Swtpm};
 
 /// What they boot.
@@ -54,6 +55,7 @@ pub struct Part {
     pub role: Role,
     folder: PathBuf,
     tpm: RunningTpm,
+    runtime_list: RuntimeList,
 }
 
 /// All of them.
@@ -130,10 +132,7 @@ impl Cast {
                     };
                     let scene = Enrolled {
                         liar: &liar,
-                        machine: Machine {
-                            tpm: &self.part(0)?.tpm,
-                            profile: self.profile,
-                        },
+                        machine: self.part(0)?.machine(self.profile),
                         other: &other,
                     };
                     let told = scene.tell(*group).await?;
@@ -202,11 +201,10 @@ impl Part {
         let part = Self {
             role,
             tpm: made.start()?,
+            runtime_list: RuntimeList::at(folder.join("binary_runtime_measurements")),
             folder,
         };
-        let events = profile.events();
-        let events = events.map_err(|_| Error::Scene("a recorded log does not parse"))?;
-        part.tpm.replay(&events)?;
+        part.machine(profile).measure()?;
         write(&part.settings().boot_log, profile.boot_log)?;
         write(&part.settings().boot_id, BOOT_ID)?;
         Ok(part)
@@ -218,11 +216,20 @@ impl Part {
         ["ek-rsa2048.crt", "ek-secp384r1.crt"].map(|name| self.folder.join("tpm").join(name))
     }
 
+    fn machine(&self, profile: &'static Profile) -> Machine<'_> {
+        Machine {
+            tpm: &self.tpm,
+            profile,
+            runtime_list: &self.runtime_list,
+        }
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             state: self.folder.join("agent"),
             tcti: self.tpm.tcti(),
             boot_log: self.folder.join("binary_bios_measurements"),
+            ima_list: self.runtime_list.path().to_owned(),
             boot_id: self.folder.join("boot_id"),
         }
     }

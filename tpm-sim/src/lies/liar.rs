@@ -1,11 +1,13 @@
 //! A host that can lie: it holds an enrolled identity and a real TPM, and says what it is told to.
 
+use std::path::PathBuf;
+
 use touchstone_agent::client::{Client, Error as ClientError};
 use touchstone_agent::identity::Identity;
 use touchstone_agent::state::Records;
 use touchstone_agent::tls::TlsKey;
 use touchstone_agent::tpm::{AttestRequest, LOCATION_INDEX, NvArea, Signed, Tpm};
-use touchstone_agent::{Settings, attest_once, enrol};
+use touchstone_agent::{Settings, attest_once, enrol, runtime_list};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
@@ -32,6 +34,7 @@ pub struct Liar {
     /// What was enrolled.
     pub identity: Identity,
     boot_log: Vec<u8>,
+    ima_list: PathBuf,
 }
 
 impl Liar {
@@ -52,6 +55,7 @@ impl Liar {
             tpm: Tpm::open(&settings.tcti).await?,
             identity,
             boot_log,
+            ima_list: settings.ima_list.clone(),
         })
     }
 
@@ -176,6 +180,8 @@ impl Liar {
         let ak = self.identity.keys.ak();
         let attestation = self.tpm.attest(&ak, request).await?;
         let values = attestation.pcr_values.into_iter().map(Sha256Digest);
+        let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
+        let runtime = runtime_list::part(&self.ima_list, wanted)?;
         Ok(Evidence {
             nonce: challenge.nonce.clone(),
             boot_id: BOOT_ID.to_vec().into(),
@@ -183,6 +189,7 @@ impl Liar {
             pcrs: PcrValues(pcrs.indices().zip(values).collect()),
             boot_log_digest: Sha256Digest::of(&self.boot_log),
             boot_log: Some(self.boot_log.clone().into()),
+            runtime,
             location: attestation.location.map(signed),
         })
     }

@@ -163,7 +163,7 @@ mod tests {
         let fleet = &set.hosts["fleet"];
         assert!(fleet.boot.as_ref().unwrap().secure_boot && fleet.location.is_some());
         // A simulator can show neither.
-        assert!(!fleet.hardware && !fleet.runtime);
+        assert!(!fleet.hardware && fleet.runtime.is_none());
         let payments = &set.workloads["payments"];
         assert_eq!(payments.host.region.as_deref(), Some("germany"));
         assert_eq!(set.regions["germany"].countries.len(), 1);
