@@ -2,7 +2,8 @@
 //! needs one cannot run without it.
 
 use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -56,7 +57,8 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    match admit(access, &app, &mut parts).await {
+    let admitted = admit(access, &app, &mut parts).await;
+    match admitted.and_then(|()| plain_body(&parts)) {
         // In a task of its own: a caller that goes away must not stop it between commit and publish.
         Ok(()) => match tokio::spawn(next.run(Request::from_parts(parts, body))).await {
             Ok(response) => response,
@@ -68,6 +70,23 @@ pub(super) async fn check(
             let _unread = axum::body::to_bytes(body, DRAINED_MAX).await;
             problem.into_response()
         }
+    }
+}
+
+/// Bodies count as they are sent. One that would have to be unpacked first is refused unread: its size would
+/// bound nothing.
+fn plain_body(parts: &Parts) -> Result<(), Problem> {
+    let encodings = parts.headers.get_all(CONTENT_ENCODING);
+    match encodings.iter().find(|encoding| *encoding != "identity") {
+        None => Ok(()),
+        Some(encoding) => Err(Problem::refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-encoding-unsupported",
+            format_args!(
+                "the content encoding `{}` is not read; send the body as it is",
+                String::from_utf8_lossy(encoding.as_bytes()).escape_debug()
+            ),
+        )),
     }
 }
 
