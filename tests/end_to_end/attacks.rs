@@ -10,7 +10,7 @@ use touchstone_evidence::wire::JoinToken;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
-use touchstone_tests::world::{Maker, World, healthy_host};
+use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy};
 use touchstone_tpm_sim::lies::{Enrolled, Enrolling, Group, Told, catalogue};
 
 /// Codes that say only that something does not parse: two different lies must not hide behind one.
@@ -76,6 +76,20 @@ async fn lies_about_places_get_their_own_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lies_about_runtime_lists_get_their_own_answers() {
+    let (world, host, _maker) = healthy_host().await;
+    world.apply(&runtime_policy("refused"));
+    let liar = Liar::take(&host, &world.server).await;
+    let scene = Enrolled {
+        liar: &liar,
+        machine: host.machine(),
+        other: &liar,
+    };
+    let group = Group::RuntimeLists;
+    compare(&scene.tell(group).await.unwrap(), group.ids());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lies_that_need_an_operator_get_their_own_answers() {
     compare(&operated::tell().await, operated::TOLD);
 }
@@ -113,6 +127,7 @@ fn every_row_has_its_test_and_no_catch_all_hides_two_lies() {
     let groups = Group::ALL.map(Group::ids).concat();
     let told: BTreeSet<&str> = groups
         .into_iter()
+        .chain(Group::RuntimeLists.ids().iter().copied())
         .chain(operated::TOLD.iter().copied())
         .collect();
     let mut ids = BTreeSet::new();

@@ -22,3 +22,4 @@ mod location;
 mod policies;
 mod results;
 mod rounds;
+mod runtime;

@@ -19,6 +19,15 @@ pub fn sample_policy() -> String {
     .to_owned()
 }
 
+/// A policy that demands the runtime alone of every host, with violations `refused` or `tolerated`.
+#[must_use]
+pub fn runtime_policy(violations: &str) -> String {
+    format!(
+        "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: runtime}}\n\
+         spec: {{hosts: ['*'], freshnessSeconds: 300, runtime: {{violations: {violations}}}}}\n"
+    )
+}
+
 /// A maker of TPMs, in a folder that goes with it.
 pub struct Maker {
     /// Its CA.
@@ -88,6 +97,12 @@ impl World {
             authority_key,
             join_token,
         }
+    }
+
+    /// Puts these manifests into force.
+    pub fn apply(&self, manifests: &str) {
+        let file = self.server.file("policy.yaml", manifests);
+        self.server.command(&["policy", "apply", &file]);
     }
 
     /// Puts `host` into the inventory, with a place if one is given, and maps a node to it.

@@ -13,6 +13,7 @@ mod liar;
 mod logs;
 mod places;
 mod quotes;
+mod runtime_lists;
 
 use std::collections::BTreeMap;
 
@@ -89,6 +90,9 @@ pub enum Error {
     /// What should have been accepted between two lies was not.
     #[error("an honest round between the lies is refused with `{0}`")]
     Refused(String),
+    /// A connection of our own cannot be set up.
+    #[error("cannot set up the connection")]
+    Http(#[from] reqwest::Error),
     /// A message cannot be written.
     #[error("cannot write the message")]
     Message(#[from] serde_json::Error),
@@ -125,18 +129,24 @@ impl Machine<'_> {
     /// # Errors
     /// [`Error::Swtpm`] or [`Error::RuntimeList`].
     pub fn reboot(&self) -> Result<()> {
+        self.reboot_to(self.profile.runtime_list)
+    }
+
+    /// A new boot after which the kernel measures the entries of another list.
+    ///
+    /// # Errors
+    /// As [`Machine::reboot`].
+    pub fn reboot_to(&self, runtime_list: &[u8]) -> Result<()> {
         self.tpm.reboot()?;
-        self.measure()
+        self.measure(runtime_list)
     }
 
     /// What the recorded machine measured, into a TPM that has just started.
-    fn measure(&self) -> Result<()> {
+    fn measure(&self, runtime_list: &[u8]) -> Result<()> {
         let events = self.profile.events();
         let events = events.map_err(|_| Error::Scene("a recorded log does not parse"))?;
         self.tpm.replay(&events)?;
-        Ok(self
-            .runtime_list
-            .begin(self.tpm, self.profile.runtime_list)?)
+        Ok(self.runtime_list.begin(self.tpm, runtime_list)?)
     }
 }
 
@@ -162,6 +172,9 @@ pub enum Group {
     Places,
     /// E, and what of Q is about keys: enrolment.
     Endorsements,
+    /// L: runtime lists. They show only where policy demands `runtime` of the liar and refuses violations,
+    /// so they are not among [`Group::ALL`].
+    RuntimeLists,
 }
 
 impl Group {
@@ -176,6 +189,7 @@ impl Group {
             Self::Logs => logs::TOLD,
             Self::Places => places::TOLD,
             Self::Endorsements => endorsements::TOLD,
+            Self::RuntimeLists => runtime_lists::TOLD,
         }
     }
 }
@@ -191,6 +205,7 @@ impl Enrolled<'_> {
             Group::Logs => logs::tell(self).await,
             Group::Places => places::tell(self).await,
             Group::Endorsements => Ok(Told::new()),
+            Group::RuntimeLists => runtime_lists::tell(self).await,
         }
     }
 }

@@ -135,6 +135,22 @@ pub fn record(template: &str, fields: &[&[u8]]) -> Vec<u8> {
     .concat()
 }
 
+/// An entry of the template `ima`: a SHA-1 digest and a name, hashed with zeros up to 256 bytes.
+#[must_use]
+pub fn legacy(digest_of_file: &[u8; 20], name: &str) -> Vec<u8> {
+    let mut hashed = [&digest_of_file[..], name.as_bytes()].concat();
+    hashed.resize(276, 0);
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &hashed);
+    [
+        &u32::from(IMA_PCR).to_le_bytes(),
+        hash.as_ref(),
+        &sized(b"ima"),
+        digest_of_file,
+        &sized(name.as_bytes()),
+    ]
+    .concat()
+}
+
 fn sized(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_le_bytes(), bytes].concat()

@@ -4,12 +4,13 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_tests::database::Database;
 use touchstone_tests::liar::Liar;
-use touchstone_tests::world::{World, healthy_host, sample_policy};
+use touchstone_tests::world::{World, healthy_host, runtime_policy, sample_policy};
 use touchstone_tpm_sim::lies::{Told, code};
+use touchstone_tpm_sim::runtime_list::violation;
 
 use crate::location::{issue, signed_tag};
 
-pub(super) const TOLD: &[&str] = &["E8", "G1g", "G1h", "G4a", "G4b", "G7", "Q1e"];
+pub(super) const TOLD: &[&str] = &["E8", "G1g", "G1h", "G4a", "G4b", "G7", "L6l", "Q1e"];
 
 pub(super) async fn tell() -> Told {
     let (mut world, host, _maker) = healthy_host().await;
@@ -40,6 +41,12 @@ pub(super) async fn tell() -> Told {
     world.server.command(&["policy", "apply", &file]);
     let flipped = liar.lie(|lie| lie.quote.signature.0[70] ^= 1).await;
     told.insert("Q1e", code(&flipped));
+
+    // L6: a violation where policy tolerates them.
+    world.apply(&runtime_policy("tolerated"));
+    let written = violation("/var/log/x");
+    host.runtime_list.measure(&host.tpm, &written).unwrap();
+    told.insert("L6l", code(&liar.lie(|_| ()).await));
     told
 }
 

@@ -204,7 +204,7 @@ impl Part {
             runtime_list: RuntimeList::at(folder.join("binary_runtime_measurements")),
             folder,
         };
-        part.machine(profile).measure()?;
+        part.machine(profile).measure(profile.runtime_list)?;
         write(&part.settings().boot_log, profile.boot_log)?;
         write(&part.settings().boot_id, BOOT_ID)?;
         Ok(part)

@@ -252,6 +252,33 @@ impl Liar {
         self.send(&evidence).await
     }
 
+    /// Sends bytes that claim to be encoded.
+    ///
+    /// # Errors
+    /// [`Error::Http`] if the connection cannot be set up.
+    pub async fn send_encoded(&self, encoding: &str, bytes: Vec<u8>) -> Result<Said> {
+        let Identity {
+            server, ca, keys, ..
+        } = &self.identity;
+        let pem = [keys.tls.certificate(), keys.tls.private_key()].concat();
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
+            .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
+            .build()?;
+        let request = http.post(format!("{server}/v1/evidence"));
+        let request = request.header("content-encoding", encoding).body(bytes);
+        let answer = async { request.send().await?.bytes().await };
+        let Ok(answer) = answer.await else {
+            return Ok(Err(NO_ANSWER.to_owned()));
+        };
+        if let Ok(answer) = serde_json::from_slice(&answer) {
+            return Ok(Ok(answer));
+        }
+        let problem: serde_json::Value = serde_json::from_slice(&answer)?;
+        let code = problem["type"].as_str().unwrap_or(NO_ANSWER);
+        Ok(Err(code.trim_start_matches("touchstone:").to_owned()))
+    }
+
     /// Sends evidence in this host's name over a TLS key that nobody enrolled.
     ///
     /// # Errors
