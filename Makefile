@@ -79,7 +79,7 @@ doc: ## build the API documentation, warnings being errors
 
 # Neither is part of `make test`: both want a machine that does nothing else.
 .PHONY: fuzz bench
-fuzz: ## fuzz every parser (RUNS=10000000 and SECONDS=600 of CPU for each; TARGET=name for one)
+fuzz: ## fuzz every parser (RUNS=10000000 and SECONDS=600 of CPU for each; TARGET=name for one; SANITIZER=address)
 	@deploy/build/fuzz.sh $(or $(RUNS),10000000) $(or $(SECONDS),600) $(TARGET)
 
 bench: ## measure verification against its targets, into target/bench.json

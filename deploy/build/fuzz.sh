@@ -4,11 +4,20 @@
 # many seconds of CPU time. One line a target: what it did, what its corpus
 # covers, and how many of the corpus's inputs parse.
 #
+# SANITIZER=address builds with AddressSanitizer instead, which watches what the libraries in C do with our
+# inputs; the compiler must then be told that it may use what is not stable yet.
+#
 # Ends with 1 if a target crashed, hung or took too much memory.
 set -euo pipefail
 
 runs=$1 seconds=$2 only=${3-}
-limits=(-rss_limit_mb=512 -timeout=5 -print_final_stats=1 -verbosity=1)
+sanitizer=${SANITIZER:-none}
+memory=512
+if [[ $sanitizer != none ]]; then
+    export RUSTC_BOOTSTRAP=1
+    memory=2048 # its shadow of the memory counts too
+fi
+limits=(-rss_limit_mb=$memory -timeout=5 -print_final_stats=1 -verbosity=1)
 
 cargo fuzz --version >/dev/null 2>&1 || {
     echo "fuzz: cargo-fuzz is missing; next: cargo install --locked cargo-fuzz" >&2
@@ -35,9 +44,16 @@ seeds() {
 
 at_least() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a >= b) }'; }
 
+# built FOLDER: where its programs are, apart for each sanitizer.
+built() {
+    local folder=${CARGO_TARGET_DIR:-$1/target}
+    if [[ $sanitizer == none ]]; then echo "$folder"; else echo "$folder/$sanitizer"; fi
+}
+
 # fuzz FOLDER TARGET
 fuzz() {
-    local program=${CARGO_TARGET_DIR:-$1/target}/$host/release/$2
+    local program
+    program=$(built "$1")/$host/release/$2
     local corpus=$1/corpus/$2 artifacts=$1/artifacts/$2/ log=$1/corpus/$2.log
     local ran=0 cpu=0 left bound folders options outcome=0
     mkdir -p "$corpus" "$artifacts"
@@ -84,7 +100,7 @@ for folder in evidence/fuzz policies/fuzz; do
         [[ -z $only || $only == "$target" ]] || continue
         if ((found++ == 0)) || [[ -z $only && $target == "${targets[0]}" ]]; then
             cargo metadata --locked --format-version 1 --manifest-path "$folder/Cargo.toml" >/dev/null
-            cargo fuzz build -s none --fuzz-dir "$folder" ${only:+"$only"} 2>"$folder/build.log" || {
+            cargo fuzz build -s "$sanitizer" --fuzz-dir "$folder" --target-dir "$(built "$folder")" ${only:+"$only"} 2>"$folder/build.log" || {
                 tail -n 40 "$folder/build.log" >&2
                 exit 1
             }
