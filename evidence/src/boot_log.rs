@@ -6,6 +6,7 @@
 
 mod bank;
 mod command_line;
+mod compare;
 mod content;
 mod describe;
 pub mod kind;
@@ -22,6 +23,7 @@ use crate::digest::Sha256Digest;
 
 pub use bank::{Bank, BankDigest};
 pub use command_line::{CommandLine, CommandLineSource};
+pub use compare::{Difference, differences};
 pub use content::Content;
 pub use describe::{Description, Phase};
 pub use order::{Disorder, ExitBootServices};

@@ -44,6 +44,20 @@ pub struct VerifiedEndorsement {
     certificate_digest: Sha256Digest,
     root_key_digest: Sha256Digest,
     valid_until: Option<i64>,
+    path: Vec<PathCertificate>,
+}
+
+/// One certificate of a verified path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathCertificate {
+    /// Whose it is: escaped and cut, for people; empty where only the alternative name says.
+    pub subject: String,
+    /// SHA-256 of the certificate.
+    pub digest: Sha256Digest,
+    /// First second of its validity, Unix time.
+    pub not_before: i64,
+    /// Last second of its validity; `None`: it never expires.
+    pub not_after: Option<i64>,
 }
 
 impl VerifiedEndorsement {
@@ -96,6 +110,12 @@ impl VerifiedEndorsement {
     #[must_use]
     pub fn valid_until(&self) -> Option<i64> {
         self.valid_until
+    }
+
+    /// Every certificate from that of the EK up to the root.
+    #[must_use]
+    pub fn path(&self) -> &[PathCertificate] {
+        &self.path
     }
 }
 

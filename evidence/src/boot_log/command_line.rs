@@ -3,14 +3,15 @@
 //!
 //! Some log the text, some only its digest. Then the text is proven by one who already knows it.
 
-use super::bank::Bank;
+use super::bank::{Bank, BankDigest};
 use super::content::Content;
 use super::read::utf16;
-use super::{Event, kind};
-use crate::digest::Sha256Digest;
+use super::{BootLog, Event, kind};
 
 /// `LOAD_OPTIONS_EVENT_TAG_ID` of Linux, drivers/firmware/efi/libstub/efistub.h.
 pub(super) const LOAD_OPTIONS_TAG: u32 = 0x8f3b_22ed;
+/// `INITRD_EVENT_TAG_ID`, in the same file.
+pub(super) const INITRD_TAG: u32 = 0x8f3b_22ec;
 /// Section names that systemd-stub measures: ASCII with NUL, each followed by its content.
 pub(super) const UKI_SECTIONS: [&str; 14] = [
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto", ".hwids",
@@ -37,12 +38,12 @@ pub enum CommandLineSource {
     Unknown,
 }
 
-/// One measurement of a kernel command line, SHA-256 bank.
+/// One measurement of a kernel command line, in the bank that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
     event: usize,
     source: CommandLineSource,
-    digest: Sha256Digest,
+    digest: BankDigest,
     text: Option<String>,
 }
 
@@ -70,6 +71,7 @@ impl CommandLine {
     /// hold the text. Never true for [`CommandLineSource::Unknown`].
     #[must_use]
     pub fn is(&self, candidate: &str) -> bool {
+        let measured = |bytes: &[u8]| self.digest.bank().hash(bytes) == Some(self.digest);
         let wide = |text: &str| -> Vec<u8> {
             text.encode_utf16()
                 .chain([0])
@@ -77,38 +79,46 @@ impl CommandLine {
                 .collect()
         };
         match self.source {
-            CommandLineSource::Grub => self.digest == Sha256Digest::of(candidate.as_bytes()),
+            CommandLineSource::Grub => measured(candidate.as_bytes()),
             // The section may end in a line feed or NUL, as its maker's text file did.
-            CommandLineSource::UkiSection => ["", "\n", "\0", "\n\0"].iter().any(|end| {
-                let parts = [candidate.as_bytes(), end.as_bytes()];
-                self.digest == Sha256Digest::of_parts(&parts)
-            }),
+            CommandLineSource::UkiSection => ["", "\n", "\0", "\n\0"]
+                .iter()
+                .any(|end| measured([candidate, end].concat().as_bytes())),
             CommandLineSource::LoadOptions | CommandLineSource::Systemd => {
-                self.digest == Sha256Digest::of(&wide(candidate))
+                measured(&wide(candidate))
             }
             CommandLineSource::Unknown => false,
         }
     }
 }
 
+impl BootLog {
+    /// Measurements of kernel command lines, told by the digests of `bank`: what the log says, until
+    /// replay shows that it is the history of the PCRs.
+    #[must_use]
+    pub fn command_lines(&self, bank: Bank) -> Vec<CommandLine> {
+        find(&self.events, bank)
+    }
+}
+
 /// All measurements of command lines, in the order of the log.
-pub(super) fn find(events: &[Event]) -> Vec<CommandLine> {
-    let name = Bank::Sha256.hash(b".cmdline\0");
+pub(super) fn find(events: &[Event], bank: Bank) -> Vec<CommandLine> {
+    let name = bank.hash(b".cmdline\0");
     // Whether the event before this one in PCR 11 was the name of the section.
     let mut named = false;
     let mut lines = Vec::new();
     for event in events {
-        let Some(digest) = event.sha256() else {
+        let Some(digest) = event.digest(bank).copied() else {
             continue;
         };
         let found = match event.pcr {
-            8 | 12 => text(event),
+            8 | 12 => text(event, bank),
             9 if event.tag() == Some(LOAD_OPTIONS_TAG) => {
                 Some((CommandLineSource::LoadOptions, None))
             }
             11 => {
                 let content = std::mem::take(&mut named);
-                named = !content && event.digest(Bank::Sha256) == name.as_ref();
+                named = !content && name == Some(digest);
                 content.then_some((CommandLineSource::UkiSection, None))
             }
             _ => None,
@@ -126,8 +136,8 @@ pub(super) fn find(events: &[Event]) -> Vec<CommandLine> {
 }
 
 /// What an event of a PCR of texts says about the command line.
-fn text(event: &Event) -> Option<(CommandLineSource, Option<String>)> {
-    match event.proven_content(Bank::Sha256) {
+fn text(event: &Event, bank: Bank) -> Option<(CommandLineSource, Option<String>)> {
+    match event.proven_content(bank) {
         Some(Content::Grub {
             untrusted_label: "kernel_cmdline",
             text,

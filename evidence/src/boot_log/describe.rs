@@ -2,8 +2,9 @@
 //! digest proves that.
 
 use super::bank::Bank;
-use super::command_line::{LOAD_OPTIONS_TAG, UKI_SECTIONS};
+use super::command_line::{INITRD_TAG, LOAD_OPTIONS_TAG, UKI_SECTIONS};
 use super::content::Content;
+use super::order::EXIT_STEPS;
 use super::read::{LittleEndian, utf16};
 use super::variable::Variable;
 use super::{Event, kind};
@@ -15,16 +16,22 @@ const SHOWN: usize = 240;
 /// by type and data, which are claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Firmware, its settings, option ROMs.
+    /// Firmware and its settings.
     Firmware,
+    /// Option ROMs and drivers that firmware loaded, and their settings.
+    OptionRoms,
     /// Secure Boot variables and the authorities that were used, shim's own included.
     SecureBootPolicy,
     /// Boot manager and boot loader with their files and commands.
     BootLoader,
-    /// Kernel and initrd.
+    /// Kernel, and other sections of a unified kernel image.
     Kernel,
     /// Kernel command line.
     CommandLine,
+    /// Initial RAM disk.
+    Initrd,
+    /// The kernel's call to leave boot services.
+    ExitBootServices,
     /// Anything else, e.g. what the running system measured.
     Other,
 }
@@ -46,7 +53,10 @@ impl Event {
     /// The event in words, with what the digest of `bank` proves.
     #[must_use]
     pub fn describe(&self, bank: Bank) -> Description {
-        let proven = self.proven_content(bank).map(|content| told(&content));
+        let proven = self.proven_content(bank).map(|content| match content {
+            Content::VariableValue(value) => self.told_value(value),
+            content => told(&content),
+        });
         Description {
             untrusted_kind: kind::name(self.untrusted_kind).map_or_else(
                 || format!("{:#010x}", self.untrusted_kind),
@@ -74,31 +84,45 @@ impl Event {
     fn phase(&self) -> Phase {
         match self.pcr {
             7 | 14 => Phase::SecureBootPolicy,
+            2 | 3 => Phase::OptionRoms,
+            5 if self.names_exit() => Phase::ExitBootServices,
             4 | 5 => Phase::BootLoader,
             0..=6 => Phase::Firmware,
-            8 => match self.untrusted_data.starts_with(b"kernel_cmdline") {
+            8 => match self.untrusted_data.starts_with(b"kernel_cmdline")
+                || self.untrusted_data.starts_with(b"grub_kernel_cmdline")
+            {
                 true => Phase::CommandLine,
                 false => Phase::BootLoader,
             },
-            9 if self.tag() == Some(LOAD_OPTIONS_TAG) => Phase::CommandLine,
-            9 => match self.untrusted_kind == kind::EVENT_TAG || self.names_kernel() {
-                true => Phase::Kernel,
-                false => Phase::BootLoader,
+            9 => match self.tag() {
+                Some(LOAD_OPTIONS_TAG) => Phase::CommandLine,
+                Some(INITRD_TAG) => Phase::Initrd,
+                _ if self.names_file(&["initr"]) => Phase::Initrd,
+                _ if self.names_file(&["vmlinu", "linux", "bzImage", "kernel"]) => Phase::Kernel,
+                _ => Phase::BootLoader,
             },
-            11 => match self.section() == Some(".cmdline") {
-                true => Phase::CommandLine,
-                false => Phase::Kernel,
+            11 => match self.section() {
+                Some(".cmdline") => Phase::CommandLine,
+                Some(".initrd") => Phase::Initrd,
+                Some(_) => Phase::Kernel,
+                // The boot manager of Windows uses this PCR and the next.
+                None => Phase::Other,
             },
-            12 => Phase::CommandLine,
+            12 if self.untrusted_kind == kind::IPL => Phase::CommandLine,
             _ => Phase::Other,
         }
     }
 
-    /// Whether GRUB measured a file that is named as distributions name kernels and initrds.
-    fn names_kernel(&self) -> bool {
+    fn names_exit(&self) -> bool {
+        let data = self.untrusted_data.as_slice();
+        self.untrusted_kind == kind::EFI_ACTION && EXIT_STEPS.contains(&data)
+    }
+
+    /// Whether GRUB measured a file whose name begins like this, as distributions name theirs.
+    fn names_file(&self, beginnings: &[&str]) -> bool {
         let path = String::from_utf8_lossy(&self.untrusted_data);
         let file = path.rsplit('/').next().unwrap_or_default();
-        ["vmlinu", "linux", "bzImage", "initr", "kernel"]
+        beginnings
             .iter()
             .any(|beginning| file.starts_with(beginning))
     }
@@ -107,6 +131,15 @@ impl Event {
         let name = utf16(&self.untrusted_data)?;
         let name = name.trim_end_matches('\0');
         UKI_SECTIONS.into_iter().find(|section| *section == name)
+    }
+
+    /// The value is proven, its name is not.
+    fn told_value(&self, value: &[u8]) -> String {
+        let told = told_value(value);
+        match self.untrusted_variable_name() {
+            Some(name) => format!("{told}; the log names it {}", printable(&name)),
+            None => told,
+        }
     }
 
     /// What the data claims, where the digest proves nothing.
@@ -136,10 +169,14 @@ fn told(content: &Content<'_>) -> String {
         Content::Action(text) | Content::Grub { text, .. } => printable(text),
         Content::FirmwareVersion(text) | Content::LoaderText(text) => printable(text),
         Content::Variable(variable) => told_variable(variable),
-        Content::VariableValue(value) => format!("value of {} bytes", value.len()),
+        Content::VariableValue(value) => told_value(value),
         Content::UkiSection(name) => format!("section {name}"),
         Content::Data(data) => text(data).unwrap_or_else(|| format!("{} bytes", data.len())),
     }
+}
+
+fn told_value(value: &[u8]) -> String {
+    format!("value of {} bytes", value.len())
 }
 
 fn told_variable(variable: &Variable<'_>) -> String {
@@ -179,5 +216,17 @@ fn image_path(data: &[u8]) -> Option<String> {
             path.push_str(utf16(body)?.trim_end_matches('\0'));
         }
     }
-    (!path.is_empty()).then(|| printable(&path))
+    (!path.is_empty()).then(|| printable_path(&path))
+}
+
+/// Like [`printable`], with the backslashes of a file path as they are.
+fn printable_path(path: &str) -> String {
+    path.chars()
+        .take(SHOWN)
+        .map(|letter| match letter {
+            '\\' => letter.to_string(),
+            _ if letter.is_control() => letter.escape_unicode().to_string(),
+            _ => letter.escape_debug().to_string(),
+        })
+        .collect()
 }

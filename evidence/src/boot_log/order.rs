@@ -84,9 +84,10 @@ const LIKE_SEPARATOR: [(u8, u32); 3] = [
 ];
 
 /// EV_EFI_ACTION strings (PFP §10.4.4).
-pub(super) const EXIT_INVOKED: &[u8] = b"Exit Boot Services Invocation";
-pub(super) const EXIT_FAILED: &[u8] = b"Exit Boot Services Returned with Failure";
-pub(super) const EXIT_SUCCEEDED: &[u8] = b"Exit Boot Services Returned with Success";
+const EXIT_INVOKED: &[u8] = b"Exit Boot Services Invocation";
+const EXIT_FAILED: &[u8] = b"Exit Boot Services Returned with Failure";
+const EXIT_SUCCEEDED: &[u8] = b"Exit Boot Services Returned with Success";
+pub(super) const EXIT_STEPS: [&[u8]; 3] = [EXIT_INVOKED, EXIT_FAILED, EXIT_SUCCEEDED];
 
 /// A breach of the order of events. At most one of each kind for each PCR is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -314,7 +315,7 @@ fn exit_step(event: &Event, bank: Bank) -> Option<&'static [u8]> {
     if event.pcr != 5 || event.untrusted_kind != kind::EFI_ACTION {
         return None;
     }
-    [EXIT_INVOKED, EXIT_FAILED, EXIT_SUCCEEDED]
+    EXIT_STEPS
         .into_iter()
         .find(|step| event.untrusted_data == *step)
         .filter(|_| event.proves_data(bank))

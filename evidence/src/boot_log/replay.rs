@@ -155,7 +155,7 @@ impl ReplayedLog {
             });
         }
         Ok(Self {
-            command_lines: command_line::find(&log.events),
+            command_lines: command_line::find(&log.events, Bank::Sha256),
             events: log.events,
         })
     }

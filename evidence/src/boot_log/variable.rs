@@ -3,7 +3,7 @@
 
 use super::bank::Bank;
 use super::read::{LittleEndian, utf16};
-use super::{Event, kind};
+use super::{BootLog, Event, kind};
 
 /// EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c (UEFI §3.3), as it lies in memory.
 const GLOBAL: [u8; 16] = [
@@ -16,6 +16,14 @@ const IMAGE_SECURITY: [u8; 16] = [
 /// Shim's own, 605dab50-e046-4300-abb6-3dd810dd8b23.
 const SHIM: [u8; 16] = [
     0x50, 0xab, 0x5d, 0x60, 0x46, 0xe0, 0x00, 0x43, 0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23,
+];
+
+/// Types of events whose data is a variable.
+const VARIABLE_KINDS: [u32; 4] = [
+    kind::EFI_VARIABLE_DRIVER_CONFIG,
+    kind::EFI_VARIABLE_AUTHORITY,
+    kind::EFI_VARIABLE_BOOT,
+    kind::EFI_VARIABLE_BOOT2,
 ];
 
 /// A measured variable.
@@ -56,15 +64,27 @@ impl Event {
     /// [`Event::proven_content`].
     #[must_use]
     pub fn proven_variable(&self, bank: Bank) -> Option<Variable<'_>> {
-        let kinds = [
-            kind::EFI_VARIABLE_DRIVER_CONFIG,
-            kind::EFI_VARIABLE_AUTHORITY,
-            kind::EFI_VARIABLE_BOOT,
-            kind::EFI_VARIABLE_BOOT2,
-        ];
-        (kinds.contains(&self.untrusted_kind) && self.proves_data(bank))
+        (VARIABLE_KINDS.contains(&self.untrusted_kind) && self.proves_data(bank))
             .then(|| Variable::read(&self.untrusted_data))
             .flatten()
+    }
+
+    /// The name of the variable that the event's type and data claim.
+    pub(super) fn untrusted_variable_name(&self) -> Option<String> {
+        VARIABLE_KINDS
+            .contains(&self.untrusted_kind)
+            .then(|| Variable::read(&self.untrusted_data))
+            .flatten()
+            .map(|variable| variable.name)
+    }
+}
+
+impl BootLog {
+    /// What the measured variables say about Secure Boot, told by the digests of `bank`: what the log
+    /// says, until replay shows that it is the history of the PCRs.
+    #[must_use]
+    pub fn secure_boot_policy(&self, bank: Bank) -> SecureBootPolicy {
+        SecureBootPolicy::of(&self.events, bank)
     }
 }
 

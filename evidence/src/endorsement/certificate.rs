@@ -5,6 +5,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 
+use super::PathCertificate;
 use super::name::{Name, show};
 use super::public_key::{PublicKey, SignatureAlgorithm};
 use super::tpm_name::{TpmName, TpmNameError};
@@ -139,6 +140,16 @@ impl Certificate {
             not_after: Some(validity.not_after.timestamp()).filter(|end| *end < NEVER),
             extensions: Extensions::of(certificate.extensions())?,
         })
+    }
+
+    /// What people want to see of it.
+    pub(super) fn summary(&self) -> PathCertificate {
+        PathCertificate {
+            subject: self.subject.to_string(),
+            digest: self.digest,
+            not_before: self.not_before,
+            not_after: self.not_after,
+        }
     }
 
     /// Issuer and subject are one: not yet proof of a self-signature.

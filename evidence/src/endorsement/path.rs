@@ -3,6 +3,7 @@
 //! Invariant: it ends, whatever certificates strangers offer: at most [`MAX_ISSUERS`] deep,
 //! [`MAX_SIGNATURES`] signatures in all, and a step up only over a signature that verified.
 
+use super::PathCertificate;
 use super::certificate::Certificate;
 use super::error::EndorsementError;
 use super::public_key::{KeyFault, SignatureFault};
@@ -32,6 +33,8 @@ pub(super) struct Found<'a> {
     pub(super) anchor: &'a Anchor,
     /// The earliest end of validity among all certificates of the path.
     pub(super) valid_until: Option<i64>,
+    /// From the leaf to the root.
+    pub(super) path: Vec<PathCertificate>,
 }
 
 /// A certificate that may have issued another one, and the root that it is, if it is one.
@@ -94,6 +97,7 @@ impl<'a> Search<'a> {
                 return Ok(Found {
                     anchor,
                     valid_until,
+                    path: path.iter().map(|one| one.summary()).collect(),
                 });
             }
             match self.extend(path) {

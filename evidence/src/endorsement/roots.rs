@@ -179,6 +179,7 @@ impl EndorsementRoots {
             certificate_digest: leaf.digest,
             root_key_digest: found.anchor.key_digest(),
             valid_until: found.valid_until,
+            path: found.path,
         })
     }
 

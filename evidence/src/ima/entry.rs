@@ -52,6 +52,19 @@ impl Template {
             _ => return None,
         })
     }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ima => "ima",
+            Self::Ng => "ima-ng",
+            Self::Sig => "ima-sig",
+            Self::Buf => "ima-buf",
+            Self::NgV2 => "ima-ngv2",
+            Self::SigV2 => "ima-sigv2",
+            Self::Modsig => "ima-modsig",
+            Self::EvmSig => "evm-sig",
+        }
+    }
 }
 
 /// Hash algorithms of measured files, by the kernel's names (`hash_algo_name`).

@@ -230,6 +230,12 @@ impl<'a> ImaList<'a> {
         self.records().map_while(|record| record.ok()?.entry().ok())
     }
 
+    /// The name of each entry's template; no hash covers it.
+    pub fn untrusted_templates(&self) -> impl Iterator<Item = &'static str> + use<'a> {
+        self.records()
+            .map_while(|record| Some(record.ok()?.template.name()))
+    }
+
     pub(super) fn records(&self) -> Records<'a> {
         Records::new(self.bytes, self.offset_bytes == 0)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use touchstone_evidence::boot_log::{Event, ReplayedLog};
+use touchstone_evidence::boot_log::{self, Difference, Event, ReplayedLog};
 use touchstone_evidence::claims::{Claims, Proof};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -114,8 +114,7 @@ fn command_line_difference(reference: &ReferenceValues, log: &ReplayedLog) -> Op
     Some(finding.observed(unknown))
 }
 
-/// Which events of one PCR differ: what stands between the common beginning and the common end,
-/// paired in order.
+/// Which events of one PCR differ.
 fn event_differences(
     reference: &ReferenceValues,
     log: &ReplayedLog,
@@ -135,29 +134,17 @@ fn event_differences(
         .iter()
         .filter(|event| event.pcr == pcr)
         .collect();
-    let same = |(good, seen): &(&&ReferenceEvent, &&Event)| Some(good.digest) == seen.sha256();
-    let beginning = good.iter().zip(&seen).take_while(same).count();
-    let (good, seen) = (
-        good.get(beginning..).unwrap_or_default(),
-        seen.get(beginning..).unwrap_or_default(),
-    );
-    let end = good
-        .iter()
-        .rev()
-        .zip(seen.iter().rev())
-        .take_while(same)
-        .count();
-    let good = good
-        .get(..good.len().saturating_sub(end))
-        .unwrap_or_default();
-    let seen = seen
-        .get(..seen.len().saturating_sub(end))
-        .unwrap_or_default();
-    (0..good.len().max(seen.len()))
-        .map(|at| (good.get(at).copied(), seen.get(at).copied()))
-        // Between two differing events others may be the same.
-        .filter(|(good, seen)| good.map(|event| event.digest) != seen.and_then(Event::sha256))
-        .map(|(good, seen)| event_finding(good, seen, pcr, observed_line))
+    let same = |good: &&ReferenceEvent, seen: &&Event| Some(good.digest) == seen.sha256();
+    // A reference event has no type: whatever stands in the same place is what it became.
+    boot_log::differences(&good, &seen, same, |_, _| true)
+        .into_iter()
+        .map(|difference| match difference {
+            Difference::Removed(good) => event_finding(Some(*good), None, pcr, observed_line),
+            Difference::Added(seen) => event_finding(None, Some(*seen), pcr, observed_line),
+            Difference::Changed(good, seen) => {
+                event_finding(Some(*good), Some(*seen), pcr, observed_line)
+            }
+        })
         .collect()
 }
 

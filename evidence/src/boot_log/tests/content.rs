@@ -37,7 +37,7 @@ fn content_is_proven_by_what_its_type_measures() {
         ),
         (
             new().event(1, kind::EFI_VARIABLE_BOOT, b"option", &option),
-            "value of 6 bytes",
+            "value of 6 bytes; the log names it Boot0001",
         ),
         (ipl(8, b"linux /a", b"grub_cmd: linux /a\0"), "linux /a"),
         // RHEL 8 measures the NUL.
@@ -69,7 +69,7 @@ fn what_is_not_proven_says_so() {
     let tag = b"\xec\x22\x3b\x8f\x0d\0\0\0Linux initrd\0";
     let application = kind::EFI_BOOT_SERVICES_APPLICATION;
     for (log, text) in [
-        (of(4, application, &image), "\\\\a.efi"),
+        (of(4, application, &image), "\\a.efi"),
         (of(14, kind::IPL, b"MokList\0"), "MokList"),
         (of(9, kind::EVENT_TAG, tag), "Linux initrd"),
         (of(11, kind::IPL, &wide(".linux\0")), ".linux"),
@@ -108,7 +108,7 @@ fn a_command_line_is_found_wherever_it_is_measured() {
         .event(12, kind::IPL, b"hidden", b"?")
         .parse()
         .unwrap();
-    let lines = command_line::find(log.events());
+    let lines = command_line::find(log.events(), Bank::Sha256);
     let found: Vec<_> = lines
         .iter()
         .map(|line| (line.event(), line.source(), line.text()))
@@ -181,10 +181,46 @@ fn every_phase_of_a_boot_is_told() {
         .collect();
     let expected = [
         Phase::Firmware,
+        Phase::OptionRoms,
         Phase::SecureBootPolicy,
         Phase::BootLoader,
         Phase::Kernel,
         Phase::CommandLine,
+        Phase::Initrd,
+        Phase::ExitBootServices,
     ];
     assert_eq!(phases, BTreeSet::from(expected));
+
+    // The kernel's EFI stub, and a unified kernel image.
+    let tag = |id: u32| [&id.to_le_bytes()[..], &[0; 4]].concat();
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    for (pcr, kind, data, phase) in [
+        (9, kind::EVENT_TAG, tag(0x8f3b_22ed), Phase::CommandLine),
+        (9, kind::EVENT_TAG, tag(0x8f3b_22ec), Phase::Initrd),
+        (11, kind::IPL, wide(".cmdline\0"), Phase::CommandLine),
+        (11, kind::IPL, wide(".initrd\0"), Phase::Initrd),
+        (11, kind::IPL, wide(".linux\0"), Phase::Kernel),
+        (10, kind::IPL, b"x".to_vec(), Phase::Other),
+    ] {
+        let log = Builder::new(&[SHA256]).measured(pcr, kind, &data);
+        let told = log.parse().unwrap().events[0].describe(Bank::Sha256);
+        assert_eq!(told.untrusted_phase, phase, "{pcr} {data:?}");
+    }
+}
+
+#[test]
+fn facts_are_told_in_the_bank_of_the_log() {
+    let policy = variable("SecureBoot", &[1]);
+    let log = Builder::new(&[SHA1])
+        .measured(7, kind::EFI_VARIABLE_DRIVER_CONFIG, &policy)
+        .event(8, kind::IPL, b"/vmlinuz a", b"kernel_cmdline: /vmlinuz a\0")
+        .parse()
+        .unwrap();
+    assert_eq!(log.secure_boot_policy(Bank::Sha1).secure_boot, Some(true));
+    assert_eq!(log.secure_boot_policy(Bank::Sha256).secure_boot, None);
+    let lines = log.command_lines(Bank::Sha1);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].text(), Some("/vmlinuz a"));
+    assert!(lines[0].is("/vmlinuz a") && !lines[0].is("/vmlinuz b"));
+    assert!(log.command_lines(Bank::Sha256).is_empty());
 }

@@ -162,7 +162,7 @@ fn our_machines_prove_their_command_lines() {
         ("uki", &[UkiSection, LoadOptions]),
     ] {
         let folder = corpus.join("vm").join(name);
-        let lines = command_line::find(log(&folder.join("bios.bin")).events());
+        let lines = command_line::find(log(&folder.join("bios.bin")).events(), Bank::Sha256);
         let found: Vec<_> = lines.iter().map(CommandLine::source).collect();
         assert_eq!(found, sources, "{name}");
         let running = std::fs::read_to_string(folder.join("cmdline")).unwrap();
@@ -176,7 +176,7 @@ fn our_machines_prove_their_command_lines() {
     }
     // Of a systemd-boot machine, measured by the loader and by the stub.
     let path = corpus.join("boot/quirks/event-sd-boot-fedora37.bin");
-    let lines = command_line::find(log(&path).events());
+    let lines = command_line::find(log(&path).events(), Bank::Sha256);
     assert_eq!(lines.len(), 2);
     for line in lines {
         assert_eq!(line.source(), Systemd);
@@ -194,7 +194,7 @@ fn every_text_of_grub_is_proven() {
     let (mut texts, mut lines) = (0, 0);
     for path in logs(&corpus) {
         let log = log(&path);
-        let found = command_line::find(log.events());
+        let found = command_line::find(log.events(), Bank::Sha256);
         let unknown = |line: &&CommandLine| line.source() == CommandLineSource::Unknown;
         assert_eq!(found.iter().find(unknown), None, "{}", path.display());
         lines += found.len();

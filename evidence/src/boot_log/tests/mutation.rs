@@ -180,7 +180,7 @@ fn what_policy_rests_on_fails_closed() {
         let mut hidden = bytes.clone();
         hidden[spans[line].start + offset] ^= 1;
         let log = BootLog::parse(&hidden).unwrap();
-        let lines = command_line::find(&log.events);
+        let lines = command_line::find(&log.events, Bank::Sha256);
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].source(), CommandLineSource::Unknown);
         assert_eq!(lines[0].text(), None);

@@ -22,7 +22,7 @@ fn exercise(bytes: &[u8]) {
             let _ = (event.describe(*bank), event.untrusted_description());
         }
     }
-    for line in command_line::find(log.events()) {
+    for line in command_line::find(log.events(), Bank::Sha256) {
         let _ = (line.is("quiet"), line.text());
     }
 }
