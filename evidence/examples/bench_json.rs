@@ -36,6 +36,22 @@ const AIMS: [Aim; 5] = [
     },
 ];
 
+/// Instructions that hashes and curves are faster with, as Linux names them.
+const CPU_FLAGS: [&str; 12] = [
+    "adx",
+    "aes",
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512ifma",
+    "bmi1",
+    "bmi2",
+    "pclmulqdq",
+    "sha_ni",
+    "ssse3",
+    "vaes",
+];
+
 fn main() {
     let folder = std::env::args().nth(1).unwrap();
     let folder = Path::new(&folder);
@@ -106,9 +122,9 @@ fn cpu() -> Value {
         Some(line.split_once(':')?.1.trim())
     };
     let flags: Vec<&str> = field("flags").unwrap_or_default().split(' ').collect();
-    let has = |flag: &str| flags.contains(&flag);
-    json!({
-        "model": field("model name"),
-        "sha_ni": has("sha_ni"), "avx2": has("avx2"), "adx": has("adx"),
-    })
+    let has: Vec<&str> = CPU_FLAGS
+        .into_iter()
+        .filter(|flag| flags.contains(flag))
+        .collect();
+    json!({ "model": field("model name"), "flags": has })
 }
