@@ -1,6 +1,7 @@
 #!/bin/bash
 # deps.sh demo|test: sees to it that the tools are there which `make demo`
-# (a compiler, the TPM libraries, swtpm) or `make test` (also PostgreSQL) needs.
+# (a compiler, the TPM libraries, swtpm) or `make test` (also PostgreSQL and
+# tpm2-tools) needs.
 #
 # It asks for tools, never for a distribution. What is missing is installed by
 # apt; where there is no apt it says what to do and ends with 2.
@@ -50,6 +51,8 @@ look() {
         has "$tool" || need "$tool" swtpm swtpm-tools
     done
     [[ $level == demo ]] || has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
+    # Reads the same boot logs as our parser does.
+    [[ $level == demo ]] || has tpm2_eventlog || need tpm2_eventlog tpm2-tools
 }
 
 check_rust() {
@@ -96,7 +99,7 @@ install_by_apt() {
 
 say_what_to_do() {
     local fedora="gcc pkgconf-pkg-config tpm2-tss-devel swtpm swtpm-tools gnutls-utils ca-certificates"
-    [[ $level == demo ]] || fedora+=" postgresql-server"
+    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else

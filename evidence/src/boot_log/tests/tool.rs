@@ -56,28 +56,37 @@ fn ours(event: &Event, banks: &[Bank]) -> Printed {
     }
 }
 
+/// Logs that the tool does not read to the end, of version 5.4: it falls over an EV_NO_ACTION of PCR
+/// 0xFFFFFFFF. A log that comes or goes is looked at by a person.
+const NOT_READ: [&str; 1] = ["boot/quirks/option_rom_eventlog"];
+
 #[test]
 fn tpm2_eventlog_reads_the_same_events() {
-    if Command::new("tpm2_eventlog")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("SKIPPED: tpm2_eventlog is not installed, so no other program read our logs");
+    let version = Command::new("tpm2_eventlog").arg("--version").output();
+    let Ok(version) = version else {
+        eprintln!(
+            "SKIPPED: tpm2_eventlog is not installed (Debian: tpm2-tools), so no other program read our logs"
+        );
         return;
-    }
-    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/../tpm-sim/profiles");
-    let mut paths: Vec<PathBuf> = ["shim_sb", "shim_sb_evil"]
-        .map(|name| PathBuf::from(profiles).join(name).join("bios.bin"))
+    };
+    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+    let profiles = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tpm-sim/profiles"));
+    let mut paths: Vec<(String, PathBuf)> = ["shim_sb", "shim_sb_evil"]
+        .map(|name| (name.to_owned(), profiles.join(name).join("bios.bin")))
         .to_vec();
-    if let Some(corpus) = corpus("only the logs of our profiles are compared") {
-        paths.extend(logs(&corpus));
+    let corpus = corpus("only the logs of our profiles are compared");
+    if let Some(corpus) = &corpus {
+        let named = |path: PathBuf| {
+            let name = path.strip_prefix(corpus).unwrap().display().to_string();
+            (name, path)
+        };
+        paths.extend(logs(corpus).into_iter().map(named));
     }
     let (mut compared, mut events) = (0, 0);
-    for path in &paths {
-        let name = path.display();
+    let mut not_read = Vec::new();
+    for (name, path) in &paths {
         let Some(printed) = printed(path) else {
-            eprintln!("{name}: tpm2_eventlog fails");
+            not_read.push(name.as_str());
             continue;
         };
         let log = BootLog::parse(&std::fs::read(path).unwrap()).unwrap();
@@ -94,5 +103,11 @@ fn tpm2_eventlog_reads_the_same_events() {
         events += printed.len();
     }
     let all = paths.len();
-    eprintln!("{compared} of {all} logs compared with tpm2_eventlog, {events} events");
+    eprintln!(
+        "{compared} of {all} logs compared with tpm2_eventlog, {events} events; not read: {not_read:?}"
+    );
+    match corpus {
+        Some(_) => assert_eq!(not_read, NOT_READ, "other logs than before; {version}"),
+        None => assert_eq!(not_read, [""; 0], "{version}"),
+    }
 }
