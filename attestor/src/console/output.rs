@@ -16,19 +16,36 @@ pub(super) fn line(json: bool, value: &Value, text: impl FnOnce() -> String) {
 
 /// Prints a table of `rows`, or the JSON that they come from.
 pub(super) fn table(json: bool, value: &Value, header: &[&str], rows: Vec<Vec<String>>) {
-    if json {
-        println!("{value}");
-        return;
+    match json {
+        true => println!("{value}"),
+        false => println!("{}", grid(header, rows)),
     }
+}
+
+/// A table as text.
+pub(super) fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    if let Some(width) = width() {
+        table.set_width(width);
+    }
     for row in rows {
         table.add_row(row);
     }
-    println!("{table}");
+    table.to_string()
+}
+
+/// Columns to print into: `COLUMNS`, else those of the terminal; `None` for a file or a pipe, where
+/// nothing is broken.
+pub(super) fn width() -> Option<u16> {
+    let asked = std::env::var("COLUMNS").ok();
+    asked
+        .and_then(|columns| columns.parse().ok())
+        .filter(|columns| *columns >= 40)
+        .or_else(|| Table::new().width())
 }
 
 /// A field of seconds since 1970, as people read time, in UTC; `-` when it is absent.
