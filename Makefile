@@ -11,6 +11,9 @@ SHELL := /bin/bash
 # rustup's own folder, for a shell that has not read its env file yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+# A snapshot that differs is an error, and never becomes the new one by itself.
+export INSTA_UPDATE := no
+
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 stage = @printf '\n==> %s\n' '$(1)'
 

@@ -13,6 +13,7 @@ mod admission;
 mod attacks;
 mod audit;
 mod break_command;
+mod corpus;
 mod databases;
 mod demo;
 mod docs;
