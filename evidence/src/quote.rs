@@ -305,6 +305,31 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_is_told_as_a_bad_signature() {
+        let tpm = SoftwareTpm::new();
+        let round = Sha256Digest::of(b"round");
+        let signed = tpm.sign(&tpm.quote(&round, &PcrValues::default()));
+        assert!(Authentic::verify(&signed, &tpm.ak, &round).is_ok());
+        let code = |lie: &SignedAttest| Authentic::verify(lie, &tpm.ak, &round).unwrap_err().code();
+        for bit in 0..signed.attest.len() * 8 {
+            let mut lie = signed.clone();
+            lie.attest.0[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(code(&lie), "signature-invalid", "bit {bit}");
+        }
+        // Beside the halves of the signature stand its scheme and their sizes.
+        for bit in 0..signed.signature.len() * 8 {
+            let mut lie = signed.clone();
+            lie.signature.0[bit / 8] ^= 1 << (bit % 8);
+            let told = code(&lie);
+            let malformed = told == "signature-malformed" && matches!(bit / 8, 0..6 | 38 | 39);
+            assert!(
+                told == "signature-invalid" || malformed,
+                "bit {bit}: {told}"
+            );
+        }
+    }
+
+    #[test]
     fn no_truncation_of_a_structure_parses() {
         let recorded = recorded();
         for length in 0..recorded.message.len() {
@@ -317,6 +342,72 @@ mod tests {
         for length in 0..public.len() {
             assert!(Public::parse(&public[..length]).is_err());
         }
+        // Cut and then signed, as a key that is not restricted could.
+        let tpm = SoftwareTpm::new();
+        let round = Sha256Digest::of(b"round");
+        let whole = tpm.sign(&tpm.quote(&round, &PcrValues::default())).attest;
+        for length in 0..whole.len() {
+            let signed = tpm.sign_bytes(whole[..length].to_vec());
+            let error = Authentic::verify(&signed, &tpm.ak, &round).unwrap_err();
+            assert_eq!(error.code(), "attest-malformed", "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn one_selection_of_the_sha256_bank_is_what_was_asked_for() {
+        let tpm = SoftwareTpm::new();
+        let round = Sha256Digest::of(b"round");
+        let zero = |pcr| (pcr, Sha256Digest::ZERO);
+        let values = PcrValues(PcrSelection::DEFAULT.indices().map(zero).collect());
+        let right = tpm.quote(&round, &values);
+        let told = |banks: &[[u8; 6]]| {
+            let mut statement = right.clone();
+            // After the count and one selection comes the digest.
+            let digest = statement.body.split_off(10);
+            let count = u8::try_from(banks.len()).unwrap();
+            statement.body = [&[0, 0, 0, count], banks.concat().as_slice(), &digest].concat();
+            let statement = Authentic::verify(&tpm.sign(&statement), &tpm.ak, &round).unwrap();
+            VerifiedQuote::verify(&statement, PcrSelection::DEFAULT, values.clone())
+                .map_or_else(|error| error.finding().code, |_| "none".to_owned())
+        };
+        let sha256 = [0, 0x0b, 3, 0xff, 0xff, 0];
+        let sha1 = [0, 4, 3, 0xff, 0xff, 0];
+        assert_eq!(told(&[sha256]), "none");
+        for lie in [
+            &[][..],
+            &[sha1],
+            &[sha256, sha256],
+            &[sha1, sha256],
+            &[sha256, sha1],
+        ] {
+            assert_eq!(told(lie), "pcr-selection-mismatch", "{lie:?}");
+        }
+    }
+
+    #[test]
+    fn a_locality_that_the_tpm_did_not_start_from_is_refused() {
+        let recorded = recorded();
+        let statement = statement(&recorded);
+        let quote =
+            VerifiedQuote::verify(&statement, recorded.selection, recorded.values.clone()).unwrap();
+        let told = |locality: u8| {
+            let mut log = recorded.log.clone();
+            let data = [&b"StartupLocality\0"[..], &[locality]].concat();
+            // EV_NO_ACTION of PCR 0 with one SHA-256 digest, after the Spec ID.
+            let head = [
+                &[0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0x0b, 0][..],
+                &[0; 32],
+                &[17, 0, 0, 0],
+            ];
+            log.splice(65..65, [head.concat(), data].concat());
+            match ReplayedLog::verify(BootLog::parse(&log).unwrap(), &quote) {
+                Ok(_) => "none".to_owned(),
+                Err(error) => error.findings().remove(0).code,
+            }
+        };
+        assert_eq!(told(0), "none");
+        assert_eq!(told(3), "boot-log-replay-mismatch");
+        assert_eq!(told(4), "boot-log-replay-mismatch");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! shown by a test at a lower seam, with the code that must come back and no other.
 
 mod operated;
+mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
 use touchstone_evidence::wire::JoinToken;
 use touchstone_tests::database::Database;
@@ -12,16 +12,6 @@ use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
 use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy};
 use touchstone_tpm_sim::lies::{Enrolled, Enrolling, Group, Told, catalogue};
-
-/// Codes that say only that something does not parse: two different lies must not hide behind one.
-const CATCH_ALL: [&str; 6] = [
-    "attest-malformed",
-    "signature-malformed",
-    "key-malformed",
-    "ek-certificate-malformed",
-    "boot-log-truncated",
-    "malformed-body",
-];
 
 /// Each lie of `ids` was told, no other, and got the code of its row.
 fn compare(told: &Told, ids: &[&str]) {
@@ -119,57 +109,4 @@ async fn lies_about_endorsements_get_their_own_answers() {
         stranger: &stranger.tpm.tcti(),
     };
     compare(&enrolling.tell().await.unwrap(), Group::Endorsements.ids());
-}
-
-#[test]
-fn every_row_has_its_test_and_no_catch_all_hides_two_lies() {
-    let rows = catalogue().unwrap();
-    let groups = Group::ALL.map(Group::ids).concat();
-    let told: BTreeSet<&str> = groups
-        .into_iter()
-        .chain(Group::RuntimeLists.ids().iter().copied())
-        .chain(operated::TOLD.iter().copied())
-        .collect();
-    let mut ids = BTreeSet::new();
-    let mut behind: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for row in &rows {
-        assert!(ids.insert(&row.id), "{} is there twice", row.id);
-        match (row.seam.as_str(), &row.test) {
-            ("http", None) => assert!(
-                told.contains(row.id.as_str()),
-                "{} is told by no test",
-                row.id
-            ),
-            (seam, Some(test)) => assert!(exists(seam, test), "{}: no `{test}` in {seam}", row.id),
-            (seam, None) => panic!("{}: the seam {seam} needs the name of its test", row.id),
-        }
-        if CATCH_ALL.contains(&row.expected.as_str()) {
-            let line = row.id.trim_end_matches(|c: char| c.is_ascii_lowercase());
-            behind.entry(&row.expected).or_default().insert(line);
-        }
-    }
-    for (code, lines) in behind {
-        assert!(lines.len() == 1, "`{code}` hides the lies {lines:?}");
-    }
-    eprintln!("{} rows, {} of them told over HTTP", rows.len(), told.len());
-}
-
-/// Whether a test function of this name is in the crate's sources.
-fn exists(seam: &str, test: &str) -> bool {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders: Vec<PathBuf> = vec![crates.join(seam)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                if text.contains(&format!("fn {test}()")) {
-                    return true;
-                }
-            }
-        }
-    }
-    false
 }

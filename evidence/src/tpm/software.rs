@@ -27,7 +27,7 @@ pub(crate) struct Statement {
     pub(crate) clock: ClockInfo,
     pub(crate) firmware: u64,
     tag: u16,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl SoftwareTpm {
@@ -91,6 +91,11 @@ impl SoftwareTpm {
         attest.push(u8::from(statement.clock.safe));
         attest.extend(statement.firmware.to_be_bytes());
         attest.extend(&statement.body);
+        self.sign_bytes(attest)
+    }
+
+    /// What no restricted key signs: any bytes.
+    pub(crate) fn sign_bytes(&self, attest: Vec<u8>) -> SignedAttest {
         let pair = self.pair.sign(&SystemRandom::new(), &attest).unwrap();
         let (r, s) = pair.as_ref().split_at(32);
         let mut signature = vec![0, 0x18, 0, 0x0b];

@@ -6,6 +6,14 @@ fn code(bytes: &[u8]) -> String {
     BootLog::parse(bytes).unwrap_err().finding().code
 }
 
+/// The code of what is wrong with a log first, its form or its order; `none` where nothing is.
+fn verdict(bytes: &[u8]) -> String {
+    match BootLog::parse(bytes) {
+        Ok(log) => super::order::verdict(&log),
+        Err(error) => error.finding().code,
+    }
+}
+
 #[test]
 fn every_declared_bank_is_kept_and_replayed() {
     let log = Builder::new(&[SHA512, SHA1, (0x0012, 32), SHA384, SHA256])
@@ -66,6 +74,7 @@ fn a_spec_id_is_whole_and_sound() {
     for vendor in [&b""[..], b"vendor", &[0xff; 255]] {
         let parsed = BootLog::parse(&log(spec_id(&[SHA256], vendor))).unwrap();
         assert_eq!(parsed.events().len(), 8);
+        assert_eq!(verdict(&log(spec_id(&[SHA256], vendor))), "none");
     }
     let edited = |edit: fn(&mut Vec<u8>)| {
         let mut data = spec_id(&[SHA256], b"vendor")[32..].to_vec();
@@ -175,6 +184,7 @@ fn a_notice_is_never_extended_and_may_name_no_pcr() {
     let plain = new().parse().unwrap();
     let noticed = new().notice(u32::MAX, b"\x01").notice(23, b"\x01");
     let log = noticed.parse().unwrap();
+    assert_eq!(verdict(&noticed.bytes), "none");
     assert_eq!(log.replay(Bank::Sha256), plain.replay(Bank::Sha256));
     assert_eq!(log.events(), plain.events());
     let pcrs: Vec<_> = log
@@ -204,6 +214,7 @@ fn padding_is_of_one_kind() {
         for length in [1, 3, 4, 31, 32, 33, 999, 65_536] {
             let padded = [recorded(), vec![pad; length]].concat();
             assert_eq!(BootLog::parse(&padded), whole, "{length} of {pad:#x}");
+            assert_eq!(verdict(&padded), "none");
         }
     }
     for wrong in [
@@ -211,7 +222,9 @@ fn padding_is_of_one_kind() {
         [vec![0xff; 99], vec![0; 99]].concat(),
         [vec![0; 99], vec![1]].concat(),
     ] {
-        assert!(BootLog::parse(&[recorded(), wrong].concat()).is_err());
+        // Taken for an event of its own.
+        let told = verdict(&[recorded(), wrong].concat());
+        assert_eq!(told, "boot-log-digests-malformed");
     }
 }
 

@@ -1,0 +1,175 @@
+//! The catalogue as a whole: every row has a test that sees its code, and no code hides two lies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use touchstone_tpm_sim::lies::{Group, catalogue};
+
+use super::operated;
+
+/// Codes that say only that something does not parse: each is the answer to one lie at most.
+const CATCH_ALL: [&str; 15] = [
+    "attest-malformed",
+    "boot-log-digests-malformed",
+    "boot-log-spec-id-malformed",
+    "boot-log-truncated",
+    "ek-certificate-malformed",
+    "ek-public-malformed",
+    "ek-tpm-name-malformed",
+    "ima-list-truncated",
+    "ima-template-data-malformed",
+    "internal",
+    "key-malformed",
+    "location-tag-malformed",
+    "malformed-body",
+    "malformed-path",
+    "signature-malformed",
+];
+
+/// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
+/// belongs to one line.
+const SHARED: [(&str, &[&str], &str); 8] = [
+    (
+        "signature-invalid",
+        &["Q1", "Q9", "Q11", "Q12"],
+        "the enrolled key did not sign these bytes, and nobody can say who altered what",
+    ),
+    (
+        "qualifying-data-mismatch",
+        &["Q3", "Q12", "G2"],
+        "one digest binds nonce, boot and tag: which of them is another cannot be told",
+    ),
+    (
+        "boot-log-required",
+        &["Q8", "L7"],
+        "what is missing is the log, after a reboot as for an unknown digest",
+    ),
+    (
+        "quote-not-newer",
+        &["Q8", "Q14"],
+        "the same rule: counters and clock must grow",
+    ),
+    (
+        "key-template-mismatch",
+        &["Q10", "E2"],
+        "AK and EK each have a template; the finding names the key",
+    ),
+    (
+        "activation-failed",
+        &["Q11", "E3"],
+        "the secret did not come back, whatever the TPM lacks",
+    ),
+    (
+        "location-not-authentic",
+        &["G2", "G3"],
+        "the finding carries the reason as a code of its own",
+    ),
+    (
+        "boot-log-replay-mismatch",
+        &["L1", "L3"],
+        "the digests do not lead to the quoted values",
+    ),
+];
+
+/// What a row expects where the lie is none, or is harmless.
+const NOTHING: &str = "none";
+
+#[test]
+fn every_row_has_a_test_that_sees_its_code() {
+    let rows = catalogue().unwrap();
+    let groups = Group::ALL.map(Group::ids).concat();
+    let told: BTreeSet<&str> = groups
+        .into_iter()
+        .chain(Group::RuntimeLists.ids().iter().copied())
+        .chain(operated::TOLD.iter().copied())
+        .collect();
+    let mut ids = BTreeSet::new();
+    for row in &rows {
+        let (id, code) = (row.id.as_str(), row.expected.as_str());
+        assert!(ids.insert(id), "{id} is there twice");
+        match (row.seam.as_str(), &row.test) {
+            ("http", None) => assert!(told.contains(id), "{id} is told by no test"),
+            (seam, Some(test)) => {
+                let body = body_of(seam, test);
+                let body = body.unwrap_or_else(|| panic!("{id}: no `{test}` in {seam}"));
+                let seen = body.contains(&format!("\"{code}\""));
+                assert!(seen, "{id}: `{test}` never asks for `{code}`");
+            }
+            (seam, None) => panic!("{id}: the seam {seam} needs the name of its test"),
+        }
+    }
+    eprintln!("{} rows, {} of them told over HTTP", rows.len(), told.len());
+}
+
+#[test]
+fn no_code_hides_two_lies() {
+    let rows = catalogue().unwrap();
+    let mut lies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for row in &rows {
+        lies.entry(&row.expected).or_default().push(&row.id);
+    }
+    lies.remove(NOTHING);
+    let mut shared = BTreeMap::new();
+    for (code, ids) in &lies {
+        let one = !CATCH_ALL.contains(code) || ids.len() == 1;
+        assert!(one, "`{code}` says too little for the lies {ids:?}");
+        let line = |id: &&str| {
+            id.trim_end_matches(|c: char| c.is_ascii_lowercase())
+                .to_owned()
+        };
+        let lines: BTreeSet<String> = ids.iter().map(line).collect();
+        if lines.len() > 1 {
+            shared.insert(*code, lines);
+        }
+    }
+    let of_line = |line: &&str| (*line).to_owned();
+    let expected = SHARED.map(|(code, lines, _)| (code, lines.iter().map(of_line).collect()));
+    assert_eq!(
+        shared,
+        BTreeMap::from(expected),
+        "codes of lies of several lines"
+    );
+}
+
+/// The body of the test function of this name in the crate's sources, comments left out.
+fn body_of(seam: &str, test: &str) -> Option<String> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders: Vec<PathBuf> = vec![crates.join(seam)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                if let Some(body) = function(&text, test) {
+                    return Some(body);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// From the head of a function to the brace that ends it, which rustfmt sets under the head.
+fn function(text: &str, name: &str) -> Option<String> {
+    let head = format!("fn {name}(");
+    let mut lines = text.lines().skip_while(|line| {
+        let line = line.trim_start().trim_start_matches("async ");
+        !line.starts_with(&head)
+    });
+    let first = lines.next()?;
+    let indent: String = first.chars().take_while(|letter| *letter == ' ').collect();
+    let end = format!("{indent}}}");
+    let code = |line: &&str| !line.trim_start().starts_with("//");
+    let body = lines.take_while(|line| **line != end).filter(code);
+    Some(body.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn a_body_is_that_of_its_function() {
+    let text = "mod a {\n    fn one() {\n        \"x\"\n        // \"y\"\n    }\n    fn two(a: u8) {\n        \"z\"\n    }\n}\n";
+    assert_eq!(function(text, "one").unwrap(), "        \"x\"");
+    assert_eq!(function(text, "two").unwrap(), "        \"z\"");
+    assert_eq!(function(text, "three"), None);
+}
