@@ -156,6 +156,9 @@ impl LocationError {
             Self::Nv(NvError::NotNv) => Finding::new("location-not-certified"),
             Self::Nv(NvError::OtherIndex) => Finding::new("location-index-mismatch"),
             Self::Nv(NvError::OtherRound) => Finding::new("location-other-round"),
+            Self::Format(error @ TagFormatError::Version) => {
+                Finding::new("location-tag-version-unknown").observed(error)
+            }
             Self::Format(error) => Finding::new("location-tag-malformed").observed(error),
             Self::UnknownAuthority => Finding::new("location-authority-unknown"),
             Self::BadSignature => Finding::new("location-signature-invalid"),

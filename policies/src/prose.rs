@@ -267,6 +267,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the location tag has serial {observed}; the current one is {expected}",
     ),
     (
+        "location-tag-version-unknown",
+        "the location index does not begin as a tag does: {observed}",
+    ),
+    (
         "node-unmapped",
         "the node {subject} is mapped to no host; map it with `touchstone node map`",
     ),

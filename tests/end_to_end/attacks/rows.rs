@@ -28,7 +28,7 @@ const CATCH_ALL: [&str; 15] = [
 
 /// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
 /// belongs to one line.
-const SHARED: [(&str, &[&str], &str); 8] = [
+const SHARED: [(&str, &[&str], &str); 10] = [
     (
         "signature-invalid",
         &["Q1", "Q9", "Q11", "Q12"],
@@ -63,6 +63,16 @@ const SHARED: [(&str, &[&str], &str); 8] = [
         "location-not-authentic",
         &["G2", "G3"],
         "the finding carries the reason as a code of its own",
+    ),
+    (
+        "location-absent",
+        &["G1", "G2"],
+        "a TPM that never had a tag and one whose tag was removed look alike",
+    ),
+    (
+        "boot-log-separator-relabelled",
+        &["L1", "L2"],
+        "changing its type is how a separator is hidden",
     ),
     (
         "boot-log-replay-mismatch",
