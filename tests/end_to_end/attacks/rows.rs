@@ -28,7 +28,7 @@ const CATCH_ALL: [&str; 15] = [
 
 /// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
 /// belongs to one line.
-const SHARED: [(&str, &[&str], &str); 10] = [
+const SHARED: [(&str, &[&str], &str); 11] = [
     (
         "signature-invalid",
         &["Q1", "Q9", "Q11", "Q12"],
@@ -73,6 +73,11 @@ const SHARED: [(&str, &[&str], &str); 10] = [
         "boot-log-separator-relabelled",
         &["L1", "L2"],
         "changing its type is how a separator is hidden",
+    ),
+    (
+        "ima-replay-mismatch",
+        &["L6", "L7"],
+        "no prefix of the list leads to the quoted value",
     ),
     (
         "boot-log-replay-mismatch",
