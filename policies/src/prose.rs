@@ -249,7 +249,6 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the location tag's signature does not verify",
     ),
     ("location-tag-expired", "the location tag has expired"),
-    ("location-tag-revoked", "the location tag was taken back"),
     (
         "location-tag-malformed",
         "the location index holds no tag: {observed}",
@@ -262,6 +261,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "location-tag-other-host",
         "the location tag is another machine's",
     ),
+    ("location-tag-revoked", "the location tag was taken back"),
     (
         "location-tag-superseded",
         "the location tag has serial {observed}; the current one is {expected}",
