@@ -319,7 +319,8 @@ fn messages() {
     });
     let challenge = json!({
         "nonce": b(&[1; 32]), "pcrs": [0, 7, 23], "expires_at": NOW,
-        "known_boot_log": digest, "location_tag": b(&[1, 2, 3]),
+        "known_boot_log": digest,
+        "runtime": { "reset_count": 3, "restart_count": 0, "offset": 97 }, "location_tag": b(&[1, 2, 3]),
     });
     let messages = [
         ("signed_attest", signed.clone()),
@@ -334,6 +335,9 @@ fn messages() {
                 "nonce": b(&[1; 32]), "boot_id": b(&[2; 16]), "quote": signed,
                 "pcrs": { "0": digest, "23": digest }, "boot_log_digest": digest,
                 "boot_log": b(&[3; 40]), "location": signed,
+                "runtime": {
+                    "offset": 97, "entries": b(&profile("shim_sb/ima.bin")[..97]), "more": true,
+                },
             }),
         ),
         (

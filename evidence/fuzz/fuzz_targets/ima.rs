@@ -1,6 +1,7 @@
 //! The kernel's measurement list: parsed to its last byte, and replayed in two rounds as in one.
 //!
-//! Template hashes are put right before the replay, so that more than the first record is searched.
+//! Template hashes are put right before the replay, so that more than the first record is searched. The same as
+//! parts of a message: what leads to the quote is proven alike, and no part that does not is put off.
 
 #![no_main]
 
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::ima::{
-    BootAggregate, ImaError, ImaList, ImaState, PcrDigest, QuotedPcrs, ReplayedIma,
+    BootAggregate, ImaError, ImaList, ImaPart, ImaState, PcrDigest, QuotedPcrs, Replay, ReplayedIma,
+    whole_entries,
 };
 
 touchstone_evidence_fuzz::target!(check);
@@ -18,7 +20,9 @@ fn check(data: &[u8]) -> bool {
     let Ok(list) = ImaList::parse(data) else {
         return false;
     };
+    assert_eq!(whole_entries(data), data.len());
     if let Some((_, front)) = data.split_last() {
+        assert!(whole_entries(front) < data.len());
         assert!(ImaList::parse(front).is_err(), "the last byte is ignored");
     }
     assert!(ImaList::parse(&[data, &[0]].concat()).is_err());
@@ -62,8 +66,24 @@ fn replays(honest: &[u8], records: &[Record<'_>]) {
     let second = ReplayedIma::verify(&rest, first.state(), &at_end).unwrap();
     assert_eq!(second.state(), whole.state());
 
+    let part = |offset: u64, more: bool| ImaPart {
+        offset_bytes: offset,
+        bytes: &honest[offset as usize..],
+        more,
+    };
+    let proven = |part: ImaPart<'_>, kept: &ImaState| match part.verify(Some(kept), &at_end) {
+        Ok(Replay::Proven(replayed)) => *replayed.state(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(proven(part(0, false), &start), *whole.state());
+    assert_eq!(proven(part(offset, false), first.state()), *whole.state());
+    let again = part(0, false).verify(Some(first.state()), &at_end);
+    assert!(matches!(again, Err(ImaError::Behind { .. })), "{again:?}");
+
     let mut other = fold(records);
     other.0[0] ^= 1;
+    let put_off = part(0, true).verify(Some(&start), &quoted(other));
+    assert!(matches!(put_off, Err(ImaError::PartTooSmall(_))), "{put_off:?}");
     let error = ReplayedIma::verify(&list, &start, &quoted(other)).unwrap_err();
     assert!(matches!(error, ImaError::Replay { .. }), "{error}");
 }
