@@ -1,30 +1,24 @@
-//! 10,000 entries of the kernel's measurement list, as of a busy server: parsed and replayed.
+//! 10,000 entries of the kernel's measurement list, as of a busy server: parsed and replayed; and what a steady
+//! round after them costs, with ten new entries and with none.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::ops::Range;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use criterion::{Criterion, Throughput};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::ima::{
-    BootAggregate, ImaList, ImaState, PcrDigest, QuotedPcrs, ReplayedIma,
+    BootAggregate, ImaList, ImaPart, ImaState, PcrDigest, QuotedPcrs, Replay, ReplayedIma,
 };
 
 use crate::cpu_time::CpuTime;
 
 const ENTRIES: u32 = 10_000;
+const NEW: u32 = 10;
 
 pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
-    let (mut bytes, mut pcr10) = (Vec::new(), Sha256Digest::ZERO);
-    for number in 0..ENTRIES {
-        let data = template_data(number);
-        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &data);
-        bytes.extend(10_u32.to_le_bytes());
-        bytes.extend(hash.as_ref());
-        sized(&mut bytes, b"ima-ng");
-        sized(&mut bytes, &data);
-        pcr10 = pcr10.extend(&Sha256Digest::of(&data).0);
-    }
+    let (bytes, pcr10) = measured(0..ENTRIES, Sha256Digest::ZERO);
     let quoted = quoted(pcr10);
     let start = ImaState {
         // The first entry is a file here.
@@ -40,6 +34,41 @@ pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
             *ReplayedIma::verify(&list, &start, &quoted).unwrap().state()
         });
     });
+    group.finish();
+
+    let list = ImaList::parse(&bytes).unwrap();
+    let state = *ReplayedIma::verify(&list, &start, &quoted).unwrap().state();
+    let (new, pcr10) = measured(ENTRIES..ENTRIES + NEW, pcr10);
+    let later = self::quoted(pcr10);
+    let mut group = criterion.benchmark_group("ima-round");
+    for (name, bytes, quoted) in [("unmoved", &[][..], &quoted), ("ten-new", &new, &later)] {
+        group.bench_function(name, |bencher| {
+            let part = ImaPart {
+                offset_bytes: state.offset_bytes,
+                bytes,
+                more: false,
+            };
+            bencher.iter(|| match black_box(part).verify(Some(&state), quoted) {
+                Ok(Replay::Proven(replayed)) => *replayed.state(),
+                other => panic!("{other:?}"),
+            });
+        });
+    }
+}
+
+/// Entries of these numbers, and PCR 10 after them.
+fn measured(numbers: Range<u32>, mut pcr10: Sha256Digest) -> (Vec<u8>, Sha256Digest) {
+    let mut bytes = Vec::new();
+    for number in numbers {
+        let data = template_data(number);
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &data);
+        bytes.extend(10_u32.to_le_bytes());
+        bytes.extend(hash.as_ref());
+        sized(&mut bytes, b"ima-ng");
+        sized(&mut bytes, &data);
+        pcr10 = pcr10.extend(&Sha256Digest::of(&data).0);
+    }
+    (bytes, pcr10)
 }
 
 /// Of the template `ima-ng`: digest and path.
