@@ -28,6 +28,7 @@ fn an_attestor_of_its_own_catches_every_lie() {
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(output.status.success());
+    assert!(lies.iter().any(|lie| lie["id"] == "L6h"), "{said}");
     eprintln!("{} lies told", lies.len());
 }
 
@@ -67,6 +68,13 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&said)
+    );
+    // The sample policy does not demand the runtime, so what is told about it would not show.
+    let output = tell(&["--cast", cast, "--join-token", token, "L6"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("left out"),
+        "{said}"
     );
     let output = tell(&["--cast", cast, "--join-token", token, "L", "--any-code"]);
     let said = [output.stdout, output.stderr].concat();

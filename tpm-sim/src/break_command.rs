@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use touchstone_tpm_sim::lies::{Cast, Group, catalogue};
+use touchstone_tpm_sim::lies::{Cast, Group, RUNTIME, Told, catalogue};
 use touchstone_tpm_sim::swtpm;
 
 use crate::cli::Break;
@@ -61,12 +61,33 @@ async fn tell(options: &Break, rows: &[Row], place: &Path) -> anyhow::Result<Exi
         .await?;
     progress.finish_and_clear();
     verifier.stop().await?;
-    let outcome = Outcome::new(rows, &told, options.any_code);
+    let (rows, left_out) = shown(rows, &told);
+    if left_out > 0 {
+        eprintln!(
+            "tpm-sim: {left_out} lies about runtime lists are left out, since they would not show; demand `runtime` \
+             alone of {RUNTIME}, with violations `refused`"
+        );
+    }
+    if rows.is_empty() {
+        bail!("no lie was told");
+    }
+    let outcome = Outcome::new(&rows, &told, options.any_code);
     outcome.print(options.json)?;
     Ok(match outcome.as_expected() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// The rows without those about runtime lists where policy does not let them show, and how many these are.
+fn shown(rows: &[Row], told: &Told) -> (Vec<Row>, usize) {
+    let ids = Group::RuntimeLists.ids();
+    let judged = ids.iter().any(|id| told.contains_key(id));
+    let (kept, left_out): (Vec<Row>, Vec<Row>) = rows
+        .iter()
+        .cloned()
+        .partition(|row| judged || !ids.contains(&row.id.as_str()));
+    (kept, left_out.len())
 }
 
 /// The rows of the catalogue that can be told here and whose id begins with one of `ids`; all, if there are none.

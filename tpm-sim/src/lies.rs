@@ -24,7 +24,7 @@ use crate::runtime_list::{self, RuntimeList};
 use crate::swtpm::{self, RunningTpm};
 
 pub use applicant::Applicant;
-pub use cast::{Cast, Part, Role};
+pub use cast::{Cast, Part, RUNTIME, Role};
 pub use catalogue::{Attack, CatalogueError, catalogue};
 pub use endorsements::Enrolling;
 pub use liar::{Liar, Said, code, codes};
@@ -172,14 +172,19 @@ pub enum Group {
     Places,
     /// E, and what of Q is about keys: enrolment.
     Endorsements,
-    /// L: runtime lists. They show only where policy demands `runtime` of the liar and refuses violations,
-    /// so they are not among [`Group::ALL`].
+    /// L: runtime lists. They show only where policy demands `runtime` of the liar and refuses violations.
     RuntimeLists,
 }
 
 impl Group {
     /// All of them. Places come last of the enrolled host's: its TPM carries a false tag afterwards.
-    pub const ALL: [Self; 4] = [Self::Quotes, Self::Logs, Self::Places, Self::Endorsements];
+    pub const ALL: [Self; 5] = [
+        Self::Quotes,
+        Self::Logs,
+        Self::Places,
+        Self::Endorsements,
+        Self::RuntimeLists,
+    ];
 
     /// The ids of its lies.
     #[must_use]

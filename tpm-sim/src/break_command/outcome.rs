@@ -8,7 +8,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use touchstone_tpm_sim::lies::{Attack, Cast, Told};
+use touchstone_tpm_sim::lies::{Attack, Cast, RUNTIME, Told};
 
 /// Width where there is no terminal to ask.
 const WIDTH: u16 = 110;
@@ -131,7 +131,8 @@ pub(super) fn what_an_operator_does(cast: &Cast, place: &Path) -> anyhow::Result
     }
     text.push_str(&format!(
         "3. accept the boot `shim_sb` as known good (tpm-sim profile reference shim_sb --life-cycle active);\n\
-         4. make a join token.\n\
+         4. demand `runtime` alone of {RUNTIME}, with violations refused, or its lies are left out;\n\
+         5. make a join token.\n\
          Then: tpm-sim break --cast {} --join-token FILE [--any-code]",
         place.display()
     ));

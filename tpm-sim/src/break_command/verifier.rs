@@ -13,6 +13,18 @@ use crate::cli::Break;
 use crate::process;
 
 const POLICY: &str = include_str!("../../../policies/samples/germany-only/policy.yaml");
+/// Beside it, for the host that lies about what ran.
+const RUNTIME_POLICY: &str = "---
+apiVersion: touchstone.dev/v1
+kind: HostPolicy
+metadata:
+  name: runtime
+spec:
+  hosts: [runtime-1]
+  freshnessSeconds: 300
+  runtime:
+    violations: refused
+";
 
 /// A verifier that knows the machines of the cast.
 pub(super) struct Verifier {
@@ -38,7 +50,10 @@ impl Verifier {
         let attestor =
             Attestor::start(&place.join("attestor"), &place.join("attestor.log")).await?;
         let policy = place.join("policy.yaml");
-        fs::write(&policy, POLICY)?;
+        // One policy for each host.
+        let others = "hosts: [\"liar-*\", \"applicant-*\", \"foreign-*\"]";
+        let fleet = POLICY.replacen("hosts: [\"*\"]", others, 1);
+        fs::write(&policy, fleet + RUNTIME_POLICY)?;
         let console = attestor.console();
         console.run(&[&"policy", &"apply", &policy]).await?;
         let token = introduce(console, place, cast).await?;

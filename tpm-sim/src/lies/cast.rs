@@ -35,15 +35,20 @@ impl Role {
     }
 }
 
-/// In this order: who lies, the healthy one beside it, two that enrol, one of another maker, a stranger.
-const ROLES: [Role; 6] = [
+/// In this order: who lies, the healthy one beside it, two that enrol, one of another maker, a stranger, and one
+/// that lies about what ran.
+const ROLES: [Role; 7] = [
     Role::new("liar-1", true, true),
     Role::new("liar-2", true, true),
     Role::new("applicant-1", true, false),
     Role::new("applicant-2", true, false),
     Role::new("foreign-1", true, false),
     Role::new("stranger-1", false, false),
+    Role::new(RUNTIME, true, false),
 ];
+
+/// The role of which policy must demand `runtime` alone, with violations refused.
+pub const RUNTIME: &str = "runtime-1";
 
 /// The role whose TPM is of a maker that nobody believes.
 const FOREIGN: &str = "foreign-1";
@@ -110,7 +115,8 @@ impl Cast {
         &self.parts
     }
 
-    /// Enrols the liars honestly, then tells the lies of the `groups`, calling `heard` after each group.
+    /// Enrols the liars honestly, then tells the lies of the `groups`, calling `heard` after each group. Those
+    /// about runtime lists are left out where no policy demands `runtime` of [`RUNTIME`].
     ///
     /// # Errors
     /// Why the scene could not be set, or a lie not told.
@@ -125,6 +131,7 @@ impl Cast {
         for group in groups {
             let told = match group {
                 Group::Endorsements => self.enrolling(token)?.tell().await?,
+                Group::RuntimeLists => self.tell_runtime_lists(token).await?,
                 _ => {
                     let (liar, other) = match liars.take() {
                         Some(liars) => liars,
@@ -144,6 +151,21 @@ impl Cast {
             all.extend(told);
         }
         Ok(all)
+    }
+
+    async fn tell_runtime_lists(&self, token: &JoinToken) -> Result<Told> {
+        let part = self.part(6)?;
+        let settings = part.settings();
+        let liar = Liar::join_for_runtime(part.role.name, &settings, token).await?;
+        let Some(liar) = liar else {
+            return Ok(Told::new());
+        };
+        let scene = Enrolled {
+            liar: &liar,
+            machine: part.machine(self.profile),
+            other: &liar,
+        };
+        scene.tell(Group::RuntimeLists).await
     }
 
     fn enrolling<'a>(&'a self, token: &'a JoinToken) -> Result<Addresses<'a>> {

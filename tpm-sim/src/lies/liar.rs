@@ -7,7 +7,7 @@ use touchstone_agent::identity::Identity;
 use touchstone_agent::state::Records;
 use touchstone_agent::tls::TlsKey;
 use touchstone_agent::tpm::{AttestRequest, LOCATION_INDEX, NvArea, Signed, Tpm};
-use touchstone_agent::{Settings, attest_once, enrol, runtime_list};
+use touchstone_agent::{Outcome, Settings, attest_once, enrol, runtime_list};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
@@ -64,28 +64,32 @@ impl Liar {
     /// # Errors
     /// [`Error::Enrol`], [`Error::Honest`], [`Error::NotAffirming`], or as [`Liar::take`].
     pub async fn join(name: &str, settings: &Settings, token: &JoinToken) -> Result<Self> {
-        let host = || name.to_owned();
-        enrol(settings, token, false)
-            .await
-            .map_err(|source| Error::Enrol {
-                host: host(),
-                source,
-            })?;
-        let outcome = attest_once(settings)
-            .await
-            .map_err(|source| Error::Honest {
-                host: host(),
-                source,
-            })?;
+        let outcome = enter(name, settings, token).await?;
         if outcome.tier != TrustTier::Affirming {
-            let codes = outcome.findings.iter().map(|finding| finding.code.as_str());
-            return Err(Error::NotAffirming {
-                host: host(),
-                tier: outcome.tier.to_string(),
-                findings: codes.collect::<Vec<_>>().join(", "),
-            });
+            return Err(not_affirming(name, &outcome));
         }
         Self::take(settings).await
+    }
+
+    /// As [`Liar::join`], for a host whose runtime policy demands: `None` if it does not, so that no lie about
+    /// it would show.
+    ///
+    /// # Errors
+    /// As [`Liar::join`].
+    pub async fn join_for_runtime(
+        name: &str,
+        settings: &Settings,
+        token: &JoinToken,
+    ) -> Result<Option<Self>> {
+        let outcome = enter(name, settings, token).await?;
+        let codes: Vec<&str> = outcome.findings.iter().map(|f| f.code.as_str()).collect();
+        match codes[..] {
+            ["runtime-not-judged"] => Self::take(settings).await.map(Some),
+            _ if codes.iter().any(|code| code.starts_with("ima-")) => {
+                Err(not_affirming(name, &outcome))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Asks for a challenge.
@@ -261,6 +265,7 @@ impl Liar {
             server, ca, keys, ..
         } = &self.identity;
         let pem = [keys.tls.certificate(), keys.tls.private_key()].concat();
+        let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
             .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
@@ -287,6 +292,30 @@ impl Liar {
         let key = TlsKey::generate()?;
         let client = Client::new(&self.identity.server, &self.identity.ca, &key)?;
         Ok(said(client.evidence(&serde_json::to_vec(evidence)?).await))
+    }
+}
+
+/// Enrols, and attests once.
+async fn enter(name: &str, settings: &Settings, token: &JoinToken) -> Result<Outcome> {
+    let host = || name.to_owned();
+    enrol(settings, token, false)
+        .await
+        .map_err(|source| Error::Enrol {
+            host: host(),
+            source,
+        })?;
+    attest_once(settings).await.map_err(|source| Error::Honest {
+        host: host(),
+        source,
+    })
+}
+
+fn not_affirming(name: &str, outcome: &Outcome) -> Error {
+    let codes = outcome.findings.iter().map(|finding| finding.code.as_str());
+    Error::NotAffirming {
+        host: name.to_owned(),
+        tier: outcome.tier.to_string(),
+        findings: codes.collect::<Vec<_>>().join(", "),
     }
 }
 
