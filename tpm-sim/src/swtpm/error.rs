@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use tss_esapi::Error as TssError;
-
 use super::Bank;
 
 /// Why a simulated TPM could not be made or used.
@@ -84,8 +82,4 @@ pub enum Error {
         /// Bytes given.
         given: usize,
     },
-
-    /// The TSS failed to extend.
-    #[error("TPM2_PCR_Extend failed")]
-    Extend(#[source] TssError),
 }

@@ -1,13 +1,5 @@
 //! Measures into a running TPM, as firmware, boot loader and kernel would.
 
-use std::str::FromStr as _;
-
-use tss_esapi::handles::PcrHandle;
-use tss_esapi::interface_types::algorithm::HashingAlgorithm;
-use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{Digest, DigestValues};
-use tss_esapi::{Context, TctiNameConf};
-
 use super::{Error, Result, RunningTpm};
 
 /// One extend: the PCR, and a digest for each bank of the log. Banks that are off pass it by.
@@ -49,12 +41,13 @@ impl Bank {
         }
     }
 
-    fn algorithm(self) -> HashingAlgorithm {
+    /// `TPM_ALG_ID` (TPM 2.0 Part 2 §6.3).
+    fn algorithm(self) -> u16 {
         match self {
-            Self::Sha1 => HashingAlgorithm::Sha1,
-            Self::Sha256 => HashingAlgorithm::Sha256,
-            Self::Sha384 => HashingAlgorithm::Sha384,
-            Self::Sha512 => HashingAlgorithm::Sha512,
+            Self::Sha1 => 0x0004,
+            Self::Sha256 => 0x000b,
+            Self::Sha384 => 0x000c,
+            Self::Sha512 => 0x000d,
         }
     }
 }
@@ -71,34 +64,24 @@ impl RunningTpm {
     /// Extends by every event in turn, as the boot that wrote the log did. Well under 1 ms an event.
     ///
     /// # Errors
-    /// [`Error::Pcr`] or [`Error::Digest`] before anything is extended, [`Error::Extend`] on the way.
+    /// [`Error::Pcr`] or [`Error::Digest`] before anything is extended, [`Error::Silent`] or [`Error::Refused`]
+    /// on the way.
     pub fn replay(&self, events: &[Event]) -> Result<()> {
         let extends = events
             .iter()
-            .map(|(pcr, digests)| Ok((handle(*pcr)?, values(digests)?)))
+            .map(|(pcr, digests)| match pcr {
+                0..=23 => Ok((*pcr, values(digests)?)),
+                _ => Err(Error::Pcr(*pcr)),
+            })
             .collect::<Result<Vec<_>>>()?;
-        self.extend_all(extends).map_err(Error::Extend)
-    }
-
-    fn extend_all(&self, extends: Vec<(PcrHandle, DigestValues)>) -> tss_esapi::Result<()> {
-        let mut context = Context::new(TctiNameConf::from_str(&self.tcti())?)?;
-        context.set_sessions((Some(AuthSession::Password), None, None));
-        for (pcr, digests) in extends {
-            context.pcr_extend(pcr, digests)?;
-        }
-        Ok(())
+        self.wire.extend_all(&extends)
     }
 }
 
-fn handle(pcr: u8) -> Result<PcrHandle> {
-    match pcr {
-        0..=23 => PcrHandle::try_from(u32::from(pcr)).map_err(|_| Error::Pcr(pcr)),
-        _ => Err(Error::Pcr(pcr)),
-    }
-}
-
-fn values(digests: &[(Bank, Vec<u8>)]) -> Result<DigestValues> {
-    let mut values = DigestValues::new();
+/// A `TPML_DIGEST_VALUES` (Part 2 §10.9.6).
+fn values(digests: &[(Bank, Vec<u8>)]) -> Result<Vec<u8>> {
+    let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+    let mut values = count.to_be_bytes().to_vec();
     for (bank, digest) in digests {
         if digest.len() != bank.size() {
             return Err(Error::Digest {
@@ -107,8 +90,8 @@ fn values(digests: &[(Bank, Vec<u8>)]) -> Result<DigestValues> {
                 given: digest.len(),
             });
         }
-        let digest = Digest::try_from(digest.as_slice()).map_err(Error::Extend)?;
-        values.set(bank.algorithm(), digest);
+        values.extend(bank.algorithm().to_be_bytes());
+        values.extend(digest);
     }
     Ok(values)
 }

@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 64;
 #[derive(Debug)]
 pub struct RunningTpm {
     process: Child,
-    wire: Wire,
+    pub(super) wire: Wire,
     off: bool,
 }
 

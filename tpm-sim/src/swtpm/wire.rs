@@ -1,4 +1,5 @@
-//! The few bytes that we send to swtpm ourselves: power and start-up. One connection a command.
+//! The few bytes that we send to swtpm ourselves: power, start-up and extends. One connection a call: the TSS
+//! makes one for each command, and a fleet that boots uses up the ports of the machine.
 //!
 //! The data channel carries TPM commands (TPM 2.0 Part 1 §18); the control channel carries swtpm's own
 //! (swtpm_ioctls(3), `include/swtpm/tpm_ioctl.h`), big-endian: command, then its parameters.
@@ -46,6 +47,44 @@ impl Wire {
         self.command("TPM2_Shutdown(CLEAR)", 0x145)
     }
 
+    /// `TPM2_PCR_Extend` (Part 3 §22.2) for each PCR with its `TPML_DIGEST_VALUES`, with the empty password.
+    pub(super) fn extend_all(self, extends: &[(u8, Vec<u8>)]) -> Result<()> {
+        for answer in self
+            .extends(extends)
+            .map_err(|source| self.silent(source))?
+        {
+            accepted("TPM2_PCR_Extend", answer)?;
+        }
+        Ok(())
+    }
+
+    /// The response codes, up to the first refusal.
+    fn extends(self, extends: &[(u8, Vec<u8>)]) -> io::Result<Vec<u32>> {
+        let mut stream = connect(self.port)?;
+        let mut answers = Vec::new();
+        for (pcr, digests) in extends {
+            // TPM_RS_PW, no nonce, no attributes, no password: nine bytes.
+            let session = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+            let body = [&[0, 0, 0, *pcr, 0, 0, 0, 9][..], &session, digests].concat();
+            let length = u32::try_from(10 + body.len()).unwrap_or(u32::MAX);
+            let mut request = vec![0x80, 0x02];
+            request.extend(length.to_be_bytes());
+            request.extend(0x182_u32.to_be_bytes());
+            request.extend(body);
+            stream.write_all(&request)?;
+            let mut head = [0; 10];
+            stream.read_exact(&mut head)?;
+            let [_, _, a, b, c, d, code @ ..] = head;
+            let rest = u64::from(u32::from_be_bytes([a, b, c, d])).saturating_sub(10);
+            io::copy(&mut (&stream).take(rest), &mut io::sink())?;
+            answers.push(u32::from_be_bytes(code));
+            if code != [0; 4] {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
     /// A TPM command without sessions whose one parameter is TPM_SU_CLEAR.
     fn command(self, command: &'static str, code: u32) -> Result<()> {
         let mut request = vec![0x80, 0x01, 0, 0, 0, 12];
@@ -61,19 +100,28 @@ impl Wire {
     }
 
     fn exchange<const N: usize>(self, port: u16, request: &[u8]) -> Result<[u8; N]> {
-        exchange(port, request).map_err(|source| Error::Silent {
+        exchange(port, request).map_err(|source| self.silent(source))
+    }
+
+    fn silent(self, source: io::Error) -> Error {
+        Error::Silent {
             port: self.port,
             source,
-        })
+        }
     }
 }
 
-fn exchange<const N: usize>(port: u16, request: &[u8]) -> io::Result<[u8; N]> {
+fn connect(port: u16) -> io::Result<TcpStream> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn exchange<const N: usize>(port: u16, request: &[u8]) -> io::Result<[u8; N]> {
+    let mut stream = connect(port)?;
     stream.write_all(request)?;
     let mut answer = [0; N];
     stream.read_exact(&mut answer)?;
