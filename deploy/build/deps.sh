@@ -50,6 +50,8 @@ look() {
     for tool in "${swtpm_tools[@]}"; do
         has "$tool" || need "$tool" swtpm swtpm-tools
     done
+    # An oracle of certificate paths.
+    [[ $level == demo ]] || has openssl || need "the openssl program" openssl
     [[ $level == demo ]] || has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
     # Reads the same boot logs as our parser does.
     [[ $level == demo ]] || has tpm2_eventlog || need tpm2_eventlog tpm2-tools
@@ -99,7 +101,7 @@ install_by_apt() {
 
 say_what_to_do() {
     local fedora="gcc pkgconf-pkg-config tpm2-tss-devel swtpm swtpm-tools gnutls-utils ca-certificates"
-    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools"
+    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools openssl"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else

@@ -1,24 +1,30 @@
 //! EK certificate paths: whether a TPM maker, a cloud or a simulator vouches that this EK lives in
 //! one of its TPMs (RFC 5280 §6, TCG EK Credential Profile), lenient where real vendors need it.
 //!
-//! Invariant: a path proves a genuine TPM, never our machine: the inventory decides that. Nothing
-//! here knows revocation.
+//! Invariant: a path proves a genuine TPM, never our machine: the inventory decides that. Revocation
+//! is known only from lists that an operator imported.
 
+mod bundle;
 mod certificate;
+mod crl;
 mod error;
 mod leaf;
 mod name;
 mod path;
 mod public_key;
+mod roca;
 mod roots;
 mod tpm_name;
 
 use serde::{Deserialize, Serialize};
 
+pub use bundle::Bundle;
 pub use certificate::CertificateError;
+pub use crl::{KnownList, RevocationListError};
 pub use error::EndorsementError;
-pub use roots::{Anchor, EndorsementRoots, Imported, RootImportError};
-pub use tpm_name::{ManufacturerId, TpmNameError};
+pub use roca::bears_roca_mark;
+pub use roots::{AddedList, Anchor, EndorsementRoots, Imported, KnownCertificate, RootImportError};
+pub use tpm_name::{ManufacturerId, TpmName, TpmNameError};
 
 use crate::digest::Sha256Digest;
 
@@ -65,6 +71,12 @@ impl VerifiedEndorsement {
     #[must_use]
     pub fn class(&self) -> RootClass {
         self.class
+    }
+
+    /// What the certificate says of the TPM.
+    #[must_use]
+    pub fn tpm(&self) -> &TpmName {
+        &self.tpm
     }
 
     /// The TPM's manufacturer, which the root may vouch for.
@@ -117,6 +129,15 @@ impl VerifiedEndorsement {
     pub fn path(&self) -> &[PathCertificate] {
         &self.path
     }
+}
+
+/// Whether a certificate, DER, is for the key of this SubjectPublicKeyInfo, however either encodes it.
+/// Nobody's word is checked: [`EndorsementRoots::verify`] does that.
+#[must_use]
+pub fn is_for_key(certificate: &[u8], spki: &[u8]) -> bool {
+    let certified = certificate::Certificate::parse(certificate).map(|parsed| parsed.key);
+    let key = public_key::PublicKey::of_canonical(spki);
+    matches!((certified, key), (Ok(certified), Some(key)) if certified == key)
 }
 
 #[cfg(test)]

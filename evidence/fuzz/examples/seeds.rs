@@ -226,6 +226,16 @@ fn certificates() {
         }
         write("ek_certificate", name, bytes);
     }
+    let serials = [vec![0x7f; 20], vec![1], vec![2, 0]];
+    write("crl", "empty", authority::revocation_list(1, &[]));
+    write("crl", "three", authority::revocation_list(0x1234, &serials));
+    // The EK certificate's own: what follows the version in its signed part (RFC 5280 §4.1).
+    let start = under_root
+        .windows(3)
+        .position(|three| three == [0xa0, 3, 2]);
+    let serial = &under_root[start.unwrap() + 5..];
+    let serial = serial[2..2 + usize::from(serial[1])].to_vec();
+    write("crl", "leaf", authority::revocation_list(2, &[serial]));
     write("ek_roots", "root", pem(&ROOT));
     write("ek_roots", "der", &*ROOT);
     write("ek_roots", "der-intermediate", &middle);
@@ -344,6 +354,7 @@ fn messages() {
             "enrolment_request",
             json!({
                 "ek_certificate": b(&[0x30, 0]), "ek_public": b(&[0, 1]),
+                "intermediates": [b(&[0x30, 0]), b(&[0x30, 1, 7])],
                 "ak_public": b(&profile("shim_sb/ak.pub")[2..]),
             }),
         ),

@@ -8,8 +8,9 @@ use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevocationReason, RevokedCertParams, SerialNumber, SignatureAlgorithm,
 };
 
 /// `ecdsa-with-SHA256` (RFC 5758 §3.2) as an AlgorithmIdentifier.
@@ -49,6 +50,28 @@ pub fn ek_certificate(issuer: &str) -> Vec<u8> {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, 1])];
     params.custom_extensions = vec![tpm_name()];
     params.signed_by(&Ek, &issuer).unwrap().der().to_vec()
+}
+
+/// A revocation list of the root, DER, that holds from 2021 to 2040 and names these certificates' serial
+/// numbers.
+pub fn revocation_list(number: u64, serials: &[Vec<u8>]) -> Vec<u8> {
+    let issuer_params = ca("Root");
+    let issuer = Issuer::from_params(&issuer_params, signing_key());
+    let revoked = serials.iter().map(|serial| RevokedCertParams {
+        serial_number: SerialNumber::from(serial.clone()),
+        revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    });
+    let params = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2021, 1, 1),
+        next_update: rcgen::date_time_ymd(2040, 1, 1),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer).unwrap().der().to_vec()
 }
 
 /// The certificate's signed part under a new, valid signature; `None` if no such part is there.

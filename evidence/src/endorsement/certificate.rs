@@ -70,6 +70,8 @@ pub enum CertificateError {
 pub(super) struct Certificate {
     /// SHA-256 of the certificate, without bytes that follow it.
     pub(super) digest: Sha256Digest,
+    /// Without leading zeros: how revocation lists name it, beside its issuer.
+    pub(super) serial: Vec<u8>,
     pub(super) subject: Name,
     pub(super) issuer: Name,
     pub(super) key: PublicKey,
@@ -129,6 +131,7 @@ impl Certificate {
         let validity = certificate.validity();
         Ok(Self {
             digest: Sha256Digest::of(certificate.as_raw()),
+            serial: integer(certificate.raw_serial()),
             subject: Name::of(certificate.subject()),
             issuer: Name::of(certificate.issuer()),
             key: PublicKey::of(certificate.public_key()),
@@ -161,6 +164,12 @@ impl Certificate {
     pub(super) fn is_same_authority(&self, other: &Self) -> bool {
         self.key == other.key && self.subject.matches(&other.subject)
     }
+}
+
+/// The bytes of an INTEGER without those that say nothing, so that vendors' encodings compare equal.
+pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default().to_vec()
 }
 
 impl Extensions {

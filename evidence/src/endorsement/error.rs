@@ -156,6 +156,36 @@ pub enum EndorsementError {
         /// The would-be issuer.
         issuer: String,
     },
+    /// The EK's RSA modulus bears the mark of ROCA (CVE-2017-15361): whoever has it can find the
+    /// private key.
+    #[error(
+        "the EK's RSA key is one of a faulty generator (ROCA, CVE-2017-15361): update the TPM's firmware and have it make a new EK"
+    )]
+    Roca,
+    /// A revocation list of the issuer names the EK certificate.
+    #[error("`{issuer}` revoked the EK certificate")]
+    Revoked {
+        /// The issuer.
+        issuer: String,
+    },
+    /// A revocation list names a CA of the path.
+    #[error("`{issuer}` revoked the certificate of `{subject}`")]
+    IssuerRevoked {
+        /// The CA.
+        subject: String,
+        /// Who issued, and revoked, its certificate.
+        issuer: String,
+    },
+    /// The issuer's imported revocation list is not of this time: a revocation may be missing.
+    #[error(
+        "the revocation list of `{issuer}` held until {next_update}: import its next one with `touchstone endorsement import`"
+    )]
+    StaleList {
+        /// The issuer.
+        issuer: String,
+        /// Unix seconds.
+        next_update: i64,
+    },
     /// The root may not vouch for TPMs of this manufacturer.
     #[error("`{root}` may not vouch for TPMs of {manufacturer}")]
     NotVouched {
@@ -167,6 +197,17 @@ pub enum EndorsementError {
 }
 
 impl EndorsementError {
+    /// The CA whose certificate is missing, for people, where that is why: the root was not imported,
+    /// or an intermediate is not known.
+    #[must_use]
+    pub fn missing_authority(&self) -> Option<&str> {
+        match self {
+            Self::UnknownRoot { subject } => Some(subject),
+            Self::IssuerMissing { issuer, .. } => Some(issuer),
+            _ => None,
+        }
+    }
+
     /// A name for this refusal that does not change between releases.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -198,6 +239,10 @@ impl EndorsementError {
             Self::Sha1Signature { .. } => "ek-sha1-signature",
             Self::UnsupportedSignature { .. } => "ek-unsupported-signature",
             Self::BadSignature { .. } => "ek-bad-signature",
+            Self::Roca => "ek-roca-weak",
+            Self::Revoked { .. } => "ek-certificate-revoked",
+            Self::IssuerRevoked { .. } => "ek-issuer-revoked",
+            Self::StaleList { .. } => "ek-crl-stale",
             Self::NotVouched { .. } => "ek-manufacturer-not-vouched",
         }
     }

@@ -4,6 +4,7 @@ use super::certificate::{Certificate, EK_PURPOSE};
 use super::error::EndorsementError;
 use super::path::{check_key, check_validity};
 use super::public_key::PublicKey;
+use super::roca::bears_roca_mark;
 use super::tpm_name::TpmName;
 
 /// Checks all that needs no issuer and returns the TPM that the certificate names. Whether anybody
@@ -34,6 +35,11 @@ pub(super) fn check_leaf(
     check_key(leaf)?;
     if leaf.key != *ek {
         return Err(EndorsementError::KeyMismatch);
+    }
+    if let PublicKey::Rsa { modulus, .. } = ek
+        && bears_roca_mark(modulus)
+    {
+        return Err(EndorsementError::Roca);
     }
     Ok(tpm_name)
 }

@@ -5,6 +5,7 @@
 
 use super::PathCertificate;
 use super::certificate::Certificate;
+use super::crl::{KnownList, Standing};
 use super::error::EndorsementError;
 use super::public_key::{KeyFault, SignatureFault};
 use super::roots::Anchor;
@@ -23,6 +24,7 @@ pub(super) struct Search<'a> {
     anchors: &'a [Anchor],
     /// Certificates that may stand between: those imported, and those offered with the EK.
     intermediates: Vec<&'a Certificate>,
+    lists: &'a [KnownList],
     manufacturer: ManufacturerId,
     now: i64,
     signatures_left: u32,
@@ -48,12 +50,14 @@ impl<'a> Search<'a> {
     pub(super) fn new(
         anchors: &'a [Anchor],
         intermediates: impl Iterator<Item = &'a Certificate>,
+        lists: &'a [KnownList],
         manufacturer: ManufacturerId,
         now: i64,
     ) -> Self {
         Self {
             anchors,
             intermediates: intermediates.collect(),
+            lists,
             manufacturer,
             now,
             signatures_left: MAX_SIGNATURES,
@@ -163,7 +167,35 @@ impl<'a> Search<'a> {
             .signatures_left
             .checked_sub(1)
             .ok_or(EndorsementError::TooCostly(MAX_SIGNATURES))?;
-        check_signature(child, issuer)
+        check_signature(child, issuer)?;
+        self.check_revocation(child, issuer, path.len() == 1)
+    }
+
+    /// What the issuer's imported list says of `child`. Without a list nothing is known, and the
+    /// certificate passes: whether to import lists is the operator's choice. A list that is not of
+    /// this time refuses, since the revocation in question may stand in the next one.
+    fn check_revocation(
+        &self,
+        child: &Certificate,
+        issuer: &Certificate,
+        is_leaf: bool,
+    ) -> Result<(), EndorsementError> {
+        let Some(list) = self.lists.iter().find(|list| list.is_by(issuer)) else {
+            return Ok(());
+        };
+        let issuer = issuer.subject.to_string();
+        match list.standing(&child.serial, self.now) {
+            Standing::NotListed => Ok(()),
+            Standing::Listed if is_leaf => Err(EndorsementError::Revoked { issuer }),
+            Standing::Listed => Err(EndorsementError::IssuerRevoked {
+                subject: child.subject.to_string(),
+                issuer,
+            }),
+            Standing::Stale(next_update) => Err(EndorsementError::StaleList {
+                issuer,
+                next_update,
+            }),
+        }
     }
 }
 

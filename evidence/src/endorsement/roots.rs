@@ -1,8 +1,8 @@
 //! The roots that an operator imported, and the one way from an EK certificate to a proof.
 
-use x509_parser::pem::Pem;
-
+use super::bundle::Bundle;
 use super::certificate::{Certificate, CertificateError};
+use super::crl::{KnownList, ListFault, RevocationList, RevocationListError};
 use super::error::EndorsementError;
 use super::leaf::check_leaf;
 use super::path::{Search, check_authority, check_key, check_signature};
@@ -19,6 +19,8 @@ const MAX_OFFERED: usize = 64;
 pub struct EndorsementRoots {
     anchors: Vec<Anchor>,
     intermediates: Vec<Certificate>,
+    /// One for each authority at most.
+    lists: Vec<KnownList>,
 }
 
 /// One root: a name and a key, what it stands for, and for which manufacturers it may speak.
@@ -36,17 +38,48 @@ pub struct Imported {
     pub roots: usize,
     /// New intermediates.
     pub intermediates: usize,
+    /// New revocation lists.
+    pub lists: usize,
+}
+
+/// A certificate that is known, as people look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCertificate {
+    /// Its subject: escaped and cut.
+    pub subject: String,
+    /// Its issuer, likewise.
+    pub issuer: String,
+    /// SHA-256 of the certificate: the fingerprint that other tools show.
+    pub digest: Sha256Digest,
+    /// SHA-256 of its DER SubjectPublicKeyInfo.
+    pub key_digest: Sha256Digest,
+    /// Unix seconds, inclusive.
+    pub not_before: i64,
+    /// Unix seconds, inclusive; `None` if it never expires.
+    pub not_after: Option<i64>,
+}
+
+/// A revocation list that was added, and what it replaced.
+#[derive(Clone, Debug)]
+pub struct AddedList {
+    /// The list.
+    pub list: KnownList,
+    /// The digest of the same authority's older list.
+    pub replaced: Option<Sha256Digest>,
 }
 
 /// Why an import was refused as a whole. Certificates count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootImportError {
-    /// A PEM block is broken, or is no certificate's.
-    #[error("block {0} is no PEM certificate")]
+    /// A PEM block is broken, or neither a certificate nor a revocation list.
+    #[error("block {0} is no PEM certificate or revocation list")]
     Pem(usize),
-    /// There is no certificate.
-    #[error("there is no certificate in it")]
+    /// There is nothing in it.
+    #[error("there is no certificate and no revocation list in it")]
     Empty,
+    /// More blocks than any vendor's bundle has.
+    #[error("there are more than {0} certificates and lists in it: import them in parts")]
+    TooMany(usize),
     /// A certificate cannot be parsed.
     #[error("certificate {number} cannot be parsed")]
     Malformed {
@@ -66,6 +99,63 @@ pub enum RootImportError {
     /// The same root is known with another class or other manufacturers: one of the two is wrong.
     #[error("root `{0}` is known already, with another class or other manufacturers")]
     Conflict(String),
+    /// A revocation list cannot be parsed, or is one that cannot be used.
+    #[error("block {number} is no revocation list that can be used: {source}")]
+    List {
+        /// Which.
+        number: usize,
+        /// What is wrong with it.
+        source: RevocationListError,
+    },
+    /// No certificate of the list's authority is known.
+    #[error(
+        "the revocation list in block {number} is by `{issuer}`, of which no certificate is known: import that first"
+    )]
+    ListIssuerUnknown {
+        /// Which.
+        number: usize,
+        /// Who it says signed it.
+        issuer: String,
+    },
+    /// The authority did not sign the list, or may not sign lists.
+    #[error("the revocation list in block {number} is not by `{issuer}`: {reason}")]
+    ListNotSigned {
+        /// Which.
+        number: usize,
+        /// Who it says signed it.
+        issuer: String,
+        /// Why.
+        reason: String,
+    },
+    /// A newer list of the same authority is known: an older one would take revocations back.
+    #[error(
+        "the revocation list of `{issuer}` in block {number} is not newer than the one that is known"
+    )]
+    ListNotNewer {
+        /// Which.
+        number: usize,
+        /// Its authority.
+        issuer: String,
+    },
+}
+
+impl RootImportError {
+    /// A name for this refusal that does not change between releases.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::List { .. } => "crl-malformed",
+            Self::ListIssuerUnknown { .. } => "crl-issuer-unknown",
+            Self::ListNotSigned { .. } => "crl-signature-invalid",
+            Self::ListNotNewer { .. } => "crl-not-newer",
+            Self::Pem(_)
+            | Self::Empty
+            | Self::TooMany(_)
+            | Self::Malformed { .. }
+            | Self::Unfit { .. }
+            | Self::Conflict(_) => "endorsement-import-failed",
+        }
+    }
 }
 
 impl EndorsementRoots {
@@ -75,10 +165,8 @@ impl EndorsementRoots {
         Self::default()
     }
 
-    /// Imports a PEM bundle, text between the blocks ignored. Self-issued certificates become
-    /// roots once their own signature verifies, all others intermediates: a bundle cannot make a
-    /// root of a certificate that another CA issued ([`EndorsementRoots::add_anchor`] can).
-    /// No `manufacturers` means that the roots may vouch for any.
+    /// Imports a PEM bundle, text between the blocks ignored: [`EndorsementRoots::add_certificates`],
+    /// then [`EndorsementRoots::add_lists`].
     ///
     /// # Errors
     /// [`RootImportError`]; nothing is imported then.
@@ -88,16 +176,31 @@ impl EndorsementRoots {
         class: RootClass,
         manufacturers: &[ManufacturerId],
     ) -> Result<Imported, RootImportError> {
+        let bundle = Bundle::from_pem(pem)?;
+        let mut next = self.clone();
+        let mut imported = next.add_certificates(&bundle, class, manufacturers)?;
+        imported.lists = next.add_lists(&bundle)?.len();
+        *self = next;
+        Ok(imported)
+    }
+
+    /// Imports the certificates of a bundle. Self-issued ones become roots once their own signature
+    /// verifies, all others intermediates: a bundle cannot make a root of a certificate that another
+    /// CA issued ([`EndorsementRoots::add_anchor`] can). No `manufacturers` means that the roots may
+    /// vouch for any.
+    ///
+    /// # Errors
+    /// [`RootImportError`]; nothing is imported then.
+    pub fn add_certificates(
+        &mut self,
+        bundle: &Bundle,
+        class: RootClass,
+        manufacturers: &[ManufacturerId],
+    ) -> Result<Imported, RootImportError> {
         let mut next = self.clone();
         let mut imported = Imported::default();
-        let mut blocks = 0;
-        for (number, block) in (1..).zip(Pem::iter_from_buffer(pem)) {
-            blocks = number;
-            let block = block
-                .ok()
-                .filter(|block| block.label == "CERTIFICATE")
-                .ok_or(RootImportError::Pem(number))?;
-            let certificate = parse(number, &block.contents)?;
+        for (number, der) in &bundle.certificates {
+            let (number, certificate) = (*number, parse(*number, der)?);
             if certificate.is_self_issued() {
                 check_signature(&certificate, &certificate)
                     .map_err(|source| RootImportError::Unfit { number, source })?;
@@ -108,11 +211,32 @@ impl EndorsementRoots {
                 imported.intermediates = imported.intermediates.saturating_add(added);
             }
         }
-        if blocks == 0 {
-            return Err(RootImportError::Empty);
-        }
         *self = next;
         Ok(imported)
+    }
+
+    /// Imports the revocation lists of a bundle, each signed by an authority whose certificate is
+    /// known, and newer than the one known of that authority; returns those that were not known.
+    /// Whether they are of this time is not asked: [`EndorsementRoots::verify`] does.
+    ///
+    /// # Errors
+    /// [`RootImportError`]; nothing is imported then.
+    pub fn add_lists(&mut self, bundle: &Bundle) -> Result<Vec<AddedList>, RootImportError> {
+        let mut next = self.clone();
+        let mut added = Vec::new();
+        for (number, der) in &bundle.lists {
+            added.extend(next.insert_list(*number, der)?);
+        }
+        *self = next;
+        Ok(added)
+    }
+
+    /// One revocation list, DER. `None`: it was known.
+    ///
+    /// # Errors
+    /// As [`EndorsementRoots::add_lists`].
+    pub fn add_list(&mut self, der: &[u8]) -> Result<Option<AddedList>, RootImportError> {
+        self.insert_list(1, der)
     }
 
     /// Imports one DER certificate as a root whoever issued it, its signature unchecked: the
@@ -129,7 +253,7 @@ impl EndorsementRoots {
         let roots = self.insert_anchor(1, parse(1, der)?, class, manufacturers)?;
         Ok(Imported {
             roots,
-            intermediates: 0,
+            ..Imported::default()
         })
     }
 
@@ -142,6 +266,16 @@ impl EndorsementRoots {
     /// All roots, in the order of their import.
     pub fn anchors(&self) -> impl Iterator<Item = &Anchor> {
         self.anchors.iter()
+    }
+
+    /// All intermediates, in the order of their import.
+    pub fn intermediates(&self) -> impl Iterator<Item = KnownCertificate> {
+        self.intermediates.iter().map(KnownCertificate::of)
+    }
+
+    /// All revocation lists.
+    pub fn lists(&self) -> impl Iterator<Item = &KnownList> {
+        self.lists.iter()
     }
 
     /// Verifies that one of these roots vouches for the TPM whose EK this is.
@@ -170,7 +304,13 @@ impl EndorsementRoots {
 
         let offered = self.parse_offered(intermediates)?;
         let intermediates = self.intermediates.iter().chain(&offered);
-        let search = Search::new(&self.anchors, intermediates, tpm.manufacturer, now);
+        let search = Search::new(
+            &self.anchors,
+            intermediates,
+            &self.lists,
+            tpm.manufacturer,
+            now,
+        );
         let found = search.run(&leaf)?;
         Ok(VerifiedEndorsement {
             class: found.anchor.class,
@@ -237,6 +377,69 @@ impl EndorsementRoots {
         Ok(1)
     }
 
+    fn insert_list(
+        &mut self,
+        number: usize,
+        der: &[u8],
+    ) -> Result<Option<AddedList>, RootImportError> {
+        let list = RevocationList::parse(der)
+            .map_err(|source| RootImportError::List { number, source })?;
+        let list = self.signed_list(number, &list)?;
+        let known = self.lists.iter().position(|known| known.is_by_same(&list));
+        let Some(known) = known else {
+            self.lists.push(list.clone());
+            return Ok(Some(AddedList {
+                list,
+                replaced: None,
+            }));
+        };
+        let Some(slot) = self.lists.get_mut(known) else {
+            return Ok(None);
+        };
+        if slot.digest() == list.digest() {
+            return Ok(None);
+        }
+        if !list.supersedes(slot) {
+            return Err(RootImportError::ListNotNewer {
+                number,
+                issuer: list.issuer(),
+            });
+        }
+        let replaced = Some(slot.digest());
+        *slot = list.clone();
+        Ok(Some(AddedList { list, replaced }))
+    }
+
+    /// The list, once the key of one of the certificates that may be its authority's verified it.
+    fn signed_list(
+        &self,
+        number: usize,
+        list: &RevocationList,
+    ) -> Result<KnownList, RootImportError> {
+        let anchors = self.anchors.iter().map(Anchor::certificate);
+        let candidates = anchors.chain(&self.intermediates);
+        let mut fault = None;
+        for authority in candidates.filter(|authority| list.may_be_by(authority)) {
+            match list.verify(authority) {
+                Ok(known) => return Ok(known),
+                Err(reason) => fault = Some(reason),
+            }
+        }
+        let issuer = list.issuer();
+        let reason = match fault {
+            None => return Err(RootImportError::ListIssuerUnknown { number, issuer }),
+            Some(ListFault::MayNotSign) => "it may not sign lists".to_owned(),
+            Some(ListFault::Sha1) => "it is signed with SHA-1".to_owned(),
+            Some(ListFault::Algorithm(oid)) => format!("the algorithm {oid} is not known"),
+            Some(ListFault::Forged) => "the signature does not verify".to_owned(),
+        };
+        Err(RootImportError::ListNotSigned {
+            number,
+            issuer,
+            reason,
+        })
+    }
+
     fn insert_intermediate(&mut self, certificate: Certificate) -> usize {
         let mut known = self.intermediates.iter();
         if known.any(|known| known.digest == certificate.digest) {
@@ -247,7 +450,26 @@ impl EndorsementRoots {
     }
 }
 
+impl KnownCertificate {
+    fn of(certificate: &Certificate) -> Self {
+        Self {
+            subject: certificate.subject.to_string(),
+            issuer: certificate.issuer.to_string(),
+            digest: certificate.digest,
+            key_digest: certificate.key_digest,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+        }
+    }
+}
+
 impl Anchor {
+    /// The certificate that it came in.
+    #[must_use]
+    pub fn known(&self) -> KnownCertificate {
+        KnownCertificate::of(&self.certificate)
+    }
+
     /// The root's name, for people: escaped and cut.
     #[must_use]
     pub fn subject(&self) -> String {

@@ -1,6 +1,8 @@
 //! Generated chains: what real vendors do passes, and each thing that is wrong has its own error.
 
 mod corpus;
+mod oracles;
+mod revocation;
 mod workshop;
 
 use proptest::prelude::*;
@@ -65,8 +67,8 @@ fn intermediates_come_from_the_import_or_the_host_in_any_order() {
     assert_eq!(
         imported.unwrap(),
         Imported {
-            roots: 0,
-            intermediates: 2
+            intermediates: 2,
+            ..Imported::default()
         }
     );
     assert!(verify_among(&roots, &[], &ek).is_ok());
@@ -454,6 +456,43 @@ fn short_rsa_keys_are_refused() {
     ));
 }
 
+/// RSA-2048 with the modulus M·k + 1, M the product of the first 126 primes: 1 is a power of 65537
+/// modulo each of them. Nobody holds it.
+#[test]
+fn an_ek_of_the_faulty_generator_is_refused() {
+    let root = Ca::root("Root");
+    let mut modulus = vec![1_u8];
+    let mut grow = |factor: u32| {
+        let mut carry = 0_u32;
+        for byte in &mut modulus {
+            carry += u32::from(*byte) * factor;
+            *byte = carry as u8;
+            carry >>= 8;
+        }
+        while carry > 0 {
+            modulus.push(carry as u8);
+            carry >>= 8;
+        }
+        modulus.len() == 256 && modulus[255] >= 0x80
+    };
+    for number in 2..=701_u32 {
+        if (2..number).all(|divisor| number % divisor != 0) {
+            grow(number);
+        }
+    }
+    while !grow(2) {}
+    modulus[0] += 1;
+    modulus.reverse();
+    let (certificate, spki) = root.certify_modulus(&modulus, leaf());
+    assert_eq!(
+        code(verify(&root, &[], &Ek { certificate, spki })),
+        "ek-roca-weak"
+    );
+    *modulus.last_mut().unwrap() += 2;
+    let (certificate, spki) = root.certify_modulus(&modulus, leaf());
+    assert!(verify(&root, &[], &Ek { certificate, spki }).is_ok());
+}
+
 #[test]
 fn long_rsa_keys_are_refused() {
     let root = Ca::root("Root");
@@ -586,8 +625,8 @@ fn a_root_signs_itself_and_is_a_ca() {
     assert_eq!(
         imported,
         Imported {
-            roots: 0,
-            intermediates: 1
+            intermediates: 1,
+            ..Imported::default()
         }
     );
     let mut roots = EndorsementRoots::new();

@@ -18,12 +18,16 @@ const MAX_TEXT: usize = 128;
 #[serde(try_from = "String", into = "String")]
 pub struct ManufacturerId(pub [u8; 4]);
 
-/// Manufacturer, model and version of a TPM, as its EK certificate names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TpmName {
-    pub(super) manufacturer: ManufacturerId,
-    pub(super) model: String,
-    pub(super) version: String,
+/// Manufacturer, model and version of a TPM, as its EK certificate names them: kept with the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TpmName {
+    /// The manufacturer.
+    pub manufacturer: ManufacturerId,
+    /// The model, in the manufacturer's words.
+    pub model: String,
+    /// The firmware version when it was certified, in the manufacturer's words.
+    pub version: String,
 }
 
 /// Why the subject alternative name does not name a TPM.

@@ -3,12 +3,14 @@
 use std::sync::OnceLock;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams, SerialNumber,
     SignatureAlgorithm,
 };
 
-use super::{EndorsementRoots, RootClass};
+use super::certificate::Certificate;
+use super::{Bundle, EndorsementRoots, RootClass};
 
 /// 2026-01-01T00:00:00Z, inside the validity of what is made here.
 pub(super) const NOW: i64 = 1_767_225_600;
@@ -103,7 +105,16 @@ impl Ca {
         length: usize,
         params: CertificateParams,
     ) -> (Vec<u8>, Vec<u8>) {
-        let modulus = [&[0], &vec![0xc5; length][..]].concat();
+        self.certify_modulus(&vec![0xc5; length], params)
+    }
+
+    /// The same for a modulus of one's own.
+    pub(super) fn certify_modulus(
+        &self,
+        modulus: &[u8],
+        params: CertificateParams,
+    ) -> (Vec<u8>, Vec<u8>) {
+        let modulus = [&[0], modulus].concat();
         let key = RsaPublic(tlv(
             0x30,
             &[tlv(0x02, &modulus), tlv(0x02, &[1, 0, 1])].concat(),
@@ -111,15 +122,59 @@ impl Ca {
         (self.sign(&params, &key), key.subject_public_key_info())
     }
 
+    /// This root's name and key with other key usages, self-signed anew.
+    pub(super) fn with_usages(&self, usages: &[KeyUsagePurpose]) -> Self {
+        let mut other = self.certify(self);
+        other.params.key_usages = usages.to_vec();
+        other.der = other.params.self_signed(&other.key).unwrap().der().to_vec();
+        other
+    }
+
+    /// A revocation list by this CA that holds in `years` and names the certificates given.
+    pub(super) fn revoke(
+        &self,
+        number: u64,
+        years: std::ops::Range<i32>,
+        revoked: &[&[u8]],
+    ) -> Vec<u8> {
+        self.list(&list_params(number, years, revoked))
+    }
+
+    /// A revocation list that says what `params` say.
+    pub(super) fn list(&self, params: &CertificateRevocationListParams) -> Vec<u8> {
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        params.signed_by(&issuer).unwrap().der().to_vec()
+    }
+
     pub(super) fn pem(&self) -> String {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::STANDARD.encode(&self.der);
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        Bundle::pem_block("CERTIFICATE", &self.der)
     }
 
     fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Vec<u8> {
         let issuer = Issuer::from_params(&self.params, &self.key);
         params.signed_by(key, &issuer).unwrap().der().to_vec()
+    }
+}
+
+pub(super) fn list_params(
+    number: u64,
+    years: std::ops::Range<i32>,
+    revoked: &[&[u8]],
+) -> CertificateRevocationListParams {
+    let serial = |der: &&[u8]| Certificate::parse(der).unwrap().serial;
+    let revoked = revoked.iter().map(|der| RevokedCertParams {
+        serial_number: SerialNumber::from(serial(der)),
+        revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    });
+    CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(years.start, 1, 1),
+        next_update: rcgen::date_time_ymd(years.end, 1, 1),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
     }
 }
 
