@@ -4,6 +4,7 @@
 //! off anywhere is simply done again, with the same keys.
 
 use serde::Serialize;
+use touchstone_evidence::encoded::Few;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::wire::{Activation, Enrolled, EnrolmentRequest, JoinToken};
 use zeroize::Zeroize as _;
@@ -126,8 +127,9 @@ async fn with_kept_keys(
     token: &JoinToken,
 ) -> Result<Enrolled, Error> {
     let keys = match state.records().draft()? {
-        Some(keys) => keys,
-        None => draft(state, tpm).await?,
+        Some(keys) if keys.ak().ek.template == endorsement.ek.template => keys,
+        // None, or keys under an EK that is no longer the one to enrol with.
+        _ => draft(state, tpm).await?,
     };
     let client = Client::new(&token.server, &token.ca, &keys.tls)?;
     let exchange = || exchange(&client, tpm, endorsement, &keys, &token.secret);
@@ -163,6 +165,11 @@ async fn exchange(
     let ak = keys.ak();
     let request = EnrolmentRequest {
         ek_certificate: endorsement.certificate.clone().into(),
+        intermediates: Few(endorsement
+            .intermediates
+            .iter()
+            .map(|der| der.clone().into())
+            .collect()),
         ek_public: endorsement.public.clone().into(),
         ak_public: ak.public.clone().into(),
     };
@@ -208,6 +215,7 @@ mod tests {
         let ak = AkBlob {
             public: vec![1],
             private: vec![2],
+            ek: tpm::EkReference::default(),
         };
         let identity = Identity {
             host: "de-1".parse().unwrap(),

@@ -5,7 +5,7 @@ use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 
 use crate::tls::TlsKey;
-use crate::tpm::AkBlob;
+use crate::tpm::{AkBlob, EkReference};
 
 /// The keys that a host enrols. Kept from before the first request on, so that an enrolment whose last
 /// answer was lost can be repeated with the same keys.
@@ -16,6 +16,9 @@ pub struct Keys {
     pub tls: TlsKey,
     ak_public: Bytes<1024>,
     ak_private: Bytes<1024>,
+    /// Absent in what was kept before there was a choice.
+    #[serde(default)]
+    ek: EkReference,
 }
 
 impl Keys {
@@ -26,6 +29,7 @@ impl Keys {
             tls,
             ak_public: ak.public.into(),
             ak_private: ak.private.into(),
+            ek: ak.ek,
         }
     }
 
@@ -35,6 +39,7 @@ impl Keys {
         AkBlob {
             public: self.ak_public.to_vec(),
             private: self.ak_private.to_vec(),
+            ek: self.ek.clone(),
         }
     }
 }

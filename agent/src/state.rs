@@ -254,6 +254,7 @@ mod tests {
         let ak = AkBlob {
             public: vec![1, 2],
             private: vec![3, 4],
+            ek: crate::tpm::EkReference::default(),
         };
         Keys::new(TlsKey::generate().unwrap(), ak)
     }

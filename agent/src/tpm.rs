@@ -17,18 +17,22 @@ mod nv;
 )]
 mod nv_certify;
 mod session;
+mod template;
 mod visit;
 
 use std::fmt;
 use std::thread;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use touchstone_evidence::encoded::Bytes;
 use zeroize::Zeroizing;
 
 pub use error::Error;
 pub use location::{
     LOCATION_ATTRIBUTES, LOCATION_ATTRIBUTES_WRITTEN, LOCATION_INDEX, LOCATION_TAG_MAX,
 };
+pub use template::EkTemplate;
 use visit::Owner;
 
 /// What every call here gives.
@@ -42,9 +46,23 @@ const QUEUE: usize = 16;
 pub struct Endorsement {
     /// The X.509 certificate in DER, without the padding that some TPMs keep after it.
     pub certificate: Vec<u8>,
-    /// `TPMT_PUBLIC` of the EK, as this TPM generates it from the default template
-    /// (TCG EK Credential Profile, low range). No `TPM2B` size before it.
+    /// `TPMT_PUBLIC` of the EK, as this TPM generates it from the default template of its kind
+    /// (TCG EK Credential Profile). No `TPM2B` size before it.
     pub public: Vec<u8>,
+    /// CA certificates that the TPM holds beside it, DER.
+    pub intermediates: Vec<Vec<u8>>,
+    /// Which EK it is.
+    pub ek: EkReference,
+}
+
+/// Which of the TPM's EKs an attestation key was made under.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EkReference {
+    /// How it is derived, and how its use is authorised.
+    pub template: EkTemplate,
+    /// Its Name: a persistent copy is known by it. Empty: derive it.
+    pub name: Bytes<66>,
 }
 
 /// An attestation key: ECDSA P-256 with SHA-256, restricted, made under the EK.
@@ -56,6 +74,8 @@ pub struct AkBlob {
     pub public: Vec<u8>,
     /// The buffer of a `TPM2B_PRIVATE` (Part 2 §12.3.7), without its size: wrapped by the EK, not secret.
     pub private: Vec<u8>,
+    /// The EK that wraps it.
+    pub ek: EkReference,
 }
 
 impl fmt::Debug for AkBlob {

@@ -1,9 +1,11 @@
-//! Byte strings as they stand in JSON: base64url without padding, bounded when read.
+//! Byte strings as they stand in JSON, base64url without padding, and lists: bounded when read.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes of at most `MAX`; more is an error while reading, before anything looks at them.
@@ -53,9 +55,70 @@ impl<const MAX: usize> std::ops::Deref for Bytes<MAX> {
     }
 }
 
+/// A list of at most `MAX`; the first beyond it is an error while reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Few<T, const MAX: usize>(pub Vec<T>);
+
+impl<T, const MAX: usize> Default for Few<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T, const MAX: usize> Few<T, MAX> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Serialize, const MAX: usize> Serialize for Few<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
+}
+
+struct FewVisitor<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for FewVisitor<T, MAX> {
+    type Value = Few<T, MAX>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a list of at most {MAX}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            if items.len() == MAX {
+                return Err(A::Error::custom(format_args!(
+                    "more than {MAX} where at most {MAX} are allowed"
+                )));
+            }
+            items.push(item);
+        }
+        Ok(Few(items))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_items_do_not_parse() {
+        let three: Few<u8, 3> = serde_json::from_str("[1,2,3]").unwrap();
+        assert_eq!(three.0, [1, 2, 3]);
+        assert!(serde_json::from_str::<Few<u8, 2>>("[1,2,3]").is_err());
+        assert_eq!(serde_json::to_string(&three).unwrap(), "[1,2,3]");
+    }
 
     #[test]
     fn too_many_bytes_do_not_parse() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot_log::LOG_MAX;
 use crate::digest::Sha256Digest;
-use crate::encoded::Bytes;
+use crate::encoded::{Bytes, Few};
 use crate::finding::Finding;
 use crate::host_id::HostId;
 use crate::ima::{ImaState, PART_MAX};
@@ -24,6 +24,9 @@ const LOG_SENT_MAX: usize = LOG_MAX + (64 << 10);
 
 /// Most bytes of a part of the runtime list in a message, for the same reason.
 const PART_SENT_MAX: usize = PART_MAX + (64 << 10);
+
+/// Most CA certificates in an enrolment request: the longest real chain has six.
+pub const INTERMEDIATES_MAX: usize = 16;
 
 /// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct SignedAttest {
 pub struct EnrolmentRequest {
     /// EK certificate, DER.
     pub ek_certificate: Bytes<8192>,
+    /// CA certificates that its TPM holds beside it, DER, in any order.
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub intermediates: Few<Bytes<4096>, INTERMEDIATES_MAX>,
     /// EK, `TPMT_PUBLIC`.
     pub ek_public: Bytes<1024>,
     /// AK, `TPMT_PUBLIC`.

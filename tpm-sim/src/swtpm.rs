@@ -6,6 +6,7 @@
 
 mod authority;
 mod child;
+mod endorse;
 mod error;
 mod manufacture;
 mod measure;

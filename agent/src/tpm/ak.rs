@@ -10,7 +10,6 @@ use tss_esapi::structures::{
 use tss_esapi::traits::Marshall as _;
 use zeroize::Zeroizing;
 
-use super::endorsement::EndorsementKind;
 use super::error::{during, during_or};
 use super::session;
 use super::visit::Visit;
@@ -20,8 +19,9 @@ impl Visit<'_> {
     /// A new AK under the EK.
     pub(super) fn create_ak(&mut self) -> Result<AkBlob> {
         let template = template().map_err(during("the AK template"))?;
-        let ek = self.ek(EndorsementKind::DEFAULT)?;
-        let policy = session::endorsement_policy(&mut self.context)?;
+        let reference = self.chosen_ek()?;
+        let ek = self.ek(&reference)?.handle();
+        let policy = session::endorsement_policy(&mut self.context, reference.template)?;
         let created = self
             .context
             .execute_with_session(Some(policy), |context| {
@@ -34,6 +34,7 @@ impl Visit<'_> {
                 .marshall()
                 .map_err(during("TPM2_Create"))?,
             private: created.out_private.to_vec(),
+            ek: reference,
         })
     }
 
@@ -46,10 +47,11 @@ impl Visit<'_> {
     ) -> Result<Zeroizing<Vec<u8>>> {
         let blob = IdObject::try_from(blob).map_err(Error::Credential)?;
         let secret = EncryptedSecret::try_from(secret).map_err(Error::Credential)?;
+        let reference = &ak.ek;
         let ak = self.ak(ak)?;
-        let ek = self.ek(EndorsementKind::DEFAULT)?;
+        let ek = self.ek(reference)?.handle();
         let salted = session::salted(&mut self.context, ek)?;
-        let policy = session::endorsement_policy(&mut self.context)?;
+        let policy = session::endorsement_policy(&mut self.context, reference.template)?;
         self.context
             .execute_with_sessions((Some(salted), Some(policy), None), |context| {
                 context.activate_credential(ak, ek, blob, secret)

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use touchstone_evidence::tpm::reader::TpmFormatError;
 use tss_esapi::Error as TssError;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
 
@@ -76,6 +77,19 @@ pub enum Error {
         /// The NV index.
         index: u32,
     },
+
+    /// The certificate is for another key.
+    #[error(
+        "the endorsement certificate at NV index {index:#010x} is for another key than the TPM derives; ask the TPM's maker for the right one"
+    )]
+    OtherEndorsementKey {
+        /// The NV index.
+        index: u32,
+    },
+
+    /// The EK is none that is known.
+    #[error("the TPM derives an endorsement key that cannot be read")]
+    OddEndorsementKey(#[source] TpmFormatError),
 
     /// The AK does not load: it is of another TPM, or this one was cleared since.
     #[error(

@@ -26,7 +26,7 @@ pub mod attribute {
 }
 
 /// Attributes of an EK by the low-range templates (TCG EK Credential Profile 2.5, L-1 and L-2).
-const EK_LOW: u32 = attribute::FIXED_TPM
+pub const EK_LOW: u32 = attribute::FIXED_TPM
     | attribute::FIXED_PARENT
     | attribute::SENSITIVE_DATA_ORIGIN
     | attribute::ADMIN_WITH_POLICY
@@ -34,7 +34,7 @@ const EK_LOW: u32 = attribute::FIXED_TPM
     | attribute::DECRYPT;
 
 /// By the high-range templates (H-1 to H-7).
-const EK_HIGH: u32 = EK_LOW | attribute::USER_WITH_AUTH;
+pub const EK_HIGH: u32 = EK_LOW | attribute::USER_WITH_AUTH;
 
 /// An AK: it signs only what this TPM made, and cannot leave it.
 const AK: u32 = attribute::FIXED_TPM
@@ -46,11 +46,22 @@ const AK: u32 = attribute::FIXED_TPM
     | attribute::SIGN;
 
 /// PolicyA for SHA-256: `PolicySecret(TPM_RH_ENDORSEMENT)` (EK Credential Profile 2.5, annex B).
-const POLICY_A_SHA256: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
-/// PolicyB for SHA-256: PolicyA or the owner's policy in an NV index.
-const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
+pub const POLICY_A_SHA256: &str =
+    "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
+/// PolicyA for SHA-384.
+pub const POLICY_A_SHA384: &str = "8bbf2266537c171cb56e403c4dc1d4b64f432611dc386e6f532050c3278c930e\
+                                   143e8bb1133824ccb431053871c6db53";
+/// PolicyC for SHA-256: `PolicyAuthorizeNV` with the owner's index for it.
+pub const POLICY_C_SHA256: &str =
+    "3767e2edd43ff45a3a7e1eaefcef78643dca964632e7aad82c673a30d8633fde";
+/// PolicyC for SHA-384.
+pub const POLICY_C_SHA384: &str = "d6032ce61f2fb3c240eb3cf6a33237ef2b6a16f4293c22b455e261cffd217ad5\
+                                   b4947c2d73e63005eed2dc2b3593d165";
+/// PolicyB for SHA-256: `PolicyOR` of PolicyA and PolicyC.
+pub const POLICY_B_SHA256: &str =
+    "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
 /// PolicyB for SHA-384.
-const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
+pub const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
                                cb47ba09699646150f9fc000f3f80e12";
 
 /// Why a public area is not the kind of key that it should be.
@@ -176,6 +187,20 @@ mod tests {
             Err(KeyTemplateError::Scheme) => "scheme",
             Err(KeyTemplateError::Kind) => "kind",
         }
+    }
+
+    #[test]
+    fn policy_b_is_the_choice_of_the_two_others() {
+        // `TPM_CC_PolicyOR`, over a policy digest of zeros (Part 3 §23.6).
+        let choice = |hash: Hash, a: &str, c: &str| {
+            let zeros = vec![0; hash.digest(&[]).len()];
+            let [a, c] = [a, c].map(|policy| hex::decode(policy).unwrap());
+            hex::encode(hash.digest(&[&zeros, &0x171_u32.to_be_bytes(), &a, &c]))
+        };
+        let sha256 = choice(Hash::Sha256, POLICY_A_SHA256, POLICY_C_SHA256);
+        assert_eq!(sha256, POLICY_B_SHA256);
+        let sha384 = choice(Hash::Sha384, POLICY_A_SHA384, POLICY_C_SHA384);
+        assert_eq!(sha384, POLICY_B_SHA384);
     }
 
     #[test]

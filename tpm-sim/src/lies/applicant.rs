@@ -3,6 +3,7 @@
 use touchstone_agent::client::Client;
 use touchstone_agent::tls::TlsKey;
 use touchstone_agent::tpm::{AkBlob, Tpm};
+use touchstone_evidence::encoded::Few;
 use touchstone_evidence::wire::{
     Activation, Enrolled, EnrolmentChallenge, EnrolmentRequest, JoinToken,
 };
@@ -41,6 +42,11 @@ impl Applicant {
             secret: token.secret.clone(),
             request: EnrolmentRequest {
                 ek_certificate: endorsement.certificate.into(),
+                intermediates: Few(endorsement
+                    .intermediates
+                    .into_iter()
+                    .map(Into::into)
+                    .collect()),
                 ek_public: endorsement.public.into(),
                 ak_public: ak.public.clone().into(),
             },

@@ -6,7 +6,8 @@ use super::applicant::Applicant;
 use super::{Result, Told};
 
 pub(super) const TOLD: &[&str] = &[
-    "E1a", "E2a", "E2b", "E3a", "E3b", "E4a", "E6a", "E7", "Q10a", "Q10b", "Q10c", "Q10d", "Q11a",
+    "E1a", "E2a", "E2b", "E3a", "E3b", "E4a", "E6a", "E7", "Q10a", "Q10b", "Q10c", "Q10d", "Q10e",
+    "Q10f", "Q10g", "Q11a",
 ];
 
 /// Machines that want to enrol; each is the address of its TPM.
@@ -56,13 +57,24 @@ impl Enrolling<'_> {
         told.insert("E2b", self.refusal(self.applicant, attributes).await?);
         let not_der = |mine: &mut Applicant| set(&mut mine.request.ek_certificate.0, 1, 0x7f);
         told.insert("E6a", self.refusal(self.applicant, not_der).await?);
-        for (id, byte, bit) in [("Q10a", 5, 0x01), ("Q10b", 7, 0x02), ("Q10c", 5, 0x02)] {
+        for (id, byte, bit) in [
+            ("Q10a", 5, 0x01),
+            ("Q10b", 7, 0x02),
+            ("Q10c", 5, 0x02),
+            ("Q10f", 7, 0x20),
+        ] {
             let attributes = |mine: &mut Applicant| flip(&mut mine.request.ak_public.0, byte, bit);
             told.insert(id, self.refusal(self.applicant, attributes).await?);
         }
         // A curve follows policy, symmetric algorithm and scheme; 1 is P-192 (TPM_ECC_NIST_P192).
         let curve = |mine: &mut Applicant| set(&mut mine.request.ak_public.0, 17, 0x01);
         told.insert("Q10d", self.refusal(self.applicant, curve).await?);
+        let short = |mine: &mut Applicant| mine.request.ak_public = rsa_1024().into();
+        told.insert("Q10e", self.refusal(self.applicant, short).await?);
+        // The EK itself: a storage key of this very TPM.
+        let storage =
+            |mine: &mut Applicant| mine.request.ak_public = mine.request.ek_public.clone();
+        told.insert("Q10g", self.refusal(self.applicant, storage).await?);
         Ok(())
     }
 
@@ -112,6 +124,15 @@ async fn guess(applicant: &Applicant, byte: u8) -> String {
 
 fn refused(said: std::result::Result<(), String>) -> String {
     said.err().unwrap_or_else(|| "none".to_owned())
+}
+
+/// `TPMT_PUBLIC` of an AK as the template has it, but RSA-1024 with RSASSA; nobody holds it.
+fn rsa_1024() -> Vec<u8> {
+    let head = [
+        0x00, 0x01, 0x00, 0x0b, 0x00, 0x05, 0x04, 0x72, 0x00, 0x00, 0x00, 0x10, 0x00, 0x14, 0x00,
+        0x0b, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x80,
+    ];
+    [&head[..], &[0xc5; 128]].concat()
 }
 
 fn flip(bytes: &mut [u8], at: usize, bit: u8) {

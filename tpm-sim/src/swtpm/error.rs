@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use tss_esapi::Error as TssError;
+
 use super::Bank;
 
 /// Why a simulated TPM could not be made or used.
@@ -82,4 +84,8 @@ pub enum Error {
         /// Bytes given.
         given: usize,
     },
+
+    /// The TSS failed to change or read what the maker left in the TPM.
+    #[error("the simulated TPM's endorsement could not be changed")]
+    Endorsement(#[source] TssError),
 }

@@ -34,6 +34,30 @@ impl Swtpm {
         host_name: &str,
         banks: &[Bank],
     ) -> Result<Self> {
+        Self::make(dir, authority, host_name, banks, &[])
+    }
+
+    /// Makes a TPM in `dir` as [`Swtpm::manufacture`] does, but with EKs RSA-3072 and P-384. Searching the
+    /// larger primes takes a few seconds more.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn manufacture_with_rsa_3072(
+        dir: &Path,
+        authority: &Authority,
+        host_name: &str,
+    ) -> Result<Self> {
+        let larger = ["--rsa-keysize", "3072"];
+        Self::make(dir, authority, host_name, &[Bank::Sha256], &larger)
+    }
+
+    fn make(
+        dir: &Path,
+        authority: &Authority,
+        host_name: &str,
+        banks: &[Bank],
+        more: &[&str],
+    ) -> Result<Self> {
         let swtpm = Self::open(dir)?;
         make_dir(&swtpm.dir)?;
         let banks: Vec<_> = banks.iter().map(|bank| bank.name()).collect();
@@ -47,7 +71,8 @@ impl Swtpm {
             .arg("--tpmstate")
             .arg(&swtpm.dir)
             .arg("--write-ek-cert-files")
-            .arg(&swtpm.dir);
+            .arg(&swtpm.dir)
+            .args(more);
         child::run("swtpm_setup", setup)?;
         Ok(swtpm)
     }
