@@ -4,7 +4,7 @@
 //! is not. Nothing here can be made from unproven bytes.
 
 use crate::boot_log::ReplayedLog;
-use crate::endorsement::RootClass;
+use crate::endorsement::{RootClass, TpmName};
 use crate::finding::Finding;
 use crate::host_id::HostId;
 use crate::ima::ProvenRuntime;
@@ -44,6 +44,7 @@ impl<T> Proof<T> {
 pub struct Claims {
     host: HostId,
     endorsement: RootClass,
+    tpm: Option<TpmName>,
     quote: Proof<VerifiedQuote>,
     boot: Proof<ReplayedLog>,
     runtime: Proof<ProvenRuntime>,
@@ -65,11 +66,25 @@ impl Claims {
         Self {
             host,
             endorsement,
+            tpm: None,
             quote,
             boot,
             runtime,
             place,
         }
+    }
+
+    /// Says what the EK certificate named, when this host was enrolled.
+    #[must_use]
+    pub fn with_tpm(mut self, tpm: Option<TpmName>) -> Self {
+        self.tpm = tpm;
+        self
+    }
+
+    /// The TPM's manufacturer and model; `None` for a host of which they were not kept.
+    #[must_use]
+    pub fn tpm(&self) -> Option<&TpmName> {
+        self.tpm.as_ref()
     }
 
     /// Who it is about.

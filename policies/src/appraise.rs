@@ -1,10 +1,10 @@
 //! Appraisal: from proven claims to a tier, with every reason.
 
 mod boot;
+mod hardware;
 mod runtime;
 
 use touchstone_evidence::claims::{Claims, Proof};
-use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
@@ -94,7 +94,7 @@ pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
         None => Judged::unknown(vec![]),
     };
     let executables = runtime::judge(policy.runtime.as_ref(), claims.runtime());
-    let hardware = judge_hardware(claims.endorsement());
+    let hardware = hardware::judge(claims);
     let location = judge_location(claims);
     let vector = TrustVector {
         instance_identity: identity.tier,
@@ -159,13 +159,6 @@ fn judge_identity(claims: &Claims) -> Judged {
     match claims.quote() {
         Proof::Proven(_) => Judged::affirming(),
         Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),
-    }
-}
-
-fn judge_hardware(class: RootClass) -> Judged {
-    match class {
-        RootClass::Manufacturer | RootClass::Cloud => Judged::affirming(),
-        RootClass::Simulator => Judged::contraindicated(vec![Finding::new("hardware-simulated")]),
     }
 }
 

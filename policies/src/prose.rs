@@ -343,6 +343,14 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "tier-insufficient",
         "host {subject} is {observed}; policy demands {expected}",
     ),
+    (
+        "tpm-firmware-known-bad",
+        "the TPM ({subject}) runs firmware with a published flaw: {observed}; mended by {expected}",
+    ),
+    (
+        "tpm-model-unknown",
+        "the TPM's make was not kept when the host was enrolled; enrol it anew",
+    ),
 ];
 
 /// The sentence of `finding`; for an unknown code, the code and what is known.
