@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::EndorsementRoots;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
 use crate::audit::{Actor, Entry, Event};
@@ -27,6 +26,8 @@ pub(crate) struct Attestor {
     pub(crate) refusals: Refusals,
     /// SHA-256 of location tags that the operator's settings take back.
     pub(crate) revoked_tags: Arc<[Sha256Digest]>,
+    /// Simulators' roots are refused.
+    pub(crate) production: bool,
 }
 
 /// Why the attestor cannot begin its work with this database.
@@ -52,6 +53,12 @@ pub(crate) enum OpenError {
         /// Seconds since 1970.
         last: i64,
     },
+    /// The database is one of tests.
+    #[error(
+        "this database held a root of class `simulator`, so it cannot serve in production; start with an \
+         empty database, or without --production"
+    )]
+    SimulatorRoot,
     /// The manifests in the database do not read: another version of the software wrote them.
     #[error("the policy version {version} in the database is broken: {source}")]
     Policy {
@@ -68,7 +75,11 @@ impl Attestor {
         store: Store,
         keys: ServerKeys,
         revoked_tags: Vec<Sha256Digest>,
+        production: bool,
     ) -> Result<Arc<Self>, OpenError> {
+        if production {
+            refuse_simulators(&store).await?;
+        }
         start_log(&store, &keys).await?;
         location::void_revoked(&store, &revoked_tags).await?;
         let index = TrustIndex::default();
@@ -99,31 +110,17 @@ impl Attestor {
             index,
             refusals: Refusals::default(),
             revoked_tags: revoked_tags.into(),
+            production,
         }))
-    }
-
-    /// The endorsement certificates in force. Read from the database for each enrolment: enrolments are
-    /// rare, and no replica may miss an import.
-    pub(crate) async fn endorsement_bundles(&self) -> Result<EndorsementBundles, StoreError> {
-        let mut tx = self.store.read().await?;
-        Ok(EndorsementBundles(tx.endorsement_bundles().await?))
     }
 }
 
-/// Class and PEM of each imported bundle.
-pub(crate) struct EndorsementBundles(Vec<(String, String)>);
-
-impl EndorsementBundles {
-    /// Parses all of them and checks each root's own signature: milliseconds, so not on an async thread.
-    pub(crate) fn parse(&self) -> Result<EndorsementRoots, StoreError> {
-        let mut roots = EndorsementRoots::new();
-        for (class, pem) in &self.0 {
-            let class = crate::store::class(class).ok_or(StoreError::Malformed("root class"))?;
-            roots
-                .add_pem(pem.as_bytes(), class, &[])
-                .map_err(|_| StoreError::Malformed("endorsement bundle"))?;
-        }
-        Ok(roots)
+/// A production attestor does not work with a database that ever held a simulator's root: hosts may be
+/// enrolled under it, and whoever has the database knows of tests, not of machines.
+async fn refuse_simulators(store: &Store) -> Result<(), OpenError> {
+    match store.read().await?.simulator_root_since().await? {
+        Some(_) => Err(OpenError::SimulatorRoot),
+        None => Ok(()),
     }
 }
 

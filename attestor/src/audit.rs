@@ -9,7 +9,7 @@ use touchstone_evidence::transparency::{
     CheckpointSigner, LeafHash, checkpoint_line, entry_line, header_line,
 };
 
-pub(crate) use event::{Actor, Appraised, Event};
+pub(crate) use event::{Actor, Appraised, Event, ListImported};
 
 use crate::random;
 use crate::store::{Store, StoreError, Tx};

@@ -3,6 +3,7 @@
 mod audit;
 mod client;
 mod commands;
+mod endorsement;
 mod inspect;
 mod location;
 mod output;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use touchstone_evidence::endorsement::ManufacturerId;
 
 pub use client::OperatorFile;
 pub use inspect::Inspect;
@@ -92,14 +94,25 @@ pub enum Command {
 /// `touchstone endorsement …`
 #[derive(Subcommand, Debug)]
 pub enum Endorsement {
-    /// Import a PEM bundle: self-signed certificates become roots, others intermediates
+    /// Import certificates and revocation lists, all or none: self-signed certificates become roots,
+    /// others intermediates
     Import {
-        /// Whose roots they are; `simulator` never counts as hardware
+        /// What roots vouch for; needed unless there are revocation lists only. `simulator` never counts
+        /// as hardware
         #[arg(long, value_parser = ["manufacturer", "cloud", "simulator"])]
-        class: String,
-        /// PEM file
-        file: PathBuf,
+        class: Option<String>,
+        /// TPM manufacturers that the roots may vouch for, as in EK certificates, e.g. id:494E5443; any by
+        /// default
+        #[arg(long = "manufacturer", value_name = "ID", value_delimiter = ',')]
+        manufacturers: Vec<ManufacturerId>,
+        /// PEM bundles (`CERTIFICATE`, `X509 CRL`), or DER certificates and revocation lists
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
+    /// List roots with the hosts enrolled under them, intermediates and revocation lists
+    List,
+    /// List machines that asked to enrol and whose maker's CA is not known: the latest 256
+    Unmatched,
 }
 
 /// `touchstone inventory …`

@@ -4,12 +4,14 @@
 //! credential activation shows that this very TPM holds EK and AK together. All three are needed.
 
 mod declared;
+mod endorsements;
 
 use subtle::ConstantTimeEq as _;
 use touchstone_evidence::credential::{CredentialError, CredentialSecrets, make_credential};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
-use touchstone_evidence::endorsement::EndorsementError;
+use touchstone_evidence::endorsement::{EndorsementError, VerifiedEndorsement};
+use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::tpm::reader::TpmFormatError;
@@ -17,14 +19,15 @@ use touchstone_evidence::tpm::template::KeyTemplateError;
 use touchstone_evidence::wire::{Activation, Enrolled, EnrolmentChallenge, EnrolmentRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use declared::{DeclarationError, add_machine, create_join_token, import_endorsements};
+pub(crate) use declared::{DeclarationError, add_machine, create_join_token};
+pub(crate) use endorsements::{Endorsements, Import, ImportError, import as import_endorsements};
 
 use crate::appraisal::{self, Known, RoundError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{self, Identity, PendingEnrolment, StoreError};
+use crate::store::{self, Endorsed, Identity, PendingEnrolment, StoreError};
 
 /// Seconds between the two messages of an enrolment.
 const ACTIVATION_SECONDS: i64 = 120;
@@ -91,16 +94,9 @@ pub(crate) async fn begin(
     let ek = parse("endorsement key", &request.ek_public)?;
     let ak = AttestationKey::under(&ek, parse("attestation key", &request.ak_public)?)?;
     // The cheap question first: only machines of the inventory cost a chain of signatures.
-    in_inventory(attestor, &ek.spki_digest()).await?;
-    let spki = ek.subject_public_key_info();
-    let bundles = attestor.endorsement_bundles().await?;
-    let certificate = request.ek_certificate;
-    let endorsement = tokio::task::spawn_blocking(move || {
-        let roots = bundles.parse()?;
-        Ok::<_, EnrolmentError>(roots.verify(&certificate, &[] as &[&[u8]], &spki, now)?)
-    })
-    .await
-    .map_err(|_| RoundError::Cancelled)??;
+    let machine = in_inventory(attestor, &ek.spki_digest()).await?;
+    let offered = (request.ek_certificate, request.intermediates.0);
+    let endorsement = endorse(attestor, &ek, &machine, offered, now).await?;
 
     let identity = Identity {
         ek_digest: endorsement.ek_digest(),
@@ -123,12 +119,17 @@ pub(crate) async fn begin(
         secret: Zeroizing::new(random::bytes()?),
         seed: Zeroizing::new(random::bytes()?),
     };
+    tx.forget_unmatched(&identity.ek_digest).await?;
     let credential = make_credential(&ek, &ak.public().name(), &secrets)?;
     let id: [u8; 16] = random::bytes()?;
     let pending = PendingEnrolment {
         host: host.clone(),
         secret_hash: Sha256Digest::of(&secrets.secret[..]),
         identity,
+        endorsed: Endorsed {
+            tpm: endorsement.tpm().clone(),
+            root_key: endorsement.root_key_digest(),
+        },
         expires_at: now.saturating_add(ACTIVATION_SECONDS),
     };
     tx.add_enrolment(&id, &pending, now).await?;
@@ -160,10 +161,16 @@ pub(crate) async fn activate(
         tx.commit().await?;
         return Err(refusal);
     }
-    let Some(PendingEnrolment { host, identity, .. }) = pending else {
+    let Some(PendingEnrolment {
+        host,
+        identity,
+        endorsed,
+        ..
+    }) = pending
+    else {
         return Err(EnrolmentError::EnrolmentUnknown);
     };
-    if tx.add_host(&host, &identity, now).await? {
+    if tx.add_host(&host, &identity, &endorsed, now).await? {
         let event = Event::HostEnrolled {
             host: host.clone(),
             ek_digest: identity.ek_digest,
@@ -184,12 +191,40 @@ pub(crate) async fn activate(
     Ok(Enrolled { host, challenge })
 }
 
-async fn in_inventory(attestor: &Attestor, ek: &Sha256Digest) -> Result<(), EnrolmentError> {
+async fn in_inventory(attestor: &Attestor, ek: &Sha256Digest) -> Result<HostId, EnrolmentError> {
     let mut tx = attestor.store.read().await?;
-    match tx.machine_of(ek).await? {
-        Some(_) => Ok(()),
-        None => Err(EnrolmentError::NotInInventory(*ek)),
+    let machine = tx.machine_of(ek).await?;
+    machine.ok_or(EnrolmentError::NotInInventory(*ek))
+}
+
+/// Verifies the EK certificate with the intermediates that the host offers. Where no root is found, the
+/// machine is remembered for the operator, who may want to import its maker's.
+async fn endorse(
+    attestor: &Attestor,
+    ek: &Public,
+    machine: &HostId,
+    offered: (Bytes<8192>, Vec<Bytes<4096>>),
+    now: i64,
+) -> Result<VerifiedEndorsement, EnrolmentError> {
+    let spki = ek.subject_public_key_info();
+    let known = Endorsements::read(&mut attestor.store.read().await?).await?;
+    let verified = tokio::task::spawn_blocking(move || {
+        let (certificate, intermediates) = offered;
+        let intermediates: Vec<&[u8]> = intermediates.iter().map(|der| &der[..]).collect();
+        let roots = known.parse()?;
+        Ok::<_, StoreError>(roots.verify(&certificate, &intermediates, &spki, now))
+    })
+    .await
+    .map_err(|_| RoundError::Cancelled)??;
+    if let Err(error) = &verified
+        && let Some(authority) = error.missing_authority()
+    {
+        let mut tx = attestor.store.write().await?;
+        tx.note_unmatched(&ek.spki_digest(), machine, error.code(), authority, now)
+            .await?;
+        tx.commit().await?;
     }
+    Ok(verified?)
 }
 
 fn check_activation(

@@ -63,6 +63,9 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub revoked_tags: Vec<Sha256Digest>,
+    /// Refuse simulators: no import of their roots, and no database that ever held one
+    #[arg(long, env = "TOUCHSTONE_PRODUCTION")]
+    pub production: bool,
     /// Log as JSON lines
     #[arg(long, env = "TOUCHSTONE_LOG_JSON")]
     pub log_json: bool,
@@ -114,7 +117,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         url.clone(),
         callers,
     )?;
-    let attestor = Attestor::open(store.clone(), keys, settings.revoked_tags.clone()).await?;
+    let revoked_tags = settings.revoked_tags.clone();
+    let attestor = Attestor::open(store.clone(), keys, revoked_tags, settings.production).await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 
     let app = App {

@@ -4,6 +4,7 @@
 //! time (SQLite's single writer; on PostgreSQL the row of the tree is locked first), so that what a
 //! transaction reads still holds when it commits.
 
+mod endorsements;
 mod enrolment;
 mod hosts;
 mod inventory;
@@ -21,8 +22,9 @@ use sqlx::sqlite::{
 
 use crate::random::NoRandomness;
 
+pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
-pub(crate) use hosts::{Advance, HostRecord, Identity, QuoteClock, class, class_word};
+pub(crate) use hosts::{Advance, Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use inventory::InventoryEntry;
 pub(crate) use rounds::StoredChallenge;
 

@@ -124,7 +124,8 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
             boot,
             runtime.proof,
             place,
-        ),
+        )
+        .with_tpm(inputs.record.tpm),
         host: inputs.record.host,
         clock,
         challenged_at: inputs.challenge.issued_at,

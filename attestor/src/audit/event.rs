@@ -39,10 +39,14 @@ pub(crate) enum Event {
     /// Endorsement certificates were imported.
     EndorsementImported {
         class: &'static str,
+        /// Whom the roots may vouch for; empty: any.
+        manufacturers: Vec<String>,
         bundle: Sha256Digest,
         roots: usize,
         intermediates: usize,
     },
+    /// A revocation list was imported.
+    RevocationListImported(ListImported),
     /// A machine was added to the inventory.
     InventoryAdded {
         host: HostId,
@@ -93,6 +97,18 @@ pub(crate) enum Event {
         refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
     },
+}
+
+/// A revocation list, and the one whose place it takes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ListImported {
+    pub(crate) issuer: String,
+    pub(crate) issuer_key: Sha256Digest,
+    pub(crate) list: Sha256Digest,
+    pub(crate) number: Option<String>,
+    pub(crate) next_update: i64,
+    pub(crate) revoked: usize,
+    pub(crate) replaced: Option<Sha256Digest>,
 }
 
 /// All that led to a verdict: enough to appraise again and reach the same.
@@ -161,10 +177,20 @@ mod tests {
             },
             Event::EndorsementImported {
                 class: "cloud",
+                manufacturers: Vec::new(),
                 bundle: digest,
                 roots: 1,
                 intermediates: 0,
             },
+            Event::RevocationListImported(ListImported {
+                issuer: String::new(),
+                issuer_key: digest,
+                list: digest,
+                number: None,
+                next_update: 1,
+                revoked: 0,
+                replaced: None,
+            }),
             Event::InventoryAdded {
                 host: host.clone(),
                 ek_digests: vec![digest],

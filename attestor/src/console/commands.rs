@@ -18,7 +18,7 @@ use super::client::Client;
 use super::output::{line, moment, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Inventory, JoinToken, Location, Node,
-    Policy, Target, audit, location,
+    Policy, Target, audit, endorsement, location,
 };
 use crate::{clock, keys};
 
@@ -44,9 +44,13 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
 
 async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()> {
     match command {
-        Command::Endorsement(Endorsement::Import { class, file }) => {
-            endorsement_import(client, json, &class, &file).await
-        }
+        Command::Endorsement(Endorsement::Import {
+            class,
+            manufacturers,
+            files,
+        }) => endorsement::import(client, json, class.as_deref(), &manufacturers, &files).await,
+        Command::Endorsement(Endorsement::List) => endorsement::list(client, json).await,
+        Command::Endorsement(Endorsement::Unmatched) => endorsement::unmatched(client, json).await,
         Command::Inventory(Inventory::Add {
             host,
             ek_certificate,
@@ -92,24 +96,6 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         | Command::Inspect(_)
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
-}
-
-async fn endorsement_import(
-    client: &Client,
-    json: bool,
-    class: &str,
-    file: &Path,
-) -> anyhow::Result<()> {
-    let body = json!({ "class": class, "pem": read(file)? });
-    let answer = client.post("/v1/endorsement-roots", &body).await?;
-    line(json, &answer, || {
-        format!(
-            "imported {} roots and {} intermediates as {class}",
-            text(&answer, "roots"),
-            text(&answer, "intermediates")
-        )
-    });
-    Ok(())
 }
 
 async fn inventory_add(
@@ -317,7 +303,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
-fn rows(answer: &Value, list: &str, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+pub(super) fn rows(
+    answer: &Value,
+    list: &str,
+    row: impl Fn(&Value) -> Vec<String>,
+) -> Vec<Vec<String>> {
     let items = answer.get(list).and_then(Value::as_array);
     items.into_iter().flatten().map(row).collect()
 }

@@ -1,14 +1,13 @@
-//! What operators declare before a machine can enrol: whose TPMs, which roots, who may ask.
+//! What operators declare before a machine can enrol: whose TPMs, and who may ask.
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::{RootClass, RootImportError};
 use touchstone_evidence::wire::JoinToken;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{self, InventoryEntry, StoreError};
+use crate::store::{InventoryEntry, StoreError};
 
 /// Most EKs that one TPM has.
 const EKS_MAX: usize = 16;
@@ -24,8 +23,6 @@ pub(crate) enum DeclarationError {
         "the inventory has a machine called `{0}`, or one with the same endorsement key, already"
     )]
     InInventory(String),
-    #[error("the certificates cannot be imported: {0}")]
-    Roots(#[from] RootImportError),
     #[error("a join token lives 1 to {JOIN_TOKEN_SECONDS_MAX} seconds, not {0}")]
     Lifetime(i64),
     #[error(transparent)]
@@ -40,7 +37,6 @@ impl DeclarationError {
         match self {
             Self::EkCount(_) => "ek-count",
             Self::InInventory(_) => "already-in-inventory",
-            Self::Roots(_) => "endorsement-import-failed",
             Self::Lifetime(_) => "join-token-lifetime",
             Self::Randomness(_) | Self::Store(_) => "internal",
         }
@@ -71,39 +67,6 @@ pub(crate) async fn add_machine(
         .await?;
     tx.commit().await?;
     Ok(entry)
-}
-
-/// Imports a bundle of endorsement certificates as `class`; returns how many roots and intermediates
-/// it brought.
-pub(crate) async fn import_endorsements(
-    attestor: &Attestor,
-    class: RootClass,
-    pem: &str,
-) -> Result<(usize, usize), DeclarationError> {
-    // With those already in force, so that a conflict shows now and not at the next enrolment.
-    let bundles = attestor.endorsement_bundles().await?;
-    let text = pem.to_owned();
-    let imported = tokio::task::spawn_blocking(move || {
-        let mut roots = bundles.parse()?;
-        Ok::<_, DeclarationError>(roots.add_pem(text.as_bytes(), class, &[])?)
-    })
-    .await
-    .map_err(|_| StoreError::Malformed("endorsement bundle"))??;
-    let now = clock::now();
-    let mut tx = attestor.store.write().await?;
-    tx.add_endorsement_bundle(store::class_word(class), pem, now)
-        .await?;
-    let event = Event::EndorsementImported {
-        class: store::class_word(class),
-        bundle: Sha256Digest::of(pem.as_bytes()),
-        roots: imported.roots,
-        intermediates: imported.intermediates,
-    };
-    Entry::new(&event, Actor::Operator, now)?
-        .append(&mut tx)
-        .await?;
-    tx.commit().await?;
-    Ok((imported.roots, imported.intermediates))
 }
 
 /// A new join token; its secret is kept only as a hash.

@@ -1,6 +1,7 @@
 //! The table of routes, and how their bodies are read.
 
 mod audit;
+mod endorsements;
 mod enrolments;
 mod hosts;
 mod inventory;
@@ -24,6 +25,8 @@ use super::{App, Route};
 
 /// A boot log and a part of a runtime list, each at most 1 MiB and a little, in base64, and the rest of a round.
 const EVIDENCE_MAX: usize = 3 << 20;
+/// An EK certificate and sixteen intermediates in base64.
+const ENROLMENT_MAX: usize = 128 << 10;
 /// Kubernetes objects have at most 1.5 MiB in etcd; a review holds up to two.
 const REVIEW_MAX: usize = 4 << 20;
 /// Policy manifests and certificate bundles.
@@ -37,7 +40,8 @@ pub(super) fn all() -> Vec<Route> {
     vec![
         Route::new(GET, "/healthz", Anyone, status::healthz),
         Route::new(GET, "/v1/keys", Operator, status::keys),
-        Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin),
+        Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin)
+            .with_body_of(ENROLMENT_MAX),
         Route::new(
             POST,
             "/v1/enrolments/activate",
@@ -50,9 +54,16 @@ pub(super) fn all() -> Vec<Route> {
             POST,
             "/v1/endorsement-roots",
             Operator,
-            inventory::import_roots,
+            endorsements::import,
         )
         .with_body_of(DOCUMENT_MAX),
+        Route::new(GET, "/v1/endorsement-roots", Operator, endorsements::list),
+        Route::new(
+            GET,
+            "/v1/endorsement-roots/unmatched",
+            Operator,
+            endorsements::unmatched,
+        ),
         Route::new(POST, "/v1/inventory", Operator, inventory::add),
         Route::new(GET, "/v1/inventory", Operator, inventory::list),
         Route::new(POST, "/v1/join-tokens", Operator, inventory::join_token),

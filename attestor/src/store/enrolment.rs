@@ -5,7 +5,7 @@ use touchstone_evidence::host_id::HostId;
 
 use super::inventory::host_id;
 use super::log::digest;
-use super::{Identity, StoreError, Tx, on};
+use super::{Endorsed, Identity, StoreError, Tx, on};
 
 /// An enrolment between its two messages.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct PendingEnrolment {
     pub(crate) secret_hash: Sha256Digest,
     /// What will be enrolled.
     pub(crate) identity: Identity,
+    /// What vouches for its TPM.
+    pub(crate) endorsed: Endorsed,
     /// Seconds since 1970.
     pub(crate) expires_at: i64,
 }
@@ -62,17 +64,20 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let identity = serde_json::to_string(&pending.identity)
             .map_err(|_| StoreError::Malformed("identity"))?;
+        let endorsed = serde_json::to_string(&pending.endorsed)
+            .map_err(|_| StoreError::Malformed("endorsement"))?;
         on!(self, connection => {
             sqlx::query("DELETE FROM enrolments WHERE expires_at <= $1")
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query("INSERT INTO enrolments (id, host, secret_hash, identity, expires_at) VALUES ($1, $2, $3, $4, $5)")
+            sqlx::query("INSERT INTO enrolments (id, host, secret_hash, identity, expires_at, tpm) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(id)
                 .bind(pending.host.as_str())
                 .bind(&pending.secret_hash.0[..])
                 .bind(identity)
                 .bind(pending.expires_at)
+                .bind(endorsed)
                 .execute(connection)
                 .await?;
         });
@@ -84,16 +89,21 @@ impl Tx {
         &mut self,
         id: &[u8],
     ) -> Result<Option<PendingEnrolment>, StoreError> {
-        let row: Option<(String, Vec<u8>, String, i64)> = on!(self, connection => {
+        type Row = (String, Vec<u8>, String, i64, Option<String>);
+        let row: Option<Row> = on!(self, connection => {
             sqlx::query_as(
                 "DELETE FROM enrolments WHERE id = $1
-                 RETURNING host, secret_hash, identity, expires_at",
+                 RETURNING host, secret_hash, identity, expires_at, tpm",
             )
             .bind(id)
             .fetch_optional(connection)
             .await?
         });
-        let Some((host, secret_hash, identity, expires_at)) = row else {
+        let Some((host, secret_hash, identity, expires_at, endorsed)) = row else {
+            return Ok(None);
+        };
+        // One that an older version began: it is begun again.
+        let Some(endorsed) = endorsed else {
             return Ok(None);
         };
         Ok(Some(PendingEnrolment {
@@ -101,6 +111,8 @@ impl Tx {
             secret_hash: digest(&secret_hash)?,
             identity: serde_json::from_str(&identity)
                 .map_err(|_| StoreError::Malformed("identity"))?,
+            endorsed: serde_json::from_str(&endorsed)
+                .map_err(|_| StoreError::Malformed("endorsement"))?,
             expires_at,
         }))
     }

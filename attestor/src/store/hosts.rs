@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
-use touchstone_evidence::endorsement::RootClass;
+use touchstone_evidence::endorsement::{RootClass, TpmName};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::ima::ImaState;
 
@@ -27,6 +27,17 @@ pub(crate) struct Identity {
     pub(crate) root_class: RootClass,
 }
 
+/// What vouches for an enrolled TPM. No part of the identity: a renewed root changes nothing about whose
+/// keys they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Endorsed {
+    /// What the EK certificate names.
+    pub(crate) tpm: TpmName,
+    /// SHA-256 of the root's SubjectPublicKeyInfo.
+    pub(crate) root_key: Sha256Digest,
+}
+
 /// Where an AK's clock stood at the last accepted quote (TPM 2.0 Part 1 §36).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QuoteClock {
@@ -42,6 +53,8 @@ pub(crate) struct HostRecord {
     pub(crate) host: HostId,
     pub(crate) identity: Identity,
     pub(crate) enrolled_at: i64,
+    /// What the EK certificate names; `None` for hosts that were enrolled before it was kept.
+    pub(crate) tpm: Option<TpmName>,
     /// `None` before the first round.
     pub(crate) last_quote: Option<QuoteClock>,
     /// Digest of the boot log of the last accepted round.
@@ -80,6 +93,7 @@ type Row = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<String>,
 );
 
 /// The columns of [`Row`], in its order, and a condition.
@@ -87,7 +101,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, \
-             firmware_version, reset_count, restart_count, clock, boot_log, verdict, result, runtime \
+             firmware_version, reset_count, restart_count, clock, boot_log, verdict, result, runtime, tpm \
              FROM hosts ",
             $condition
         )
@@ -100,12 +114,15 @@ impl Tx {
         &mut self,
         host: &HostId,
         identity: &Identity,
+        endorsed: &Endorsed,
         now: i64,
     ) -> Result<bool, StoreError> {
+        let tpm = serde_json::to_string(&endorsed.tpm)
+            .map_err(|_| StoreError::Malformed("endorsement"))?;
         Ok(on!(self, connection => {
             sqlx::query(
-                "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, tpm, root_key)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             )
             .bind(host.as_str())
             .bind(&identity.ek_digest.0[..])
@@ -114,6 +131,8 @@ impl Tx {
             .bind(&identity.tls_key.0[..])
             .bind(class_word(identity.root_class))
             .bind(now)
+            .bind(tpm)
+            .bind(&endorsed.root_key.0[..])
             .execute(connection)
             .await?
             .rows_affected()
@@ -227,6 +246,12 @@ fn record(row: Row) -> Result<HostRecord, StoreError> {
             root_class: class(root_class).ok_or(StoreError::Malformed("root class"))?,
         },
         enrolled_at: *enrolled_at,
+        tpm: row
+            .15
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|_| StoreError::Malformed("endorsement"))?,
         last_quote,
         boot_log: row.11.as_deref().map(digest).transpose()?,
         verdict: row.12,
@@ -283,7 +308,15 @@ mod tests {
             tls_key: Sha256Digest::ZERO,
             root_class: RootClass::Simulator,
         };
-        assert!(tx.add_host(&host, &identity, 0).await.unwrap());
+        let endorsed = Endorsed {
+            tpm: TpmName {
+                manufacturer: "id:00001014".parse().unwrap(),
+                model: String::new(),
+                version: String::new(),
+            },
+            root_key: Sha256Digest::ZERO,
+        };
+        assert!(tx.add_host(&host, &identity, &endorsed, 0).await.unwrap());
         let state = ImaState {
             reset_count: 0,
             restart_count: 0,

@@ -1,4 +1,4 @@
-//! What operators declare: machines, endorsement roots, location authorities and tags, nodes, tokens.
+//! What operators declare: machines, location authorities and tags, nodes, tokens.
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
@@ -87,37 +87,6 @@ impl Tx {
                 .await?
         });
         rows.iter().map(|(ek,)| digest(ek)).collect()
-    }
-
-    /// Keeps a bundle of endorsement certificates; the same bundle again changes nothing.
-    pub(crate) async fn add_endorsement_bundle(
-        &mut self,
-        class: &str,
-        pem: &str,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        let key = Sha256Digest::of_parts(&[class.as_bytes(), &[0], pem.as_bytes()]);
-        on!(self, connection => {
-            sqlx::query("INSERT INTO endorsement_roots (digest, class, pem, imported_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-                .bind(&key.0[..])
-                .bind(class)
-                .bind(pem)
-                .bind(now)
-                .execute(connection)
-                .await?;
-        });
-        Ok(())
-    }
-
-    /// Class and PEM of each bundle, oldest first.
-    pub(crate) async fn endorsement_bundles(
-        &mut self,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        Ok(on!(self, connection => {
-            sqlx::query_as("SELECT class, pem FROM endorsement_roots ORDER BY imported_at, digest")
-                .fetch_all(connection)
-                .await?
-        }))
     }
 
     /// Believes a location authority.

@@ -1,4 +1,4 @@
-//! `/v1/inventory`, `/v1/endorsement-roots`, `/v1/join-tokens`.
+//! `/v1/inventory`, `/v1/join-tokens`.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::host_id::HostId;
 
 use super::Body;
@@ -52,27 +51,6 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
     let mut tx = app.attestor.store.read().await?;
     let machines: Vec<Machine> = tx.inventory().await?.into_iter().map(Into::into).collect();
     Ok(Json(json!({ "inventory": machines })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RootImport {
-    class: RootClass,
-    pem: String,
-}
-
-/// Imports endorsement certificates.
-pub(super) async fn import_roots(
-    State(app): State<App>,
-    Body(import): Body<RootImport>,
-) -> Result<Json<Value>, Problem> {
-    let (roots, intermediates) =
-        enrollment::import_endorsements(&app.attestor, import.class, &import.pem)
-            .await
-            .map_err(|error| refusal(&error))?;
-    Ok(Json(
-        json!({ "roots": roots, "intermediates": intermediates }),
-    ))
 }
 
 #[derive(Deserialize)]
