@@ -17,6 +17,8 @@ mod corpus;
 mod databases;
 mod demo;
 mod docs;
+mod endorsement_keys;
+mod endorsements;
 mod enrolment;
 mod inspect;
 mod location;

@@ -62,9 +62,16 @@ impl Host {
     /// Makes a machine whose TPM `authority` certified, and boots it.
     #[must_use]
     pub fn boot(authority: &Authority, name: &str, profile: Profile) -> Self {
+        Self::boot_made(name, profile, |folder| {
+            Swtpm::manufacture(folder, authority, name).unwrap()
+        })
+    }
+
+    /// Boots a machine whose TPM `make` makes in the folder that it is given.
+    #[must_use]
+    pub fn boot_made(name: &str, profile: Profile, make: impl FnOnce(&Path) -> Swtpm) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tpm = Swtpm::manufacture(&folder.path().join("tpm"), authority, name).unwrap();
-        let tpm = tpm.start().unwrap();
+        let tpm = make(&folder.path().join("tpm")).start().unwrap();
         tpm.replay(&profile.recorded().events().unwrap()).unwrap();
         let list = folder.path().join("binary_runtime_measurements");
         let runtime_list = RuntimeList::at(list);

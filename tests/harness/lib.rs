@@ -9,6 +9,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+pub mod authority;
 pub mod database;
 pub mod host;
 pub mod liar;
