@@ -159,6 +159,8 @@ fn a_missing_intermediate_is_named() {
             issuer: "CN=Upper".to_owned()
         })
     );
+    let ek = lower.endorse(leaf());
+    assert_eq!(code(verify(&root, &[&lower], &ek)), "ek-issuer-missing");
 }
 
 #[test]
@@ -440,10 +442,12 @@ fn short_rsa_keys_are_refused() {
     let root = Ca::root("Root");
     let (certificate, spki) = root.certify_rsa(64, leaf());
     let ek = Ek { certificate, spki };
+    let refused = verify(&root, &[], &ek);
     assert!(matches!(
-        verify(&root, &[], &ek),
+        refused,
         Err(EndorsementError::WeakRsa { bits: 512, .. })
     ));
+    assert_eq!(code(refused), "ek-weak-rsa");
     let (certificate, _) = root.certify_rsa(128, ca("Weak"));
     let stranger = Ca::root("Stranger").under_the_name("Weak".into());
     let mut params = leaf();
@@ -636,6 +640,18 @@ fn a_root_signs_itself_and_is_a_ca() {
         code(verify_among(&roots, &[], &root.endorse(leaf()))),
         "ek-issuer-missing"
     );
+}
+
+/// DER leaves a default out; some TPM vendors write it all the same.
+#[test]
+fn a_default_that_is_written_out_passes() {
+    let root = Ca::root("Root");
+    let mut explicit = leaf();
+    let content = tlv(0x30, &tlv(0x01, &[0x00]));
+    let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], content);
+    explicit.custom_extensions.push(extension);
+    let refused = verify(&root, &[], &root.endorse(explicit)).err();
+    assert_eq!(refused.map_or("none", |error| error.code()), "none");
 }
 
 #[test]

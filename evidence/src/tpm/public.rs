@@ -44,7 +44,8 @@ impl Curve {
 /// The public numbers of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// RSA with exponent 65537; the modulus is big-endian, 256 or 384 bytes.
+    /// RSA with exponent 65537; the modulus is big-endian, 128, 256 or 384 bytes. The shortest is read so that
+    /// it can be refused for what it is: no template has it.
     Rsa {
         /// Modulus.
         modulus: Vec<u8>,
@@ -221,7 +222,7 @@ fn read_scheme(reader: &mut Reader<'_>) -> Result<Option<Scheme>, TpmFormatError
 fn read_rsa(reader: &mut Reader<'_>) -> Result<Key, TpmFormatError> {
     let bits = reader.u16()?;
     let exponent = reader.u32()?;
-    if !matches!(bits, 2048 | 3072) || !matches!(exponent, 0 | RSA_EXPONENT) {
+    if !matches!(bits, 1024 | 2048 | 3072) || !matches!(exponent, 0 | RSA_EXPONENT) {
         return Err(TpmFormatError::Unknown("RSA key size or exponent"));
     }
     let modulus = reader.sized(384, "RSA modulus")?.to_vec();

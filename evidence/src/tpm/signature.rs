@@ -125,6 +125,7 @@ pub(crate) fn pad_left(out: &mut [u8], value: &[u8]) -> Option<()> {
 mod tests {
     use super::super::reader::write_sized;
     use super::*;
+    use crate::quote::NotAuthentic;
 
     /// Made once by another tool, with a key that was thrown away, over `said by nobody`.
     const MODULUS: &str = "b6224aa8388e9fd49c74020f7f6c109564fa663718de830e1422e30ae1aba33af632f6a3b6398478efaf907b48\
@@ -181,6 +182,8 @@ mod tests {
         for odd in [SALT_OF_20, LONGEST_SALT, NO_SALT] {
             assert_eq!(verify(0x16, odd), Err(BadSignature));
         }
+        // What a quote with such a signature is refused for.
+        assert_eq!(NotAuthentic::BadSignature.code(), "signature-invalid");
         // The right one, called RSASSA.
         assert_eq!(verify(0x14, SALT_OF_32), Err(BadSignature));
     }

@@ -132,6 +132,9 @@ impl Public {
         if !self.policy.is_empty() {
             return Err(KeyTemplateError::Policy);
         }
+        if matches!(self.key(), Key::Rsa { modulus } if modulus.len() < 256) {
+            return Err(KeyTemplateError::Kind);
+        }
         let fits = match (self.key(), self.scheme) {
             (Key::Rsa { .. }, Some(Scheme::Rsassa(_) | Scheme::RsaPss(_))) => true,
             (
@@ -167,6 +170,7 @@ impl Public {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::write_sized;
     use super::super::software::{attestation_key, endorsement_key};
     use super::*;
 
@@ -227,6 +231,29 @@ mod tests {
         let changed = |with: &[u8]| outcome(&high, Public::check_endorsement_template, 8, 34, with);
         assert_eq!(changed(&[0, 0]), "policy");
         assert_eq!(changed(&[0, 1, 7]), "policy");
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_none_of_ours() {
+        let short = |kind: [u8; 8], middle: &[u8]| {
+            let mut public = [&kind[..], middle, &[4, 0, 0, 0, 0, 0]].concat();
+            write_sized(&mut public, &[0xc5; 128]).unwrap();
+            Public::parse(&public).unwrap()
+        };
+        // No symmetric algorithm, RSASSA with SHA-256.
+        let signing = short(
+            [0, 1, 0, 0x0b, 0, 5, 4, 0x72],
+            &[0, 0, 0, 0x10, 0, 0x14, 0, 0x0b],
+        );
+        let refused = signing.check_attestation_template();
+        assert_eq!(refused, Err(KeyTemplateError::Kind));
+        // AES-128 in CFB mode, no scheme.
+        let storage = short(
+            [0, 1, 0, 0x0b, 0, 3, 0, 0xb2],
+            &[0, 0, 0, 6, 0, 128, 0, 0x43, 0, 0x10],
+        );
+        let refused = storage.check_endorsement_template();
+        assert_eq!(refused, Err(KeyTemplateError::Kind));
     }
 
     #[test]

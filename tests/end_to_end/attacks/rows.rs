@@ -31,7 +31,7 @@ const CATCH_ALL: [&str; 15] = [
 const SHARED: [(&str, &[&str], &str); 11] = [
     (
         "signature-invalid",
-        &["Q1", "Q9", "Q11", "Q12"],
+        &["Q1", "Q9", "Q10", "Q11", "Q12"],
         "the enrolled key did not sign these bytes, and nobody can say who altered what",
     ),
     (
