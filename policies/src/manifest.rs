@@ -9,9 +9,12 @@ mod workload;
 use std::collections::BTreeMap;
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
 
 pub use document::ManifestError;
-pub use host_policy::{Boot, Grade, HostPattern, HostPolicy, Location, Runtime, Violations};
+pub use host_policy::{
+    Boot, Grade, HostPattern, HostPolicy, Location, Reprovision, Runtime, Violations,
+};
 pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues};
 pub use region::Region;
 pub use workload::{HostHalf, PodHalf, WorkloadPolicy};
@@ -58,6 +61,20 @@ impl PolicySet {
         }
         set.check_references()?;
         Ok(set)
+    }
+
+    /// What policy says about new keys of `host`; where no policy is for it, or several are, an operator
+    /// decides.
+    #[must_use]
+    pub fn reprovision(&self, host: &HostId) -> Reprovision {
+        let mut matching = self
+            .hosts
+            .values()
+            .filter(|policy| policy.hosts.iter().any(|pattern| pattern.matches(host)));
+        match (matching.next(), matching.next()) {
+            (Some(policy), None) => policy.reprovision,
+            _ => Reprovision::Approve,
+        }
     }
 
     fn check_references(&self) -> Result<(), ManifestError> {
@@ -202,6 +219,32 @@ spec: {version: 1, countries: [DE]}
             ))
             .is_ok()
         );
+    }
+
+    #[test]
+    fn new_keys_are_an_operators_matter_unless_the_one_policy_says_otherwise() {
+        let policy = |name: &str, hosts: &str, more: &str| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: {name}}}\nspec: {{hosts: [{hosts}], freshnessSeconds: 60{more}}}\n"
+            )
+        };
+        let text = [
+            policy("a", "'de-*'", ", reprovision: automatic"),
+            policy("b", "'de-2*', us-1", ""),
+            policy("c", "us-2", ", reprovision: approve"),
+        ]
+        .join("---\n");
+        let set = PolicySet::parse(&text).unwrap();
+        for (host, expected) in [
+            ("de-1", Reprovision::Automatic),
+            ("de-2", Reprovision::Approve),
+            ("us-1", Reprovision::Approve),
+            ("us-2", Reprovision::Approve),
+            ("fr-1", Reprovision::Approve),
+        ] {
+            assert_eq!(set.reprovision(&host.parse().unwrap()), expected, "{host}");
+        }
+        assert!(refused(&text.replace("automatic", "always")).contains("automatic"));
     }
 
     #[test]

@@ -105,6 +105,19 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "more than one HostPolicy is for this host: {observed}",
     ),
     (
+        "host-reenrolled",
+        "{subject} was enrolled anew with other keys and has not attested with them yet",
+    ),
+    (
+        "host-removed",
+        "the machine of {subject} was taken out of the inventory",
+    ),
+    (
+        "host-replaced",
+        "{subject} got another TPM, which has not attested yet",
+    ),
+    ("host-retired", "{subject} is out of service"),
+    (
         "host-unknown",
         "no attested host stands behind this node; enrol it and map the node to it",
     ),

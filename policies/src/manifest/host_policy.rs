@@ -21,6 +21,9 @@ pub struct HostPolicy {
     pub hardware: bool,
     /// Demands that what ran since boot is known to be good.
     pub runtime: Option<Runtime>,
+    /// Whether a known TPM may enrol with new keys without an operator's word.
+    #[serde(default)]
+    pub reprovision: Reprovision,
 }
 
 /// The runtime part. Entries are not judged by allow-lists yet, so whatever it says, a host that is
@@ -40,6 +43,17 @@ pub enum Violations {
     Refused,
     /// They are let pass: log files that are written while something reads them are common.
     Tolerated,
+}
+
+/// What becomes of a known TPM that comes with new keys: a TPM2_Clear keeps the EK and loses the AK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reprovision {
+    /// An operator lets it in, once.
+    #[default]
+    Approve,
+    /// It enrols by itself; all that rested on the old keys is void either way.
+    Automatic,
 }
 
 /// The boot part.
