@@ -48,6 +48,8 @@ pub struct VerifiedEndorsement {
     tpm: tpm_name::TpmName,
     ek_digest: Sha256Digest,
     certificate_digest: Sha256Digest,
+    certificate_subject: String,
+    certificate_serial: Vec<u8>,
     root_key_digest: Sha256Digest,
     valid_until: Option<i64>,
     path: Vec<PathCertificate>,
@@ -109,6 +111,19 @@ impl VerifiedEndorsement {
     #[must_use]
     pub fn certificate_digest(&self) -> Sha256Digest {
         self.certificate_digest
+    }
+
+    /// The certificate's subject, for people: escaped and cut, empty where the certificate has none.
+    #[must_use]
+    pub fn certificate_subject(&self) -> &str {
+        &self.certificate_subject
+    }
+
+    /// The certificate's serial number, hexadecimal, cut to 32 bytes (RFC 5280 §4.1.2.2 allows 20).
+    #[must_use]
+    pub fn certificate_serial(&self) -> String {
+        let digits = self.certificate_serial.iter().take(32);
+        digits.map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// SHA-256 of the root's DER SubjectPublicKeyInfo.

@@ -317,6 +317,8 @@ impl EndorsementRoots {
             tpm,
             ek_digest: Sha256Digest::of(ek_public_spki),
             certificate_digest: leaf.digest,
+            certificate_subject: leaf.subject.to_string(),
+            certificate_serial: leaf.serial.clone(),
             root_key_digest: found.anchor.key_digest(),
             valid_until: found.valid_until,
             path: found.path,
