@@ -12,8 +12,8 @@ A new host, start to finish:
   touchstone-agent attest --once
   touchstone-agent run
 
-An operator makes the join token with `touchstone join-token create`, and has to have this host's
-endorsement key in the inventory. TOUCHSTONE_LOG sets the log level (`error`, `info`, `debug`).";
+An operator makes the join token with `touchstone join-token create`, and has this host's endorsement
+key in the inventory, or approves it when this host asks: `run --join-token FILE` goes on asking. TOUCHSTONE_LOG sets the log level (`error`, `info`, `debug`).";
 
 /// Proves to an attestor, with this host's TPM, what the host booted and where it is
 #[derive(Debug, Parser)]
@@ -69,7 +69,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
         join_token: PathBuf,
 
-        /// Enrol with new keys though enrolled already: for moving to another attestor
+        /// Enrol with new keys though enrolled already: after a TPM2_Clear, once an operator agreed, or to
+        /// move to another attestor
         #[arg(long)]
         again: bool,
 

@@ -3,6 +3,7 @@
 //! An entry is appended in the transaction that makes it true: both are durable, or neither.
 
 mod event;
+mod reason;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{
@@ -10,6 +11,7 @@ use touchstone_evidence::transparency::{
 };
 
 pub(crate) use event::{Actor, Appraised, Event, ListImported};
+pub(crate) use reason::Reason;
 
 use crate::random;
 use crate::store::{Store, StoreError, Tx};

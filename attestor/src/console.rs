@@ -6,6 +6,7 @@ mod commands;
 mod endorsement;
 mod inspect;
 mod location;
+mod machines;
 mod output;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use touchstone_evidence::endorsement::ManufacturerId;
 
 pub use client::OperatorFile;
 pub use inspect::Inspect;
+pub use machines::{Inventory, JoinToken, Service};
 
 use crate::serve::Settings;
 
@@ -115,39 +117,6 @@ pub enum Endorsement {
     Unmatched,
 }
 
-/// `touchstone inventory …`
-#[derive(Subcommand, Debug)]
-pub enum Inventory {
-    /// Add a machine: its name and every endorsement key of its TPM
-    Add {
-        /// Name of the machine: a-z, 0-9, `-` and `.`
-        #[arg(long)]
-        host: String,
-        /// EK certificate, DER or PEM; may be given several times
-        #[arg(long, required_unless_present = "ek_digest")]
-        ek_certificate: Vec<PathBuf>,
-        /// SHA-256 of an EK's DER SubjectPublicKeyInfo; may be given several times
-        #[arg(long)]
-        ek_digest: Vec<String>,
-    },
-    /// List machines
-    List,
-}
-
-/// `touchstone join-token …`
-#[derive(Subcommand, Debug)]
-pub enum JoinToken {
-    /// Make a token: it names this attestor and its CA, and allows machines of the inventory to enrol
-    Create {
-        /// File to write it to, mode 0600; without it, standard output
-        #[arg(long)]
-        out: Option<PathBuf>,
-        /// Seconds that it lives, at most a week
-        #[arg(long, default_value_t = 3600)]
-        lifetime_seconds: u32,
-    },
-}
-
 /// `touchstone location …`
 #[derive(Subcommand, Debug)]
 pub enum Location {
@@ -228,6 +197,9 @@ pub enum Host {
         /// The host
         host: String,
     },
+    /// What becomes of its identity
+    #[command(flatten)]
+    Service(Service),
 }
 
 /// `touchstone audit …`

@@ -2,90 +2,64 @@
 //!
 //! The EK certificate shows a genuine TPM of a configured root; the inventory says whose it is;
 //! credential activation shows that this very TPM holds EK and AK together. All three are needed.
+//! A genuine TPM that nobody called ours waits in quarantine.
 
-mod declared;
+mod ending;
 mod endorsements;
+mod error;
+mod join_tokens;
+mod machines;
+mod quarantine;
 
 use subtle::ConstantTimeEq as _;
-use touchstone_evidence::credential::{CredentialError, CredentialSecrets, make_credential};
+use touchstone_evidence::credential::{CredentialSecrets, make_credential};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
-use touchstone_evidence::endorsement::{EndorsementError, VerifiedEndorsement};
+use touchstone_evidence::endorsement::VerifiedEndorsement;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
 use touchstone_evidence::tpm::public::Public;
-use touchstone_evidence::tpm::reader::TpmFormatError;
-use touchstone_evidence::tpm::template::KeyTemplateError;
 use touchstone_evidence::wire::{Activation, Enrolled, EnrolmentChallenge, EnrolmentRequest};
+use touchstone_policies::manifest::Reprovision;
 use zeroize::Zeroizing;
 
-pub(crate) use declared::{DeclarationError, add_machine, create_join_token};
 pub(crate) use endorsements::{Endorsements, Import, ImportError, import as import_endorsements};
+pub(crate) use error::EnrolmentError;
+pub(crate) use join_tokens::{
+    JoinTokenError, JoinTokenRequest, create_join_token, revoke_join_token,
+};
+pub(crate) use machines::{
+    MachineError, add_eks, add_machine, import_machines, open_reenrolment, remove_machine,
+    replace_tpm, retire_host,
+};
+pub(crate) use quarantine::{QuarantineError, approve, reject};
 
 use crate::appraisal::{self, Known, RoundError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::random::{self, NoRandomness};
-use crate::store::{self, Endorsed, Identity, PendingEnrolment, StoreError};
+use crate::random;
+use crate::store::{
+    self, End, Endorsed, HostRecord, Identity, JoinTokenRecord, KeyHolder, MachineState,
+    PendingEnrolment, StoreError, Tx,
+};
+use ending::Ending;
 
 /// Seconds between the two messages of an enrolment.
 const ACTIVATION_SECONDS: i64 = 120;
 
-/// Why a machine was not enrolled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EnrolmentError {
-    #[error("the {0} is malformed: {1}")]
-    Malformed(&'static str, TpmFormatError),
-    #[error("a key is not of the template that is demanded: {0}")]
-    Template(#[from] KeyTemplateError),
-    #[error("the endorsement is refused: {0}")]
-    Endorsement(#[from] EndorsementError),
-    #[error(
-        "no machine of the inventory has the endorsement key {0}; add it with `touchstone inventory add`"
-    )]
-    NotInInventory(Sha256Digest),
-    #[error("`{0}` is enrolled with other keys")]
-    AlreadyEnrolled(String),
-    #[error("no such enrolment is under way; begin again")]
-    EnrolmentUnknown,
-    #[error("the secret is not the one that the credential holds; begin again")]
-    ActivationFailed,
-    #[error("the activation came over another TLS key than the enrolment; begin again")]
-    OtherTlsKey,
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Challenge(#[from] RoundError),
-}
-
-impl EnrolmentError {
-    /// Stable code.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(..) => "key-malformed",
-            Self::Template(_) => "key-template-mismatch",
-            Self::Endorsement(error) => error.code(),
-            Self::NotInInventory(_) => "ek-not-in-inventory",
-            Self::AlreadyEnrolled(_) => "host-enrolled-with-other-keys",
-            Self::EnrolmentUnknown => "enrolment-unknown",
-            Self::ActivationFailed => "activation-failed",
-            Self::OtherTlsKey => "activation-over-other-tls-key",
-            Self::Credential(_) => "credential-not-possible",
-            Self::Randomness(_) | Self::Store(_) | Self::Challenge(_) => "internal",
-        }
-    }
+/// Who asks: the join token that was shown, and the TLS key that is to be enrolled.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub(crate) token: JoinTokenRecord,
+    pub(crate) tls_key: Sha256Digest,
 }
 
 /// First message: checks the keys, and protects a secret for the TPM that claims them.
 pub(crate) async fn begin(
     attestor: &Attestor,
     request: EnrolmentRequest,
-    tls_key: Sha256Digest,
+    joining: &Joining,
 ) -> Result<EnrolmentChallenge, EnrolmentError> {
     let now = clock::now();
     let parse = |what, bytes: &[u8]| {
@@ -93,33 +67,28 @@ pub(crate) async fn begin(
     };
     let ek = parse("endorsement key", &request.ek_public)?;
     let ak = AttestationKey::under(&ek, parse("attestation key", &request.ak_public)?)?;
-    // The cheap question first: only machines of the inventory cost a chain of signatures.
-    let machine = in_inventory(attestor, &ek.spki_digest()).await?;
     let offered = (request.ek_certificate, request.intermediates.0);
-    let endorsement = endorse(attestor, &ek, &machine, offered, now).await?;
-
+    let endorsement = endorse(attestor, &ek, offered, now).await?;
     let identity = Identity {
         ek_digest: endorsement.ek_digest(),
         ek_public: request.ek_public,
         ak_public: request.ak_public,
-        tls_key,
+        tls_key: joining.tls_key,
         root_class: endorsement.class(),
     };
+
     let mut tx = attestor.store.write().await?;
-    let host = tx
-        .machine_of(&identity.ek_digest)
-        .await?
-        .ok_or(EnrolmentError::NotInInventory(identity.ek_digest))?;
-    if let Some(enrolled) = tx.host(&host).await?
-        && enrolled.identity != identity
-    {
-        return Err(EnrolmentError::AlreadyEnrolled(host.to_string()));
-    }
+    let host = match tx.machine_of(&identity.ek_digest).await? {
+        Some((host, MachineState::Active)) => host,
+        Some((host, _)) => return Err(EnrolmentError::Retired(host)),
+        None => return Err(quarantine::note(tx, &endorsement, joining, now).await?),
+    };
+    let replaces = may_enrol(attestor, &mut tx, &host, &identity, joining, now).await?;
+    tx.forget_unmatched(&identity.ek_digest).await?;
     let secrets = CredentialSecrets {
         secret: Zeroizing::new(random::bytes()?),
         seed: Zeroizing::new(random::bytes()?),
     };
-    tx.forget_unmatched(&identity.ek_digest).await?;
     let credential = make_credential(&ek, &ak.public().name(), &secrets)?;
     let id: [u8; 16] = random::bytes()?;
     let pending = PendingEnrolment {
@@ -130,6 +99,7 @@ pub(crate) async fn begin(
             tpm: endorsement.tpm().clone(),
             root_key: endorsement.root_key_digest(),
         },
+        replaces,
         expires_at: now.saturating_add(ACTIVATION_SECONDS),
     };
     tx.add_enrolment(&id, &pending, now).await?;
@@ -142,67 +112,12 @@ pub(crate) async fn begin(
     })
 }
 
-/// Second message: the secret shows that one TPM holds both keys. An enrolment can be answered once;
-/// a wrong answer burns it.
-pub(crate) async fn activate(
-    attestor: &Attestor,
-    activation: Activation,
-    tls_key: Sha256Digest,
-) -> Result<Enrolled, EnrolmentError> {
-    let secret = Zeroizing::new(activation.secret.0);
-    let now = clock::now();
-    let mut tx = attestor.store.write().await?;
-    let pending = tx
-        .take_enrolment(&activation.enrolment)
-        .await?
-        .filter(|pending| now < pending.expires_at);
-    if let Err(refusal) = check_activation(pending.as_ref(), &secret, &tls_key) {
-        // The burnt enrolment stays burnt.
-        tx.commit().await?;
-        return Err(refusal);
-    }
-    let Some(PendingEnrolment {
-        host,
-        identity,
-        endorsed,
-        ..
-    }) = pending
-    else {
-        return Err(EnrolmentError::EnrolmentUnknown);
-    };
-    if tx.add_host(&host, &identity, &endorsed, now).await? {
-        let event = Event::HostEnrolled {
-            host: host.clone(),
-            ek_digest: identity.ek_digest,
-            ak: Sha256Digest::of(&identity.ak_public),
-            tls_key: identity.tls_key,
-            root_class: store::class_word(identity.root_class),
-        };
-        Entry::new(&event, Actor::JoinToken, now)?
-            .append(&mut tx)
-            .await?;
-    } else if tx.host(&host).await?.map(|enrolled| enrolled.identity) != Some(identity) {
-        // The same keys once more: the answer to the first activation was lost.
-        return Err(EnrolmentError::AlreadyEnrolled(host.to_string()));
-    }
-    let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
-    tx.commit().await?;
-    tracing::info!(host.id = %host, "enrolled a host");
-    Ok(Enrolled { host, challenge })
-}
-
-async fn in_inventory(attestor: &Attestor, ek: &Sha256Digest) -> Result<HostId, EnrolmentError> {
-    let mut tx = attestor.store.read().await?;
-    let machine = tx.machine_of(ek).await?;
-    machine.ok_or(EnrolmentError::NotInInventory(*ek))
-}
-
-/// Verifies the EK certificate with the intermediates that the host offers. Where no root is found, the
-/// machine is remembered for the operator, who may want to import its maker's.
+/// Verifies the EK certificate with the intermediates that the host offers: milliseconds, so only callers
+/// with a join token get here. Where no root is found, a machine of the inventory is remembered for the
+/// operator, who may want to import its maker's.
 async fn endorse(
     attestor: &Attestor,
     ek: &Public,
-    machine: &HostId,
     offered: (Bytes<8192>, Vec<Bytes<4096>>),
     now: i64,
 ) -> Result<VerifiedEndorsement, EnrolmentError> {
@@ -219,19 +134,108 @@ async fn endorse(
     if let Err(error) = &verified
         && let Some(authority) = error.missing_authority()
     {
+        let ek = ek.spki_digest();
         let mut tx = attestor.store.write().await?;
-        tx.note_unmatched(&ek.spki_digest(), machine, error.code(), authority, now)
-            .await?;
-        tx.commit().await?;
+        if let Some((machine, MachineState::Active)) = tx.machine_of(&ek).await? {
+            tx.note_unmatched(&ek, &machine, error.code(), authority, now)
+                .await?;
+            tx.commit().await?;
+        }
     }
     Ok(verified?)
 }
 
+/// Whether `identity` may become that of `host`; returns the TLS key of the identity that it would end.
+async fn may_enrol(
+    attestor: &Attestor,
+    tx: &mut Tx,
+    host: &HostId,
+    identity: &Identity,
+    joining: &Joining,
+    now: i64,
+) -> Result<Option<Sha256Digest>, EnrolmentError> {
+    joining.check_host(host)?;
+    let enrolled = tx.host(host).await?;
+    // The same keys once more: the answer to the first activation was lost.
+    if enrolled.as_ref().map(|record| &record.identity) == Some(identity) {
+        return Ok(None);
+    }
+    joining.check_uses()?;
+    check_holders(tx, host, identity).await?;
+    let Some(record) = enrolled else {
+        return Ok(None);
+    };
+    if !may_replace(attestor, tx, host, now).await? {
+        return Err(EnrolmentError::AlreadyEnrolled(host.clone()));
+    }
+    Ok(Some(record.identity.tls_key))
+}
+
+/// Whether the identity of an enrolled host may give way to another one under the same TPM.
+async fn may_replace(
+    attestor: &Attestor,
+    tx: &mut Tx,
+    host: &HostId,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let automatic = attestor.index.policies().reprovision(host) == Reprovision::Automatic;
+    Ok(automatic || tx.open_reenrolment_of(host, now).await?.is_some())
+}
+
+async fn check_holders(
+    tx: &mut Tx,
+    host: &HostId,
+    identity: &Identity,
+) -> Result<(), EnrolmentError> {
+    match tx.holder_of_keys(host, identity).await? {
+        None => Ok(()),
+        Some(KeyHolder::Ak(_)) => Err(EnrolmentError::AkInUse),
+        Some(KeyHolder::TlsKey(_)) => Err(EnrolmentError::TlsKeyInUse),
+        Some(KeyHolder::Former(_)) => Err(EnrolmentError::KeyUsedBefore),
+    }
+}
+
+/// Second message: the secret shows that one TPM holds both keys. An enrolment can be answered once;
+/// a wrong answer burns it.
+pub(crate) async fn activate(
+    attestor: &Attestor,
+    activation: Activation,
+    joining: &Joining,
+) -> Result<Enrolled, EnrolmentError> {
+    let secret = Zeroizing::new(activation.secret.0);
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    let pending = tx
+        .take_enrolment(&activation.enrolment)
+        .await?
+        .filter(|pending| now < pending.expires_at);
+    let checked = check_activation(pending, &secret, &joining.tls_key);
+    let ready = match checked {
+        Ok(pending) => conclude(attestor, &mut tx, pending, joining, now).await,
+        Err(refusal) => Err(refusal),
+    };
+    let (host, ending) = match ready {
+        Ok(ready) => ready,
+        Err(refusal) => {
+            // Nothing was changed but that the burnt enrolment stays burnt.
+            tx.commit().await?;
+            return Err(refusal);
+        }
+    };
+    let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
+    tx.commit().await?;
+    if let Some(ending) = ending {
+        ending.publish(attestor, now);
+    }
+    tracing::info!(host.id = %host, "enrolled a host");
+    Ok(Enrolled { host, challenge })
+}
+
 fn check_activation(
-    pending: Option<&PendingEnrolment>,
+    pending: Option<PendingEnrolment>,
     secret: &[u8],
     tls_key: &Sha256Digest,
-) -> Result<(), EnrolmentError> {
+) -> Result<PendingEnrolment, EnrolmentError> {
     let pending = pending.ok_or(EnrolmentError::EnrolmentUnknown)?;
     let hash = Sha256Digest::of(secret);
     if !bool::from(hash.0.ct_eq(&pending.secret_hash.0)) {
@@ -240,5 +244,84 @@ fn check_activation(
     if pending.identity.tls_key != *tls_key {
         return Err(EnrolmentError::OtherTlsKey);
     }
-    Ok(())
+    Ok(pending)
+}
+
+/// Asks again all that could have changed since the first message, then enrols. A refusal has changed
+/// nothing.
+async fn conclude(
+    attestor: &Attestor,
+    tx: &mut Tx,
+    pending: PendingEnrolment,
+    joining: &Joining,
+    now: i64,
+) -> Result<(HostId, Option<Ending>), EnrolmentError> {
+    let PendingEnrolment { host, identity, .. } = &pending;
+    let machine = tx.machine_of(&identity.ek_digest).await?;
+    if machine != Some((host.clone(), MachineState::Active)) {
+        return Err(EnrolmentError::EnrolmentUnknown);
+    }
+    let enrolled = tx.host(host).await?;
+    if enrolled.as_ref().map(|record| &record.identity) == Some(identity) {
+        return Ok((pending.host, None));
+    }
+    // Another enrolment was faster: this one was begun against an identity that is no longer there.
+    if enrolled.as_ref().map(|record| record.identity.tls_key) != pending.replaces {
+        return Err(EnrolmentError::AlreadyEnrolled(pending.host));
+    }
+    may_enrol(attestor, tx, host, identity, joining, now).await?;
+    if !tx.use_join_token(&joining.token.hash, now).await? {
+        return Err(EnrolmentError::TokenUsedUp);
+    }
+    let ending = enrol(tx, &pending, enrolled, joining, now).await?;
+    Ok((pending.host, ending))
+}
+
+/// Everything that makes `pending` the one identity of its host.
+async fn enrol(
+    tx: &mut Tx,
+    pending: &PendingEnrolment,
+    former: Option<HostRecord>,
+    joining: &Joining,
+    now: i64,
+) -> Result<Option<Ending>, EnrolmentError> {
+    let PendingEnrolment { host, identity, .. } = pending;
+    if let Some(former) = &former {
+        tx.end_identity(former, End::Reenrolled, now).await?;
+        tx.void_what_rests_on(host).await?;
+    }
+    if !tx.add_host(host, identity, &pending.endorsed, now).await? {
+        return Err(StoreError::Malformed("identity").into());
+    }
+    let event = Event::HostEnrolled {
+        host: host.clone(),
+        ek_digest: identity.ek_digest,
+        ak: Sha256Digest::of(&identity.ak_public),
+        tls_key: identity.tls_key,
+        root_class: store::class_word(identity.root_class),
+        join_token: joining.token.id(),
+        replaced_ak: former
+            .as_ref()
+            .map(|former| Sha256Digest::of(&former.identity.ak_public)),
+    };
+    let entry = Entry::new(&event, Actor::JoinToken, now)?;
+    let order = entry.append(tx).await?;
+    Ok(former.map(|_| Ending::new(host.clone(), End::Reenrolled, order, entry.leaf())))
+}
+
+impl Joining {
+    /// A token that names a machine is for no other.
+    fn check_host(&self, host: &HostId) -> Result<(), EnrolmentError> {
+        match &self.token.host {
+            Some(bound) if bound != host => Err(EnrolmentError::TokenOfOtherHost(host.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_uses(&self) -> Result<(), EnrolmentError> {
+        match self.token.uses_max {
+            Some(most) if self.token.uses >= most => Err(EnrolmentError::TokenUsedUp),
+            _ => Ok(()),
+        }
+    }
 }

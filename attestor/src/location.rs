@@ -109,7 +109,7 @@ pub(crate) async fn tag_basis(attestor: &Attestor, host: &HostId) -> Result<TagB
     if eks.is_empty() {
         return Err(TagRefused::HostUnknown(host.clone()));
     }
-    let last = tx.tag(host).await?.map_or(0, |(serial, _)| serial);
+    let last = tx.last_tag_serial(host).await?;
     Ok(TagBasis {
         ek_set: ek_set_digest(&eks),
         next_serial: u64::try_from(last).unwrap_or(0).saturating_add(1),

@@ -7,9 +7,13 @@
 mod endorsements;
 mod enrolment;
 mod hosts;
+mod identities;
 mod inventory;
+mod join_tokens;
 mod log;
+mod machines;
 mod policy;
+mod quarantine;
 mod rounds;
 
 use std::path::Path;
@@ -25,7 +29,10 @@ use crate::random::NoRandomness;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use hosts::{Advance, Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
-pub(crate) use inventory::InventoryEntry;
+pub(crate) use identities::{End, KeyHolder};
+pub(crate) use join_tokens::JoinTokenRecord;
+pub(crate) use machines::{InventoryEntry, MachineState};
+pub(crate) use quarantine::TpmDescription;
 pub(crate) use rounds::StoredChallenge;
 
 /// Why the database did not do what it was asked.

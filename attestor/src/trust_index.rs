@@ -31,7 +31,8 @@ pub(crate) struct TrustIndex {
 
 struct Inner {
     hosts: HashMap<HostId, Held>,
-    nodes: HashMap<String, (u64, HostId)>,
+    /// `None`: mapped once, and no longer.
+    nodes: HashMap<String, (u64, Option<HostId>)>,
     policies: (u64, Arc<PolicySet>),
 }
 
@@ -79,7 +80,18 @@ impl TrustIndex {
     pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
         self.change(|inner| {
             if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
-                inner.nodes.insert(node, (order, host));
+                inner.nodes.insert(node, (order, Some(host)));
+            }
+        });
+    }
+
+    /// Takes over that `host` stands behind no node any more.
+    pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
+        self.change(|inner| {
+            for (old, behind) in inner.nodes.values_mut() {
+                if behind.as_ref() == Some(host) && *old <= order {
+                    (*old, *behind) = (order, None);
+                }
             }
         });
     }
@@ -100,13 +112,16 @@ impl TrustIndex {
 
     /// The host behind a node.
     pub(crate) fn host_of(&self, node: &str) -> Option<HostId> {
-        self.look(|inner| inner.nodes.get(node).map(|(_, host)| host.clone()))
+        self.look(|inner| inner.nodes.get(node).and_then(|(_, host)| host.clone()))
     }
 
     /// Nodes that `host` stands behind, sorted.
     pub(crate) fn nodes_of(&self, host: &HostId) -> Vec<String> {
         let mut nodes: Vec<String> = self.look(|inner| {
-            let behind = inner.nodes.iter().filter(|(_, (_, other))| other == host);
+            let behind = inner
+                .nodes
+                .iter()
+                .filter(|(_, (_, other))| other.as_ref() == Some(host));
             behind.map(|(node, _)| node.clone()).collect()
         });
         nodes.sort_unstable();
@@ -169,6 +184,21 @@ mod tests {
             100,
         );
         assert_eq!(tier(), Some(TrustTier::Contraindicated));
+    }
+
+    #[test]
+    fn a_host_that_ended_is_behind_no_node_until_it_is_mapped_anew() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        index.put_node(3, "old".to_owned(), host.clone());
+        index.put_node(9, "later".to_owned(), host.clone());
+        index.drop_nodes_of(7, &host);
+        assert_eq!(index.nodes_of(&host), ["later"]);
+        // A mapping that was committed before the end, published after it.
+        index.put_node(5, "old".to_owned(), host.clone());
+        assert_eq!(index.host_of("old"), None);
+        index.put_node(8, "old".to_owned(), host.clone());
+        assert_eq!(index.host_of("old"), Some(host));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use reqwest::{Method, StatusCode};
 use touchstone_evidence::wire::{EnrolmentChallenge, JoinToken};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::lies;
 
@@ -150,23 +151,26 @@ async fn an_attestation_key_that_could_lie_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_believes_only_the_ca_of_its_join_token() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
-    let impostor = World::start(&Database::Sqlite, &maker);
-    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
-    world.admit(&host, None).await;
-    // E9: the token's CA, another server's address.
-    let text = std::fs::read_to_string(&world.join_token).unwrap();
-    let mut token: JoinToken = text.parse().unwrap();
-    token.server = impostor.server.url.clone();
-    let misled = impostor.server.file("misled-token", &token.to_text());
-    let set = std::process::Command::new("chmod")
-        .args(["600", &misled])
-        .status();
-    assert!(set.unwrap().success());
-    let refused = host
-        .enrol(&world.server, std::path::Path::new(&misled))
-        .unwrap_err();
-    assert!(refused.contains("certificate"), "{refused}");
+    let mut world = World::start(&Database::Sqlite, &maker);
+    let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
+    let (new, enrolled) = (boot("de-1"), boot("de-2"));
+    world.admit(&new, None).await;
+    world.join(&enrolled, None).await;
+    // E9: another attestor takes the place of the true one, at its very address.
+    world.server.stop();
+    let address = world.server.url.trim_start_matches("https://").to_owned();
+    let impostor = Server::start_at(&Database::Sqlite, &address, &[]);
+    assert_eq!(impostor.url, world.server.url);
+    for refused in [
+        new.enrol(&world.server, &world.join_token),
+        enrolled.attest(&world.server),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+    }
+    // Nobody said a word to it: it has nothing to count.
+    let entries = impostor.audit_entries();
+    assert_eq!(entries.len(), 1, "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +178,8 @@ async fn names_that_could_mislead_are_no_hosts() {
     let maker = Maker::new();
     let world = World::start(&Database::Sqlite, &maker);
     let operator = world.server.operator();
-    for name in ["a\r\nb", "../x", "dе-1", "DE-1", ""] {
+    let long = "x".repeat(10 << 10);
+    for name in ["a\r\nb", "../x", "dе-1", "DE-1", "", &long] {
         let machine = serde_json::json!({ "host": name, "ek_digests": ["00".repeat(32)] });
         let (status, _) = world
             .server

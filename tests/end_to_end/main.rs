@@ -20,6 +20,7 @@ mod docs;
 mod endorsement_keys;
 mod endorsements;
 mod enrolment;
+mod identity;
 mod inspect;
 mod location;
 mod policies;

@@ -138,6 +138,18 @@ impl Host {
         )
     }
 
+    /// `touchstone-agent enrol --again`.
+    pub fn enrol_again(&self, server: &Server, join_token: &Path) -> Result<Value, String> {
+        let token = join_token.to_str().unwrap();
+        self.agent(server, &["enrol", "--again", "--join-token", token])
+    }
+
+    /// A certificate that the maker left beside the TPM, `ek-secp384r1.crt` or `ek-rsa2048.crt`, DER.
+    #[must_use]
+    pub fn certificate_file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("tpm").join(name)
+    }
+
     /// `touchstone-agent attest --once`.
     pub fn attest(&self, server: &Server) -> Result<Value, String> {
         self.agent(server, &["attest", "--once"])

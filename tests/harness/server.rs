@@ -32,10 +32,16 @@ impl Server {
     /// Starts one with more arguments.
     #[must_use]
     pub fn start_with(database: &Database, more: &[&str]) -> Self {
+        Self::start_at(database, ANY_PORT, more)
+    }
+
+    /// Starts one at an address of its own choice, with an empty data folder.
+    #[must_use]
+    pub fn start_at(database: &Database, address: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Made by the attestor itself, with the mode that it demands.
         let data = folder.path().join("data");
-        let (process, url) = serve(&data, database, ANY_PORT, more);
+        let (process, url) = serve(&data, database, address, more);
         let http = client(&operator_file(&data));
         Self {
             process,
@@ -98,6 +104,16 @@ impl Server {
             String::from_utf8_lossy(&output.stderr)
         );
         serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// The code with which `touchstone ARGUMENTS` is refused.
+    #[must_use]
+    pub fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?} was not refused");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = said.rsplit("touchstone:").next().unwrap_or_default();
+        code.trim_end().trim_end_matches(')').to_owned()
     }
 
     /// Runs `touchstone ARGUMENTS --json` as the operator.

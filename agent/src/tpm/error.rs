@@ -93,7 +93,7 @@ pub enum Error {
 
     /// The AK does not load: it is of another TPM, or this one was cleared since.
     #[error(
-        "the TPM does not load the attestation key: it was made by another TPM or before a TPM2_Clear; make a new one and enrol again"
+        "the TPM does not load the attestation key: it was made by another TPM or before a TPM2_Clear; have an operator run `touchstone host reenrol HOST`, then run `touchstone-agent enrol --again --join-token FILE`"
     )]
     AkLost(#[source] TssError),
 

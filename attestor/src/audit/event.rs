@@ -12,6 +12,8 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 
+use super::Reason;
+
 /// Who did it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,8 +54,53 @@ pub(crate) enum Event {
         host: HostId,
         ek_digests: Vec<Sha256Digest>,
     },
-    /// A join token was made.
-    JoinTokenCreated { expires_at: i64 },
+    /// Machines were added to the inventory; an import of many has several such entries.
+    InventoryImported {
+        machines: BTreeMap<HostId, Vec<Sha256Digest>>,
+    },
+    /// A machine of the inventory turned out to have more EKs.
+    InventoryEksAdded {
+        host: HostId,
+        ek_digests: Vec<Sha256Digest>,
+    },
+    /// A machine was taken out of the inventory: all that it had is void.
+    InventoryRemoved {
+        host: HostId,
+        reason: Option<Reason>,
+    },
+    /// A TPM in quarantine was called ours.
+    HostApproved {
+        host: HostId,
+        ek_digest: Sha256Digest,
+    },
+    /// A TPM in quarantine was called none of ours.
+    HostRejected { ek_digest: Sha256Digest },
+    /// A host may enrol once with other keys.
+    ReenrolmentOpened {
+        host: HostId,
+        expires_at: i64,
+        reason: Option<Reason>,
+    },
+    /// A host was taken out of service: all that it had is void.
+    HostRetired {
+        host: HostId,
+        reason: Option<Reason>,
+    },
+    /// A host got another TPM: all that the old one had is void.
+    HostReplaced {
+        host: HostId,
+        ek_digests: Vec<Sha256Digest>,
+        reason: Option<Reason>,
+    },
+    /// A join token was made. `token`: the first digits of the hash of its secret.
+    JoinTokenCreated {
+        token: String,
+        expires_at: i64,
+        host: Option<HostId>,
+        uses: Option<i64>,
+    },
+    /// A join token was revoked.
+    JoinTokenRevoked { token: String },
     /// A location authority is believed from now on.
     LocationAuthorityAdded { authority: Sha256Digest },
     /// A host has a new current location tag.
@@ -76,6 +123,9 @@ pub(crate) enum Event {
         ak: Sha256Digest,
         tls_key: Sha256Digest,
         root_class: &'static str,
+        join_token: String,
+        /// SHA-256 of the AK's TPMT_PUBLIC that this one came instead of: all that rested on it is void.
+        replaced_ak: Option<Sha256Digest>,
     },
     /// A round was appraised.
     HostAppraised(Box<Appraised>),
@@ -195,7 +245,31 @@ mod tests {
                 host: host.clone(),
                 ek_digests: vec![digest],
             },
-            Event::JoinTokenCreated { expires_at: 1 },
+            Event::JoinTokenCreated {
+                token: String::new(),
+                expires_at: 1,
+                host: Some(host.clone()),
+                uses: Some(1),
+            },
+            Event::JoinTokenRevoked {
+                token: String::new(),
+            },
+            Event::InventoryImported {
+                machines: BTreeMap::from([("m".parse().unwrap(), vec![digest])]),
+            },
+            Event::InventoryRemoved {
+                host: host.clone(),
+                reason: None,
+            },
+            Event::HostApproved {
+                host: host.clone(),
+                ek_digest: digest,
+            },
+            Event::ReenrolmentOpened {
+                host: host.clone(),
+                expires_at: 1,
+                reason: None,
+            },
             Event::LocationAuthorityAdded { authority: digest },
             Event::LocationTagIssued {
                 host: host.clone(),

@@ -5,22 +5,19 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
-use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
-use x509_parser::pem::Pem;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::Client;
 use super::output::{line, moment, table, text};
 use super::{
-    Arguments, Audit, Authority, Command, Endorsement, Host, Inventory, JoinToken, Location, Node,
-    Policy, Target, audit, endorsement, location,
+    Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
+    endorsement, location, machines,
 };
-use crate::{clock, keys};
+use crate::clock;
 
 pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
     match command {
@@ -51,16 +48,8 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         }) => endorsement::import(client, json, class.as_deref(), &manufacturers, &files).await,
         Command::Endorsement(Endorsement::List) => endorsement::list(client, json).await,
         Command::Endorsement(Endorsement::Unmatched) => endorsement::unmatched(client, json).await,
-        Command::Inventory(Inventory::Add {
-            host,
-            ek_certificate,
-            ek_digest,
-        }) => inventory_add(client, json, &host, &ek_certificate, ek_digest).await,
-        Command::Inventory(Inventory::List) => inventory_list(client, json).await,
-        Command::JoinToken(JoinToken::Create {
-            out,
-            lifetime_seconds,
-        }) => join_token(client, json, out.as_deref(), lifetime_seconds).await,
+        Command::Inventory(command) => machines::inventory(client, json, command).await,
+        Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => locate(client, json, command).await,
         Command::Policy(Policy::Apply { files }) => policy_apply(client, json, &files).await,
         Command::Policy(Policy::Show) => policy_show(client, json).await,
@@ -74,6 +63,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Host(Host::List) => host_list(client, json).await,
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
         Command::Host(Host::Result { host }) => host_result(client, json, &host).await,
+        Command::Host(Host::Service(command)) => machines::service(client, json, command).await,
         Command::Audit(Audit::Export { out }) => audit::export(client, json, out.as_deref()).await,
         Command::Audit(Audit::Checkpoint) => {
             print!("{}", client.get_text("/v1/audit/checkpoint").await?);
@@ -96,71 +86,6 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         | Command::Inspect(_)
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
-}
-
-async fn inventory_add(
-    client: &Client,
-    json: bool,
-    host: &str,
-    certificates: &[PathBuf],
-    mut digests: Vec<String>,
-) -> anyhow::Result<()> {
-    for certificate in certificates {
-        digests.push(ek_digest(certificate)?.to_string());
-    }
-    let body = json!({ "host": host, "ek_digests": digests });
-    let answer = client.post("/v1/inventory", &body).await?;
-    line(json, &answer, || {
-        format!(
-            "{host} is in the inventory with {} endorsement key(s)",
-            digests.len()
-        )
-    });
-    Ok(())
-}
-
-async fn inventory_list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let answer = client.get("/v1/inventory").await?;
-    let rows = rows(&answer, "inventory", |machine| {
-        let digests = machine.get("ek_digests").and_then(Value::as_array);
-        let digests: Vec<&str> = digests
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        vec![text(machine, "host"), digests.join("\n")]
-    });
-    table(json, &answer, &["host", "endorsement keys"], rows);
-    Ok(())
-}
-
-async fn join_token(
-    client: &Client,
-    json: bool,
-    out: Option<&Path>,
-    lifetime: u32,
-) -> anyhow::Result<()> {
-    let body = json!({ "lifetime_seconds": lifetime });
-    let answer = client.post("/v1/join-tokens", &body).await?;
-    let token = text(&answer, "token");
-    let Some(path) = out else {
-        line(json, &answer, || token);
-        return Ok(());
-    };
-    ensure!(
-        !path.exists(),
-        "`{}` is there already; name another file",
-        path.display()
-    );
-    keys::write_private(path, token.as_bytes())?;
-    let answer = json!({ "file": path, "expires_at": answer.get("expires_at") });
-    line(json, &answer, || {
-        format!(
-            "wrote {}; on the machine: touchstone-agent enrol --join-token FILE",
-            path.display()
-        )
-    });
-    Ok(())
 }
 
 async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Result<()> {
@@ -228,14 +153,18 @@ async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/hosts").await?;
     let rows = rows(&answer, "hosts", |host| {
         let fresh = host.get("fresh").and_then(Value::as_bool) == Some(true);
+        let identity = host.get("identity").unwrap_or(&Value::Null);
+        let state = text(identity, "state");
         let tier = match (fresh, text(host, "issued_at").as_str()) {
             (true, _) => text(host, "tier"),
             (false, "-") => "none (no verdict yet)".to_owned(),
             (false, _) => format!("{} (stale)", text(host, "tier")),
         };
-        vec![text(host, "host"), place(host), tier, text(host, "summary")]
+        let why = text(host, "summary");
+        vec![text(host, "host"), state, place(host), tier, why]
     });
-    table(json, &answer, &["host", "place", "tier", "why"], rows);
+    let header = ["host", "state", "place", "tier", "why"];
+    table(json, &answer, &header, rows);
     Ok(())
 }
 
@@ -249,6 +178,7 @@ async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()
         rows.push(vec![field.to_owned(), moment(&answer, field)]);
     }
     rows.insert(1, vec!["place".to_owned(), place(&answer)]);
+    rows.extend(identity_rows(&answer));
     if let Some(vector) = answer.get("vector").and_then(Value::as_object) {
         for entry in vector.keys() {
             rows.push(vec![entry.clone(), text(&answer["vector"], entry)]);
@@ -267,6 +197,40 @@ async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()
     Ok(())
 }
 
+/// Who the host is: state, TPM, keys.
+fn identity_rows(answer: &Value) -> Vec<Vec<String>> {
+    let identity = answer.get("identity").unwrap_or(&Value::Null);
+    let tpm = identity.get("tpm").unwrap_or(&Value::Null);
+    let eks = identity.get("ek_digests").and_then(Value::as_array);
+    let eks: Vec<&str> = eks
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let row = |word: &str, value: String| vec![word.to_owned(), value];
+    let mut rows = vec![
+        row("state", text(identity, "state")),
+        row("enrolled_at", moment(answer, "enrolled_at")),
+        row(
+            "reenrolled",
+            format!("{} times", text(identity, "reenrolled")),
+        ),
+        row("root_class", text(identity, "root_class")),
+        row(
+            "tpm",
+            format!("{} {}", text(tpm, "manufacturer"), text(tpm, "model")),
+        ),
+        row("endorsement keys", eks.join("\n")),
+    ];
+    if let "awaiting-re-enrolment" = text(identity, "state").as_str() {
+        rows.push(row(
+            "may enrol until",
+            moment(identity, "reenrolment_until"),
+        ));
+    }
+    rows
+}
+
 /// Verifies the result with the attestor's key before it prints it.
 async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
     let keys = client.get("/v1/keys").await?;
@@ -283,23 +247,7 @@ async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<
     Ok(())
 }
 
-/// SHA-256 of the SubjectPublicKeyInfo in a certificate, DER or PEM.
-fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let der = match bytes.starts_with(b"-----") {
-        true => Pem::iter_from_buffer(&bytes)
-            .next()
-            .and_then(Result::ok)
-            .map(|pem| pem.contents)
-            .with_context(|| format!("`{}` holds no PEM certificate", path.display()))?,
-        false => bytes,
-    };
-    let (_, certificate) = X509Certificate::from_der(&der)
-        .map_err(|error| anyhow::anyhow!("`{}` is no certificate: {error}", path.display()))?;
-    Ok(Sha256Digest::of(certificate.public_key().raw))
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 

@@ -14,7 +14,8 @@ use super::App;
 use super::problem::Problem;
 use crate::audit::Actor;
 use crate::clock;
-use crate::store::{HostRecord, StoreError};
+use crate::enrollment::Joining;
+use crate::store::{End, HostRecord, StoreError};
 use crate::tls::PeerKey;
 
 /// The rule of a route.
@@ -38,9 +39,9 @@ pub enum Access {
 #[derive(Clone)]
 pub(crate) struct CallingHost(pub(crate) HostRecord);
 
-/// The TLS key of a caller that showed a join token.
-#[derive(Clone, Copy)]
-pub(crate) struct JoiningKey(pub(crate) Sha256Digest);
+/// The join token and the TLS key of a caller that showed both.
+#[derive(Clone)]
+pub(crate) struct JoiningCaller(pub(crate) Joining);
 
 /// How a webhook caller showed itself.
 #[derive(Clone, Copy)]
@@ -119,25 +120,49 @@ async fn operator(app: &App, parts: &Parts) -> Result<(), Problem> {
 
 async fn join_token(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     let hash = Sha256Digest::of(bearer(parts)?.as_bytes());
-    let key = peer_key(parts)?;
+    let tls_key = peer_key(parts)?;
     let mut tx = app.attestor.store.read().await?;
-    if !tx.join_token_in_force(&hash, clock::now()).await? {
-        return Err(Problem::unauthenticated(
-            "the join token is not known or has expired; make one with `touchstone join-token create`",
-        ));
-    }
-    parts.extensions.insert(JoiningKey(key));
+    let token = tx.join_token_in_force(&hash, clock::now()).await?;
+    let token = token.ok_or_else(|| {
+        Problem::unauthenticated(
+            "the join token is not known, revoked, or has expired; make one with `touchstone join-token create`",
+        )
+    })?;
+    let joining = Joining { token, tls_key };
+    parts.extensions.insert(JoiningCaller(joining));
     Ok(())
 }
 
 async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     let key = peer_key(parts)?;
     let mut tx = app.attestor.store.read().await?;
-    let record = tx.host_by_tls_key(&key).await?.ok_or_else(|| {
-        Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
-    })?;
+    let Some(record) = tx.host_by_tls_key(&key).await? else {
+        return Err(match tx.end_of(&key).await? {
+            Some(end) => ended(end),
+            None => {
+                Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
+            }
+        });
+    };
     parts.extensions.insert(CallingHost(record));
     Ok(())
+}
+
+/// A key that was enrolled once is nobody's now; its holder is told what became of it.
+fn ended(end: End) -> Problem {
+    let detail = match end {
+        End::Retired => "this host is out of service; an operator decides what becomes of it",
+        End::Removed => {
+            "this machine was taken out of the inventory; once it is in again, enrol with `--again`"
+        }
+        End::Replaced => {
+            "another TPM has this host's name; enrol it, and take this one out of service"
+        }
+        End::Reenrolled => {
+            "this host was enrolled anew with other keys; if that was not you, tell an operator"
+        }
+    };
+    Problem::refused(StatusCode::UNAUTHORIZED, end.code(), detail)
 }
 
 fn webhook_certificate(app: &App, parts: &mut Parts) -> Result<(), Problem> {

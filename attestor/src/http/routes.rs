@@ -4,24 +4,30 @@ mod audit;
 mod endorsements;
 mod enrolments;
 mod hosts;
+mod identities;
 mod inventory;
+mod join_tokens;
 mod location;
 mod nodes;
 mod policies;
+mod quarantine;
 mod reviews;
 mod rounds;
+mod service;
 mod status;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::Method;
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use touchstone_evidence::host_id::HostId;
 
 use super::access::Access;
 use super::problem::Problem;
 use super::{App, Route};
+use crate::audit::Reason;
 
 /// A boot log and a part of a runtime list, each at most 1 MiB and a little, in base64, and the rest of a round.
 const EVIDENCE_MAX: usize = 3 << 20;
@@ -31,6 +37,8 @@ const ENROLMENT_MAX: usize = 128 << 10;
 const REVIEW_MAX: usize = 4 << 20;
 /// Policy manifests and certificate bundles.
 const DOCUMENT_MAX: usize = 5 << 20;
+/// A hundred thousand machines with two EKs each.
+const INVENTORY_MAX: usize = 24 << 20;
 
 pub(super) fn all() -> Vec<Route> {
     use Access::{Anyone, Host, JoinToken, Operator, WebhookCertificate, WebhookSecret};
@@ -66,7 +74,37 @@ pub(super) fn all() -> Vec<Route> {
         ),
         Route::new(POST, "/v1/inventory", Operator, inventory::add),
         Route::new(GET, "/v1/inventory", Operator, inventory::list),
-        Route::new(POST, "/v1/join-tokens", Operator, inventory::join_token),
+        Route::new(GET, "/v1/inventory/{host}", Operator, inventory::show),
+        Route::new(
+            POST,
+            "/v1/inventory/{host}/eks",
+            Operator,
+            inventory::add_eks,
+        ),
+        Route::new(
+            POST,
+            "/v1/inventory/{host}/remove",
+            Operator,
+            inventory::remove,
+        ),
+        Route::new(POST, "/v1/inventory-imports", Operator, inventory::import)
+            .with_body_of(INVENTORY_MAX),
+        Route::new(GET, "/v1/quarantine", Operator, quarantine::list),
+        Route::new(
+            POST,
+            "/v1/quarantine/approve",
+            Operator,
+            quarantine::approve,
+        ),
+        Route::new(POST, "/v1/quarantine/reject", Operator, quarantine::reject),
+        Route::new(POST, "/v1/join-tokens", Operator, join_tokens::create),
+        Route::new(GET, "/v1/join-tokens", Operator, join_tokens::list),
+        Route::new(
+            POST,
+            "/v1/join-tokens/revoke",
+            Operator,
+            join_tokens::revoke,
+        ),
         Route::new(
             POST,
             "/v1/location/authorities",
@@ -81,6 +119,9 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/v1/hosts", Operator, hosts::list),
         Route::new(GET, "/v1/hosts/{host}", Operator, hosts::show),
         Route::new(GET, "/v1/hosts/{host}/result", Operator, hosts::result),
+        Route::new(POST, "/v1/hosts/{host}/reenrol", Operator, service::reenrol),
+        Route::new(POST, "/v1/hosts/{host}/retire", Operator, service::retire),
+        Route::new(POST, "/v1/hosts/{host}/replace", Operator, service::replace),
         Route::new(GET, "/v1/audit/export", Operator, audit::export),
         Route::new(GET, "/v1/audit/checkpoint", Operator, audit::checkpoint),
         Route::new(
@@ -112,6 +153,13 @@ impl FromRequestParts<App> for PathHost {
             Problem::refused(rejection.status(), "malformed-path", rejection.body_text())
         })
     }
+}
+
+/// Why an operator does something, in words for the audit log; `{}` says nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    reason: Option<Reason>,
 }
 
 /// A JSON body; what does not read is a problem.

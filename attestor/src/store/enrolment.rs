@@ -1,4 +1,4 @@
-//! Join tokens, and enrolments that wait for their activation.
+//! Enrolments that wait for their activation.
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
@@ -18,43 +18,13 @@ pub(crate) struct PendingEnrolment {
     pub(crate) identity: Identity,
     /// What vouches for its TPM.
     pub(crate) endorsed: Endorsed,
+    /// TLS key of the identity that it would end.
+    pub(crate) replaces: Option<Sha256Digest>,
     /// Seconds since 1970.
     pub(crate) expires_at: i64,
 }
 
 impl Tx {
-    /// Keeps the hash of a join token's secret.
-    pub(crate) async fn add_join_token(
-        &mut self,
-        hash: &Sha256Digest,
-        expires_at: i64,
-    ) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query("INSERT INTO join_tokens (hash, expires_at) VALUES ($1, $2)")
-                .bind(&hash.0[..])
-                .bind(expires_at)
-                .execute(connection)
-                .await?;
-        });
-        Ok(())
-    }
-
-    /// Whether a join token with this hash is in force at `now`.
-    pub(crate) async fn join_token_in_force(
-        &mut self,
-        hash: &Sha256Digest,
-        now: i64,
-    ) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> = on!(self, connection => {
-            sqlx::query_as("SELECT expires_at FROM join_tokens WHERE hash = $1 AND expires_at > $2")
-                .bind(&hash.0[..])
-                .bind(now)
-                .fetch_optional(connection)
-                .await?
-        });
-        Ok(row.is_some())
-    }
-
     /// Keeps an enrolment until its activation, and forgets those that expired.
     pub(crate) async fn add_enrolment(
         &mut self,
@@ -71,13 +41,14 @@ impl Tx {
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query("INSERT INTO enrolments (id, host, secret_hash, identity, expires_at, tpm) VALUES ($1, $2, $3, $4, $5, $6)")
+            sqlx::query("INSERT INTO enrolments (id, host, secret_hash, identity, expires_at, tpm, replaces) VALUES ($1, $2, $3, $4, $5, $6, $7)")
                 .bind(id)
                 .bind(pending.host.as_str())
                 .bind(&pending.secret_hash.0[..])
                 .bind(identity)
                 .bind(pending.expires_at)
                 .bind(endorsed)
+                .bind(pending.replaces.as_ref().map(|key| key.0.to_vec()))
                 .execute(connection)
                 .await?;
         });
@@ -89,17 +60,24 @@ impl Tx {
         &mut self,
         id: &[u8],
     ) -> Result<Option<PendingEnrolment>, StoreError> {
-        type Row = (String, Vec<u8>, String, i64, Option<String>);
+        type Row = (
+            String,
+            Vec<u8>,
+            String,
+            i64,
+            Option<String>,
+            Option<Vec<u8>>,
+        );
         let row: Option<Row> = on!(self, connection => {
             sqlx::query_as(
                 "DELETE FROM enrolments WHERE id = $1
-                 RETURNING host, secret_hash, identity, expires_at, tpm",
+                 RETURNING host, secret_hash, identity, expires_at, tpm, replaces",
             )
             .bind(id)
             .fetch_optional(connection)
             .await?
         });
-        let Some((host, secret_hash, identity, expires_at, endorsed)) = row else {
+        let Some((host, secret_hash, identity, expires_at, endorsed, replaces)) = row else {
             return Ok(None);
         };
         // One that an older version began: it is begun again.
@@ -111,6 +89,7 @@ impl Tx {
             secret_hash: digest(&secret_hash)?,
             identity: serde_json::from_str(&identity)
                 .map_err(|_| StoreError::Malformed("identity"))?,
+            replaces: replaces.as_deref().map(digest).transpose()?,
             endorsed: serde_json::from_str(&endorsed)
                 .map_err(|_| StoreError::Malformed("endorsement"))?,
             expires_at,

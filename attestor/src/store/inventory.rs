@@ -1,4 +1,4 @@
-//! What operators declare: machines, location authorities and tags, nodes, tokens.
+//! What operators declare: location authorities and tags, nodes, their own tokens.
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
@@ -6,89 +6,7 @@ use touchstone_evidence::host_id::HostId;
 use super::log::digest;
 use super::{StoreError, Tx, on};
 
-/// One machine of the inventory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InventoryEntry {
-    /// Its name.
-    pub(crate) host: HostId,
-    /// Every EK of its TPM.
-    pub(crate) ek_digests: Vec<Sha256Digest>,
-}
-
 impl Tx {
-    /// Adds a machine. `false`: its name or one of its EKs is there already.
-    pub(crate) async fn add_inventory(
-        &mut self,
-        entry: &InventoryEntry,
-        now: i64,
-    ) -> Result<bool, StoreError> {
-        let mut added = on!(self, connection => {
-            sqlx::query("INSERT INTO inventory (host, added_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(entry.host.as_str())
-                .bind(now)
-                .execute(connection)
-                .await?
-                .rows_affected()
-        }) == 1;
-        for ek in &entry.ek_digests {
-            added &= on!(self, connection => {
-                sqlx::query("INSERT INTO inventory_eks (ek_digest, host) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                    .bind(&ek.0[..])
-                    .bind(entry.host.as_str())
-                    .execute(connection)
-                    .await?
-                    .rows_affected()
-            }) == 1;
-        }
-        Ok(added)
-    }
-
-    /// Every machine, by name.
-    pub(crate) async fn inventory(&mut self) -> Result<Vec<InventoryEntry>, StoreError> {
-        let rows: Vec<(String, Vec<u8>)> = on!(self, connection => {
-            sqlx::query_as("SELECT host, ek_digest FROM inventory_eks ORDER BY host, ek_digest")
-                .fetch_all(connection)
-                .await?
-        });
-        let mut entries: Vec<InventoryEntry> = Vec::new();
-        for (host, ek) in rows {
-            let ek = digest(&ek)?;
-            match entries.last_mut() {
-                Some(last) if last.host.as_str() == host => last.ek_digests.push(ek),
-                _ => entries.push(InventoryEntry {
-                    host: host_id(&host)?,
-                    ek_digests: vec![ek],
-                }),
-            }
-        }
-        Ok(entries)
-    }
-
-    /// The machine that has this EK.
-    pub(crate) async fn machine_of(
-        &mut self,
-        ek: &Sha256Digest,
-    ) -> Result<Option<HostId>, StoreError> {
-        let row: Option<(String,)> = on!(self, connection => {
-            sqlx::query_as("SELECT host FROM inventory_eks WHERE ek_digest = $1")
-                .bind(&ek.0[..])
-                .fetch_optional(connection)
-                .await?
-        });
-        row.map(|(host,)| host_id(&host)).transpose()
-    }
-
-    /// Every EK of one machine; empty when the inventory does not have it.
-    pub(crate) async fn eks_of(&mut self, host: &HostId) -> Result<Vec<Sha256Digest>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
-            sqlx::query_as("SELECT ek_digest FROM inventory_eks WHERE host = $1 ORDER BY ek_digest")
-                .bind(host.as_str())
-                .fetch_all(connection)
-                .await?
-        });
-        rows.iter().map(|(ek,)| digest(ek)).collect()
-    }
-
     /// Believes a location authority.
     pub(crate) async fn add_authority(
         &mut self,
@@ -131,7 +49,7 @@ impl Tx {
         Ok(on!(self, connection => {
             sqlx::query(
                 "INSERT INTO location_tags (host, serial, tag) VALUES ($1, $2, $3)
-                 ON CONFLICT (host) DO UPDATE SET serial = excluded.serial, tag = excluded.tag
+                 ON CONFLICT (host) DO UPDATE SET serial = excluded.serial, tag = excluded.tag, void = 0
                  WHERE excluded.serial > location_tags.serial",
             )
             .bind(host.as_str())
@@ -143,13 +61,35 @@ impl Tx {
         }) == 1)
     }
 
+    /// The highest serial that a tag of `host` ever had, void or not.
+    pub(crate) async fn last_tag_serial(&mut self, host: &HostId) -> Result<i64, StoreError> {
+        let row: Option<(i64,)> = on!(self, connection => {
+            sqlx::query_as("SELECT serial FROM location_tags WHERE host = $1")
+                .bind(host.as_str())
+                .fetch_optional(connection)
+                .await?
+        });
+        Ok(row.map_or(0, |(serial,)| serial))
+    }
+
+    /// Takes back the current tag of `host`: another one must be issued.
+    pub(crate) async fn void_tag(&mut self, host: &HostId) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("UPDATE location_tags SET void = 1 WHERE host = $1")
+                .bind(host.as_str())
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// Serial and bytes of the current tag of `host`.
     pub(crate) async fn tag(
         &mut self,
         host: &HostId,
     ) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
         Ok(on!(self, connection => {
-            sqlx::query_as("SELECT serial, tag FROM location_tags WHERE host = $1")
+            sqlx::query_as("SELECT serial, tag FROM location_tags WHERE host = $1 AND void = 0")
                 .bind(host.as_str())
                 .fetch_optional(connection)
                 .await?

@@ -1,21 +1,29 @@
 //! Lies for which an operator has to do something too, so that `tpm-sim break` cannot tell them alone.
 
+use reqwest::{Method, StatusCode};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
-use touchstone_tests::world::{World, healthy_host, runtime_policy, sample_policy};
+use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy, sample_policy};
 use touchstone_tpm_sim::lies::{Told, code};
 use touchstone_tpm_sim::runtime_list::violation;
 
+use crate::identity::applicant;
 use crate::location::{issue, signed_tag};
 
-pub(super) const TOLD: &[&str] = &["E8", "G1g", "G1h", "G4a", "G4b", "G7", "L6l", "Q1e"];
+pub(super) const TOLD: &[&str] = &[
+    "E4c", "E7b", "E8", "E8c", "G1g", "G1h", "G4a", "G4b", "G7", "L6l", "Q1e",
+];
 
 pub(super) async fn tell() -> Told {
-    let (mut world, host, _maker) = healthy_host().await;
+    let (mut world, host, maker) = healthy_host().await;
     let liar = Liar::take(&host, &world.server).await;
     let mut told = Told::new();
+    told.insert("E4c", misleading_names(&world).await);
+    told.insert("E7b", called_foreign(&world, &maker).await);
+    told.insert("E8c", out_of_service(&world, &maker).await);
     told.insert("E8", world.second_name(&host).await);
     told.insert("G4b", region_edited(&world).await);
 
@@ -48,6 +56,41 @@ pub(super) async fn tell() -> Told {
     host.runtime_list.measure(&host.tpm, &written).unwrap();
     told.insert("L6l", code(&liar.lie(|_| ()).await));
     told
+}
+
+/// E4: names that are none, in a path.
+async fn misleading_names(world: &World) -> String {
+    let long = "x".repeat(10 << 10);
+    let mut said = std::collections::BTreeSet::new();
+    // CR and LF, a way out of a folder, ten kilobytes, a Cyrillic letter, capitals.
+    for name in ["a%0d%0ab", "..%2fx", &long, "d%D0%B5-1", "DE-1"] {
+        let path = format!("/v1/hosts/{name}");
+        let operator = world.server.operator();
+        let token = operator["token"].as_str();
+        let (status, problem) = world.server.send(Method::GET, &path, token, None).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{name}: {problem}");
+        said.insert(problem["type"].as_str().unwrap().replace("touchstone:", ""));
+    }
+    said.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// E7: a genuine TPM that an operator called none of ours.
+async fn called_foreign(world: &World, maker: &Maker) -> String {
+    let stranger = Host::boot(&maker.authority, "stranger", Profile::Healthy);
+    let applicant = applicant(&stranger, world).await;
+    applicant.begin().await.unwrap_err();
+    let list = world.server.command(&["host", "quarantine", "list"]);
+    let ek = list["quarantine"][0]["ek_digest"].as_str().unwrap();
+    world.server.command(&["host", "reject", ek]);
+    applicant.begin().await.unwrap_err()
+}
+
+/// E8: the key of a host that is out of service.
+async fn out_of_service(world: &World, maker: &Maker) -> String {
+    let host = Host::boot(&maker.authority, "de-8", Profile::Healthy);
+    world.join(&host, None).await;
+    world.server.command(&["host", "retire", "de-8"]);
+    applicant(&host, world).await.begin().await.unwrap_err()
 }
 
 /// G4: the same host in the same place, but the region is another.

@@ -55,6 +55,15 @@ impl Applicant {
         })
     }
 
+    /// The same machine over another TLS key.
+    ///
+    /// # Errors
+    /// That the connection cannot be set up.
+    pub fn over(mut self, token: &JoinToken, key: &TlsKey) -> Result<Self> {
+        self.client = Client::new(&token.server, &token.ca, key)?;
+        Ok(self)
+    }
+
     /// The first message.
     ///
     /// # Errors

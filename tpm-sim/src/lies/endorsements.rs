@@ -6,9 +6,12 @@ use super::applicant::Applicant;
 use super::{Result, Told};
 
 pub(super) const TOLD: &[&str] = &[
-    "E1a", "E2a", "E2b", "E3a", "E3b", "E4a", "E6a", "E7", "Q10a", "Q10b", "Q10c", "Q10d", "Q10e",
-    "Q10f", "Q10g", "Q11a",
+    "E1a", "E2a", "E2b", "E3a", "E3b", "E3c", "E3d", "E4a", "E6a", "E7", "Q10a", "Q10b", "Q10c",
+    "Q10d", "Q10e", "Q10f", "Q10g", "Q11a", "Q11c", "Q11d",
 ];
+
+/// Guesses at one secret: enough to show that the first one burnt it.
+const GUESSES: u8 = 100;
 
 /// Machines that want to enrol; each is the address of its TPM.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +86,8 @@ impl Enrolling<'_> {
         let mut mixed = Applicant::at(self.applicant, self.token).await?;
         mixed.request.ak_public = theirs.ak_public;
         told.insert("Q11a", guess(&mixed, 7).await);
+        told.insert("Q11c", self.swapped().await?);
+        told.insert("E3c", self.guessed().await?);
 
         let applicant = Applicant::at(self.applicant, self.token).await?;
         let wrong = applicant.begin().await;
@@ -99,13 +104,48 @@ impl Enrolling<'_> {
         };
         told.insert("E3a", wrong);
         told.insert("E3b", replayed);
-        if let Ok(challenge) = applicant.begin().await {
-            let secret = applicant.open(&challenge).await?;
-            // Whether or not it worked shows in the next answer.
-            let _ = applicant.activate(&challenge, secret).await;
-        }
+        let replayed = match applicant.begin().await {
+            Ok(challenge) => {
+                let secret = applicant.open(&challenge).await?;
+                // Whether or not it worked shows in the next answers.
+                let _ = applicant.activate(&challenge, secret.clone()).await;
+                refused(applicant.activate(&challenge, secret).await.map(drop))
+            }
+            Err(code) => code,
+        };
+        told.insert("E3d", replayed);
         told.insert("E4a", self.refusal(self.applicant, |_| ()).await?);
+        let enrolled = applicant.request.ak_public;
+        let steal = |other: &mut Applicant| other.request.ak_public = enrolled;
+        told.insert("Q11d", self.refusal(self.second, steal).await?);
         Ok(())
+    }
+
+    /// The secret that another enrolment's key opened.
+    async fn swapped(&self) -> Result<String> {
+        let begun = Applicant::at(self.applicant, self.token).await?;
+        let other = Applicant::at(self.applicant, self.token).await?;
+        let (mine, theirs) = match (begun.begin().await, other.begin().await) {
+            (Ok(mine), Ok(theirs)) => (mine, theirs),
+            (Err(code), _) | (_, Err(code)) => return Ok(code),
+        };
+        let secret = other.open(&theirs).await?;
+        Ok(refused(begun.activate(&mine, secret).await.map(drop)))
+    }
+
+    /// What the last of many guesses at one secret gets; the first one's answer is another lie's.
+    async fn guessed(&self) -> Result<String> {
+        let applicant = Applicant::at(self.applicant, self.token).await?;
+        let challenge = match applicant.begin().await {
+            Ok(challenge) => challenge,
+            Err(code) => return Ok(code),
+        };
+        let mut said = String::new();
+        for byte in 0..GUESSES {
+            let guess = applicant.activate(&challenge, vec![byte; 32]).await;
+            said = refused(guess.map(drop));
+        }
+        Ok(said)
     }
 }
 

@@ -80,6 +80,15 @@ impl RunningTpm {
         self.wire.startup()
     }
 
+    /// TPM2_Clear, as the owner of a machine may do at any time: attestation keys no longer load, NV
+    /// indices of the owner are gone, clock and resetCount begin again; the endorsement keys stay.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] or [`Error::Refused`].
+    pub fn clear(&self) -> Result<()> {
+        self.wire.clear()
+    }
+
     /// An orderly power-off: TPM2_Shutdown(CLEAR), then the process ends.
     ///
     /// # Errors

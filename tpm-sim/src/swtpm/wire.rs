@@ -85,6 +85,17 @@ impl Wire {
         Ok(answers)
     }
 
+    /// `TPM2_Clear` (Part 3 §24.6) as the lockout administrator, whose authorization value is empty.
+    pub(super) fn clear(self) -> Result<()> {
+        let mut request = vec![0x80, 0x02, 0, 0, 0, 27];
+        request.extend(0x126_u32.to_be_bytes());
+        // TPM_RH_LOCKOUT, then nine bytes of a password session (Part 2 §7.4, Part 1 §19.4).
+        request.extend(0x4000_000a_u32.to_be_bytes());
+        request.extend([0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        let [.., a, b, c, d] = self.exchange::<10>(self.port, &request)?;
+        accepted("TPM2_Clear", u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// A TPM command without sessions whose one parameter is TPM_SU_CLEAR.
     fn command(self, command: &'static str, code: u32) -> Result<()> {
         let mut request = vec![0x80, 0x01, 0, 0, 0, 12];

@@ -8,26 +8,26 @@ use touchstone_evidence::wire::{Activation, Enrolled, EnrolmentChallenge, Enrolm
 use super::Body;
 use crate::enrollment::{self, EnrolmentError};
 use crate::http::App;
-use crate::http::access::JoiningKey;
+use crate::http::access::JoiningCaller;
 use crate::http::problem::Problem;
 
 /// First message of an enrolment.
 pub(super) async fn begin(
     State(app): State<App>,
-    Extension(JoiningKey(key)): Extension<JoiningKey>,
+    Extension(JoiningCaller(joining)): Extension<JoiningCaller>,
     Body(request): Body<EnrolmentRequest>,
 ) -> Result<Json<EnrolmentChallenge>, Problem> {
-    let begun = enrollment::begin(&app.attestor, request, key).await;
+    let begun = enrollment::begin(&app.attestor, request, &joining).await;
     answer(&app, begun).await
 }
 
 /// Second message of an enrolment.
 pub(super) async fn activate(
     State(app): State<App>,
-    Extension(JoiningKey(key)): Extension<JoiningKey>,
+    Extension(JoiningCaller(joining)): Extension<JoiningCaller>,
     Body(activation): Body<Activation>,
 ) -> Result<Json<Enrolled>, Problem> {
-    let enrolled = enrollment::activate(&app.attestor, activation, key).await;
+    let enrolled = enrollment::activate(&app.attestor, activation, &joining).await;
     answer(&app, enrolled).await
 }
 

@@ -13,19 +13,21 @@ use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_policies::prose;
 
 use super::PathHost;
+use super::identities::{Identities, Identity};
 use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::clock;
 use crate::http::App;
 use crate::http::problem::Problem;
-use crate::store::{HostRecord, StoreError};
+use crate::store::{HostRecord, MachineState, StoreError};
 
 /// A host as operators see it.
 #[derive(Serialize)]
 struct HostView {
     host: HostId,
     nodes: Vec<String>,
-    enrolled_at: i64,
+    identity: Identity,
+    enrolled_at: Option<i64>,
     tier: TrustTier,
     fresh: bool,
     place: Option<Place>,
@@ -47,16 +49,21 @@ struct Explained {
     sentence: String,
 }
 
-/// Every enrolled host.
+/// Every host that is enrolled or out of service.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let mut tx = app.attestor.store.read().await?;
-    let views: Result<Vec<HostView>, StoreError> = tx
-        .hosts()
-        .await?
-        .iter()
-        .map(|record| view(&app.attestor, record))
-        .collect();
-    Ok(Json(json!({ "hosts": views? })))
+    let mut identities = Identities::read(&mut tx, clock::now()).await?;
+    let mut views = Vec::new();
+    for record in tx.hosts().await? {
+        let identity = identities.take(&record.host, Some(&record));
+        views.push(view(&app.attestor, &record.host, Some(&record), identity)?);
+    }
+    for host in identities.retired() {
+        let identity = identities.take(&host, None);
+        views.push(view(&app.attestor, &host, None, identity)?);
+    }
+    views.sort_by(|a, b| a.host.cmp(&b.host));
+    Ok(Json(json!({ "hosts": views })))
 }
 
 /// One host.
@@ -64,8 +71,20 @@ pub(super) async fn show(
     State(app): State<App>,
     PathHost(host): PathHost,
 ) -> Result<Json<Value>, Problem> {
-    let record = find(&app.attestor, &host).await?;
-    Ok(Json(json!(view(&app.attestor, &record)?)))
+    let mut tx = app.attestor.store.read().await?;
+    let record = tx.host(&host).await?;
+    let retired = tx.machine_state(&host).await? == Some(MachineState::Retired);
+    if record.is_none() && !retired {
+        return Err(unknown());
+    }
+    let mut identities = Identities::of(&mut tx, &host, clock::now()).await?;
+    let identity = identities.take(&host, record.as_ref());
+    Ok(Json(json!(view(
+        &app.attestor,
+        &host,
+        record.as_ref(),
+        identity
+    )?)))
 }
 
 /// The last signed result of one host.
@@ -73,7 +92,8 @@ pub(super) async fn result(
     State(app): State<App>,
     PathHost(host): PathHost,
 ) -> Result<Json<Value>, Problem> {
-    let record = find(&app.attestor, &host).await?;
+    let mut tx = app.attestor.store.read().await?;
+    let record = tx.host(&host).await?.ok_or_else(unknown)?;
     let result = record.result.ok_or_else(|| {
         Problem::refused(
             StatusCode::NOT_FOUND,
@@ -84,27 +104,30 @@ pub(super) async fn result(
     Ok(Json(json!({ "result": result })))
 }
 
-async fn find(attestor: &Attestor, host: &HostId) -> Result<HostRecord, Problem> {
-    let mut tx = attestor.store.read().await?;
-    tx.host(host).await?.ok_or_else(|| {
-        Problem::refused(
-            StatusCode::NOT_FOUND,
-            "host-unknown",
-            "no host of this name is enrolled",
-        )
-    })
+fn unknown() -> Problem {
+    Problem::refused(
+        StatusCode::NOT_FOUND,
+        "host-unknown",
+        "no host of this name is enrolled",
+    )
 }
 
-fn view(attestor: &Attestor, record: &HostRecord) -> Result<HostView, StoreError> {
-    let verdict = Verdict::of(record)?;
+fn view(
+    attestor: &Attestor,
+    host: &HostId,
+    record: Option<&HostRecord>,
+    identity: Identity,
+) -> Result<HostView, StoreError> {
+    let verdict = record.map(Verdict::of).transpose()?.flatten();
     let findings = verdict
         .as_ref()
         .map(|verdict| verdict.findings.clone())
         .unwrap_or_default();
     Ok(HostView {
-        host: record.host.clone(),
-        nodes: attestor.index.nodes_of(&record.host),
-        enrolled_at: record.enrolled_at,
+        host: host.clone(),
+        nodes: attestor.index.nodes_of(host),
+        identity,
+        enrolled_at: record.map(|record| record.enrolled_at),
         tier: verdict
             .as_ref()
             .map_or(TrustTier::None, |verdict| verdict.tier),

@@ -1,4 +1,4 @@
-//! `/v1/inventory`, `/v1/join-tokens`.
+//! `/v1/inventory`, `/v1/inventory-imports`: machines and the EKs of their TPMs.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::Body;
-use crate::enrollment::{self, DeclarationError};
+use super::{Body, PathHost, Why};
+use crate::enrollment::{self, MachineError};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::store::InventoryEntry;
@@ -31,49 +31,107 @@ impl From<InventoryEntry> for Machine {
     }
 }
 
+impl From<Machine> for InventoryEntry {
+    fn from(machine: Machine) -> Self {
+        Self {
+            host: machine.host,
+            ek_digests: machine.ek_digests,
+        }
+    }
+}
+
 /// Adds a machine.
 pub(super) async fn add(
     State(app): State<App>,
     Body(machine): Body<Machine>,
 ) -> Result<Json<Machine>, Problem> {
-    let entry = InventoryEntry {
-        host: machine.host,
-        ek_digests: machine.ek_digests,
-    };
-    let added = enrollment::add_machine(&app.attestor, entry)
+    let added = enrollment::add_machine(&app.attestor, machine.into())
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(added.into()))
 }
 
-/// Every machine.
+/// Every machine with its state.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let mut tx = app.attestor.store.read().await?;
-    let machines: Vec<Machine> = tx.inventory().await?.into_iter().map(Into::into).collect();
+    let machines: Vec<Value> = tx
+        .inventory()
+        .await?
+        .into_iter()
+        .map(|(entry, state)| {
+            json!({ "host": entry.host, "ek_digests": entry.ek_digests, "state": state.word() })
+        })
+        .collect();
     Ok(Json(json!({ "inventory": machines })))
+}
+
+/// One machine with its state.
+pub(super) async fn show(
+    State(app): State<App>,
+    PathHost(host): PathHost,
+) -> Result<Json<Value>, Problem> {
+    let mut tx = app.attestor.store.read().await?;
+    let state = tx.machine_state(&host).await?;
+    let state = state.ok_or_else(|| {
+        let unknown = MachineError::Unknown(host.clone());
+        Problem::refused(StatusCode::NOT_FOUND, unknown.code(), &unknown)
+    })?;
+    let ek_digests = tx.eks_of_any(&host, state).await?;
+    let node = app.attestor.index.nodes_of(&host);
+    Ok(Json(
+        json!({ "host": host, "ek_digests": ek_digests, "state": state.word(), "nodes": node }),
+    ))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JoinTokenRequest {
-    lifetime_seconds: i64,
+pub(super) struct Import {
+    machines: Vec<Machine>,
 }
 
-/// Makes a join token.
-pub(super) async fn join_token(
+/// Adds many machines, all or none.
+pub(super) async fn import(
     State(app): State<App>,
-    Body(request): Body<JoinTokenRequest>,
+    Body(import): Body<Import>,
 ) -> Result<Json<Value>, Problem> {
-    let made = enrollment::create_join_token(&app.attestor, request.lifetime_seconds)
+    let entries = import.machines.into_iter().map(Into::into).collect();
+    let count = enrollment::import_machines(&app.attestor, entries)
         .await
         .map_err(|error| refusal(&error))?;
-    Ok(Json(json!({
-        "token": made.token.to_text(),
-        "expires_at": made.expires_at,
-    })))
+    Ok(Json(json!({ "imported": count })))
 }
 
-fn refusal(error: &DeclarationError) -> Problem {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Eks {
+    ek_digests: Vec<Sha256Digest>,
+}
+
+/// Adds EKs to a machine.
+pub(super) async fn add_eks(
+    State(app): State<App>,
+    PathHost(host): PathHost,
+    Body(eks): Body<Eks>,
+) -> Result<Json<Machine>, Problem> {
+    let entry = enrollment::add_eks(&app.attestor, &host, eks.ek_digests)
+        .await
+        .map_err(|error| refusal(&error))?;
+    Ok(Json(entry.into()))
+}
+
+/// Takes a machine out.
+pub(super) async fn remove(
+    State(app): State<App>,
+    PathHost(host): PathHost,
+    Body(Why { reason }): Body<Why>,
+) -> Result<Json<Value>, Problem> {
+    enrollment::remove_machine(&app.attestor, &host, reason)
+        .await
+        .map_err(|error| refusal(&error))?;
+    Ok(Json(json!({ "host": host, "state": "removed" })))
+}
+
+pub(super) fn refusal(error: &MachineError) -> Problem {
     match error.code() {
         "internal" => Problem::internal(error),
         code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),

@@ -1,0 +1,78 @@
+//! Join tokens: bound to a machine, counted, revoked.
+
+use touchstone_evidence::wire::JoinToken;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::world::{Maker, World};
+use touchstone_tpm_sim::lies::Applicant;
+
+use super::enrol;
+
+fn create(world: &World, more: &[&str]) -> (JoinToken, String) {
+    let arguments = [&["join-token", "create"], more].concat();
+    let answer = world.server.command(&arguments);
+    let token = answer["token"].as_str().unwrap().parse().unwrap();
+    (token, answer["id"].as_str().unwrap().to_owned())
+}
+
+async fn with(host: &Host, token: &JoinToken) -> Applicant {
+    Applicant::at(&host.tpm.tcti(), token).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_for_its_machine_as_often_as_it_says_and_until_it_is_revoked() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
+        let hosts = [boot("de-1"), boot("de-2"), boot("de-3")];
+        for host in &hosts {
+            world.admit(host, None).await;
+        }
+        let [first, second, third] = &hosts;
+
+        let (bound, bound_id) = create(&world, &["--host", "de-1"]);
+        let refused = with(second, &bound).await.begin().await;
+        assert_eq!(refused.unwrap_err(), "join-token-of-other-host");
+        enrol(&with(first, &bound).await).await.unwrap();
+
+        let (once, once_id) = create(&world, &["--uses", "1"]);
+        let waiting = with(third, &once).await;
+        let challenge = waiting.begin().await.unwrap();
+        let lucky = with(second, &once).await;
+        enrol(&lucky).await.unwrap();
+        // The answer was lost: the same keys are no second use.
+        enrol(&lucky).await.unwrap();
+        // What was begun before the last use comes too late.
+        let secret = waiting.open(&challenge).await.unwrap();
+        let late = waiting.activate(&challenge, secret).await.map(drop);
+        assert_eq!(late.unwrap_err(), "join-token-used-up");
+        let late = with(third, &once).await.begin().await;
+        assert_eq!(late.unwrap_err(), "join-token-used-up");
+
+        // Revoked between the two messages.
+        let (revoked, id) = create(&world, &[]);
+        let waiting = with(third, &revoked).await;
+        let challenge = waiting.begin().await.unwrap();
+        let secret = waiting.open(&challenge).await.unwrap();
+        world.server.command(&["join-token", "revoke", &id[..8]]);
+        let late = waiting.activate(&challenge, secret).await.map(drop);
+        assert_eq!(late.unwrap_err(), "unauthenticated");
+        let unknown = ["join-token", "revoke", "00000000"];
+        assert_eq!(world.server.refusal(&unknown), "join-token-unknown");
+
+        let list = world.server.command(&["join-token", "list"]);
+        let text = list.to_string();
+        for secret in [&bound.secret, &once.secret, &revoked.secret] {
+            assert!(!text.contains(secret.as_str()), "a secret is listed");
+        }
+        let of = |id: &str| {
+            let tokens = list["join_tokens"].as_array().unwrap();
+            tokens.iter().find(|one| one["id"] == id).unwrap().clone()
+        };
+        assert_eq!(of(&bound_id)["host"], "de-1");
+        assert_eq!(of(&once_id)["uses"], 1);
+        assert_eq!(of(&once_id)["uses_max"], 1);
+        assert!(of(&id)["revoked_at"].as_i64().is_some());
+    }
+}

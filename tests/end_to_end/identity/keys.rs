@@ -1,0 +1,104 @@
+//! Keys of one identity under another.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use touchstone_agent::client::{Client, Error};
+use touchstone_agent::state::Records;
+use touchstone_agent::tls::TlsKey;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::wire::Activation;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::world::{Maker, World};
+
+use super::{applicant, enrol, token};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_one_identity_for_ever() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
+        let (first, second) = (boot("de-1"), boot("de-2"));
+        world.admit(&second, None).await;
+        world.join(&first, None).await;
+        let identity = Records::at(&first.settings(&world.server).state).identity();
+        let keys = identity.unwrap().unwrap().keys;
+
+        // The AK of an enrolled host under another identity.
+        let mut other = applicant(&second, &world).await;
+        other.request.ak_public = keys.ak().public.into();
+        assert_eq!(other.begin().await.unwrap_err(), "ak-in-use");
+        // Its TLS key.
+        let other = applicant(&second, &world).await;
+        let other = other.over(&token(&world), &keys.tls).unwrap();
+        assert_eq!(other.begin().await.unwrap_err(), "tls-key-in-use");
+        // Both, once their time is over, under any identity.
+        world.server.command(&["host", "reenrol", "de-1"]);
+        enrol(&applicant(&first, &world).await).await.unwrap();
+        for host in [&first, &second] {
+            let other = applicant(host, &world).await;
+            let other = other.over(&token(&world), &keys.tls).unwrap();
+            assert_eq!(other.begin().await.unwrap_err(), "key-used-before");
+            let mut other = applicant(host, &world).await;
+            other.request.ak_public = keys.ak().public.into();
+            assert_eq!(other.begin().await.unwrap_err(), "key-used-before");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_one_key_does_not_activate_another() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    // Q11: begun with one AK; the secret is that of another enrolment, with another AK.
+    let (honest, swapped) = (
+        applicant(&host, &world).await,
+        applicant(&host, &world).await,
+    );
+    let mine = honest.begin().await.unwrap();
+    let theirs = swapped.begin().await.unwrap();
+    assert!(swapped.open(&mine).await.is_err(), "another AK opens it");
+    let secret = swapped.open(&theirs).await.unwrap();
+    let refused = honest.activate(&mine, secret).await.map(drop);
+    assert_eq!(refused.unwrap_err(), "activation-failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_error_tells_the_secret() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let (token, key) = (token(&world), TlsKey::generate().unwrap());
+    let client = Client::new(&token.server, &token.ca, &key).unwrap();
+    let machine = applicant(&host, &world).await.over(&token, &key).unwrap();
+    let challenge = machine.begin().await.unwrap();
+    let secret = machine.open(&challenge).await.unwrap();
+    let mut wrong = secret.clone();
+    wrong[31] ^= 1;
+    let activation = Activation {
+        enrolment: challenge.enrolment,
+        secret: wrong.clone().into(),
+    };
+    let refused = client.activate(&token.secret, &activation).await;
+    let Err(Error::Refused(problem)) = refused else {
+        panic!("a wrong secret was taken");
+    };
+    assert_eq!(problem.code, "activation-failed");
+    let said = format!("{problem:?}").to_lowercase();
+    let hash = Sha256Digest::of(&secret).0.to_vec();
+    for bytes in [&secret, &wrong, &hash] {
+        let forms = [
+            hex::encode(bytes),
+            STANDARD.encode(bytes),
+            URL_SAFE_NO_PAD.encode(bytes),
+        ];
+        for form in forms {
+            // Part of it would be too much as well.
+            assert!(!said.contains(&form[..8].to_lowercase()), "{said}");
+        }
+    }
+}
