@@ -190,6 +190,31 @@ spec: {version: 1, countries: [DE]}
     }
 
     #[test]
+    fn a_runtime_part_of_the_first_manifests_still_reads() {
+        let runtime = |written: &str| {
+            let text = format!(
+                "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: h}}\nspec: {{hosts: [a], freshnessSeconds: 60, runtime: {written}}}\n"
+            );
+            PolicySet::parse(&text)
+                .map(|set| set.hosts["h"].runtime.as_ref().map(|part| part.violations))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(runtime("true"), Ok(Some(Violations::Refused)));
+        assert_eq!(runtime("false"), Ok(None));
+        let tolerated = runtime("{violations: tolerated}");
+        assert_eq!(tolerated, Ok(Some(Violations::Tolerated)));
+        for wrong in [
+            "{}",
+            "yes please",
+            "{violations: some}",
+            "{allowed: true}",
+            "~",
+        ] {
+            assert!(runtime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_protects_nothing_is_refused() {
         let unknown = refused(&REGION.replace("Region", "Regio"));
         assert!(unknown.contains("use HostPolicy"), "{unknown}");

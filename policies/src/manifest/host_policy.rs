@@ -1,5 +1,9 @@
 //! `HostPolicy`: which hosts, and what must be proven about them.
 
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use touchstone_evidence::host_id::HostId;
 
@@ -20,6 +24,7 @@ pub struct HostPolicy {
     #[serde(default)]
     pub hardware: bool,
     /// Demands that what ran since boot is known to be good.
+    #[serde(default, deserialize_with = "runtime")]
     pub runtime: Option<Runtime>,
     /// Whether a known TPM may enrol with new keys without an operator's word.
     #[serde(default)]
@@ -127,6 +132,30 @@ where
         return Err(serde::de::Error::custom("name at least one"));
     }
     Ok(items)
+}
+
+/// A mapping; or a boolean, as the first manifests had it, which are still in databases.
+fn runtime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Runtime>, D::Error> {
+    deserializer.deserialize_any(RuntimeVisitor)
+}
+
+struct RuntimeVisitor;
+
+impl<'de> Visitor<'de> for RuntimeVisitor {
+    type Value = Option<Runtime>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a mapping with `violations: refused` or `violations: tolerated`")
+    }
+
+    fn visit_bool<E>(self, demanded: bool) -> Result<Self::Value, E> {
+        let violations = Violations::Refused;
+        Ok(demanded.then_some(Runtime { violations }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Runtime::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
 }
 
 /// 10 seconds to one day.
