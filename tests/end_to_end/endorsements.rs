@@ -1,5 +1,8 @@
 //! Importing what makers publish, seeing what was imported and who is missing, and production.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 use touchstone_evidence::endorsement::Bundle;
 use touchstone_evidence::tpm::public::Public;
@@ -226,8 +229,20 @@ fn start_in_production(server: &Server, database: &Database) -> String {
     if let Some(url) = database.url() {
         command.env("TOUCHSTONE_DATABASE", url);
     }
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "it serves");
+    let mut process = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its first line says that it serves; a server that refuses to has none.
+    let mut line = String::new();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    if !line.is_empty() {
+        process.kill().unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    assert!(line.is_empty() && !output.status.success(), "it serves");
     String::from_utf8(output.stderr).unwrap()
 }
 
