@@ -1,6 +1,7 @@
 //! A simulated TPM under power.
 
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub struct RunningTpm {
 }
 
 impl RunningTpm {
-    /// Runs swtpm on the state in `dir`, on two ports of the system's choice.
+    /// Runs swtpm on the state in `dir`, on two free ports.
     pub(super) fn start(dir: &Path) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             let Some((port, control)) = adjacent_ports() else {
@@ -148,11 +149,17 @@ impl Drop for RunningTpm {
     }
 }
 
+/// Where TPMs listen: below the ports that Linux gives to those who connect (`ip_local_port_range`), which
+/// are full of connections just closed, since the TSS makes a new one for each command.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+
 /// A free port and a listener on the one above it, of which the TSS knows no other way.
 fn adjacent_ports() -> Option<(u16, TcpListener)> {
-    let data = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-    let port = data.local_addr().ok()?.port();
-    let control = TcpListener::bind((Ipv4Addr::LOCALHOST, port.checked_add(1)?)).ok()?;
+    let some = RandomState::new().build_hasher().finish();
+    let width = u64::from(PORTS.end - PORTS.start - 1);
+    let port = PORTS.start + u16::try_from(some % width).ok()?;
+    let _free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+    let control = TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).ok()?;
     Some((port, control))
 }
 
