@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::wire::{Challenge, RoundAnswer};
+use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
 
 use crate::boot;
 use crate::client::{self, Client};
 use crate::clock;
 use crate::identity::Identity;
-use crate::round::{Gathered, Subject};
+use crate::round::{Subject, goes_on_at};
 use crate::runtime_list;
 use crate::settings::Settings;
 use crate::state::{self, Outcome, State};
@@ -182,23 +182,22 @@ impl Agent {
     }
 
     async fn answer(&self, challenge: &Challenge) -> Result<Answered, Error> {
-        let mut gathered = self.subject().answer(challenge).await?;
-        let answer = match self.send(&gathered).await {
-            Err(Error::Client(error))
-                if error.is_problem(BOOT_LOG_REQUIRED) && gathered.add_boot_log() =>
-            {
-                self.send(&gathered).await?
+        let mut evidence = self.subject().answer(challenge, false).await?;
+        let answer = match self.send(&evidence).await {
+            Err(Error::Client(error)) if error.is_problem(BOOT_LOG_REQUIRED) => {
+                evidence = self.subject().answer(challenge, true).await?;
+                self.send(&evidence).await?
             }
             answer => answer?,
         };
         Ok(Answered {
             answer,
-            goes_on_at: gathered.goes_on_at(),
+            goes_on_at: goes_on_at(&evidence),
         })
     }
 
-    async fn send(&self, gathered: &Gathered) -> Result<RoundAnswer, Error> {
-        let body = serde_json::to_vec(&gathered.evidence).map_err(Error::Evidence)?;
+    async fn send(&self, evidence: &Evidence) -> Result<RoundAnswer, Error> {
+        let body = serde_json::to_vec(evidence).map_err(Error::Evidence)?;
         Ok(self.client.evidence(&body).await?)
     }
 

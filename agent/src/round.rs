@@ -6,12 +6,14 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrValues;
 use touchstone_evidence::qualifying::QualifyingData;
-use touchstone_evidence::wire::{Challenge, Evidence, RuntimePart, SignedAttest};
+use touchstone_evidence::wire::{BankEvidence, Challenge, Evidence, RuntimePart, SignedAttest};
 
 use crate::attest::Error;
 use crate::boot;
 use crate::runtime_list;
-use crate::tpm::{self, AkBlob, AttestRequest, Attestation, LOCATION_INDEX, NvArea, Signed, Tpm};
+use crate::tpm::{
+    self, AkBlob, AttestRequest, Attestation, BankAttestation, LOCATION_INDEX, NvArea, Signed, Tpm,
+};
 
 /// What a round speaks for, and where it looks.
 pub(crate) struct Subject<'a> {
@@ -24,15 +26,14 @@ pub(crate) struct Subject<'a> {
     pub(crate) boot_id: &'a Path,
 }
 
-/// Evidence, and the boot log that it may have to carry after all.
-pub(crate) struct Gathered {
-    pub(crate) evidence: Evidence,
-    pub(crate) boot_log: Vec<u8>,
-}
-
 impl Subject<'_> {
-    /// Evidence for `challenge`; with the boot log unless the attestor says that it knows it.
-    pub(crate) async fn answer(&self, challenge: &Challenge) -> Result<Gathered, Error> {
+    /// Evidence for `challenge`; with the boot log, and what shows the PCR banks, unless the attestor says
+    /// that it knows the log. `whole`: in any case.
+    pub(crate) async fn answer(
+        &self,
+        challenge: &Challenge,
+        whole: bool,
+    ) -> Result<Evidence, Error> {
         let nonce: &[u8; 32] = challenge
             .nonce
             .as_ref()
@@ -49,8 +50,9 @@ impl Subject<'_> {
             tls_key: self.tls_key,
             node_token: None,
         };
+        let qualifying = qualifying.digest().0;
         let request = AttestRequest {
-            qualifying: qualifying.digest().0,
+            qualifying,
             pcrs: challenge.pcrs.indices().collect(),
             location: tag.as_deref().and_then(area),
         };
@@ -59,10 +61,12 @@ impl Subject<'_> {
         let boot_log = boot::boot_log(self.boot_log)?;
         let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
         let runtime = runtime_list::part(self.ima_list, wanted)?;
-        Ok(Gathered {
-            evidence: evidence(challenge, boot_id, attestation, &boot_log, runtime),
-            boot_log,
-        })
+        let mut evidence = evidence(challenge, boot_id, attestation, &boot_log, runtime);
+        if whole || challenge.known_boot_log != Some(evidence.boot_log_digest) {
+            evidence.banks = Some(banks(self.tpm.banks(self.ak, qualifying).await?));
+            evidence.boot_log = Some(boot_log.into());
+        }
+        Ok(evidence)
     }
 
     /// The tag that the TPM carries, once it has been given the one it should. A tag that cannot be
@@ -89,22 +93,11 @@ impl Subject<'_> {
     }
 }
 
-impl Gathered {
-    /// Where the runtime list goes on after the part that is in, if it does.
-    pub(crate) fn goes_on_at(&self) -> Option<u64> {
-        let part = self.evidence.runtime.as_ref().filter(|part| part.more)?;
-        let length = u64::try_from(part.entries.len()).ok()?;
-        part.offset.checked_add(length)
-    }
-
-    /// Puts the log in, if it was left out; false if it is in already.
-    pub(crate) fn add_boot_log(&mut self) -> bool {
-        if self.evidence.boot_log.is_some() {
-            return false;
-        }
-        self.evidence.boot_log = Some(std::mem::take(&mut self.boot_log).into());
-        true
-    }
+/// Where the runtime list goes on after the part that is in, if it does.
+pub(crate) fn goes_on_at(evidence: &Evidence) -> Option<u64> {
+    let part = evidence.runtime.as_ref().filter(|part| part.more)?;
+    let length = u64::try_from(part.entries.len()).ok()?;
+    part.offset.checked_add(length)
 }
 
 /// The whole location index. A size that no index has is not certified.
@@ -123,17 +116,25 @@ fn evidence(
     runtime: Option<RuntimePart>,
 ) -> Evidence {
     let values = attestation.pcr_values.into_iter().map(Sha256Digest);
-    let boot_log_digest = Sha256Digest::of(boot_log);
-    let known = challenge.known_boot_log == Some(boot_log_digest);
     Evidence {
         nonce: challenge.nonce.clone(),
         boot_id: boot_id.to_vec().into(),
         quote: signed(attestation.quote),
         pcrs: PcrValues(challenge.pcrs.indices().zip(values).collect()),
-        boot_log_digest,
-        boot_log: (!known).then(|| boot_log.to_vec().into()),
+        boot_log_digest: Sha256Digest::of(boot_log),
+        boot_log: None,
+        banks: None,
         runtime,
         location: attestation.location.map(signed),
+    }
+}
+
+fn banks(attestation: BankAttestation) -> BankEvidence {
+    BankEvidence {
+        capability: attestation.capability.into(),
+        audit: signed(attestation.audit),
+        quote: signed(attestation.quote),
+        values: attestation.values.into(),
     }
 }
 
@@ -150,12 +151,13 @@ mod tests {
     use super::*;
     use touchstone_evidence::pcr::PcrSelection;
 
-    fn gathered(known: Option<Sha256Digest>) -> Gathered {
+    #[test]
+    fn values_stand_beside_their_registers() {
         let challenge = Challenge {
             nonce: vec![7; 32].into(),
             pcrs: PcrSelection::try_from(vec![14, 4]).unwrap(),
             expires_at: 1,
-            known_boot_log: known,
+            known_boot_log: None,
             runtime: None,
             location_tag: None,
         };
@@ -168,32 +170,7 @@ mod tests {
             location: None,
             pcr_values: vec![[4; 32], [14; 32]],
         };
-        Gathered {
-            evidence: evidence(&challenge, [3; 16], attestation, b"log", None),
-            boot_log: b"log".to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_log_that_is_known_is_named_and_not_sent() {
-        let digest = Sha256Digest::of(b"log");
-        for known in [None, Some(Sha256Digest::ZERO)] {
-            let mut sent = gathered(known);
-            assert_eq!(sent.evidence.boot_log.as_deref(), Some(&b"log"[..]));
-            assert!(!sent.add_boot_log());
-        }
-        let mut named = gathered(Some(digest));
-        assert_eq!(
-            (&named.evidence.boot_log, named.evidence.boot_log_digest),
-            (&None, digest)
-        );
-        assert!(named.add_boot_log());
-        assert_eq!(named.evidence.boot_log.as_deref(), Some(&b"log"[..]));
-    }
-
-    #[test]
-    fn values_stand_beside_their_registers() {
-        let pcrs = gathered(None).evidence.pcrs;
+        let pcrs = evidence(&challenge, [3; 16], attestation, b"log", None).pcrs;
         assert_eq!(pcrs.value(4), Some(&Sha256Digest([4; 32])));
         assert_eq!(pcrs.value(14), Some(&Sha256Digest([14; 32])));
     }

@@ -6,16 +6,17 @@
 
 mod ak;
 mod attest;
+mod banks;
 mod endorsement;
 mod error;
+#[expect(
+    unsafe_code,
+    reason = "tss-esapi 7.7 does not wrap all commands that attest, so ESYS is called directly"
+)]
+mod esys;
 mod keys;
 mod location;
 mod nv;
-#[expect(
-    unsafe_code,
-    reason = "tss-esapi 7.7 does not wrap TPM2_NV_Certify, so ESYS is called directly"
-)]
-mod nv_certify;
 mod session;
 mod template;
 mod visit;
@@ -120,6 +121,19 @@ pub struct Attestation {
     pub pcr_values: Vec<[u8; 32]>,
 }
 
+/// What the TPM said of all its PCR banks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BankAttestation {
+    /// Its answer to which banks are allocated: `TPMS_CAPABILITY_DATA`.
+    pub capability: Vec<u8>,
+    /// `TPM2_GetSessionAuditDigest` over that question and answer.
+    pub audit: Signed,
+    /// `TPM2_Quote` over PCRs 0–9 and 14 of each active bank of SHA-1, SHA-256, SHA-384 and SHA-512.
+    pub quote: Signed,
+    /// The quoted values one after the other, in the order of the quote's selection.
+    pub values: Vec<u8>,
+}
+
 /// A statement of the TPM and the AK's signature over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
@@ -202,6 +216,16 @@ impl Tpm {
     pub async fn attest(&self, ak: &AkBlob, request: AttestRequest) -> Result<Attestation> {
         let ak = ak.clone();
         self.ask(move |owner| owner.attest(&ak, &request)).await
+    }
+
+    /// Which PCR banks are active, and what the boot left in each of them. `qualifying` as in
+    /// [`AttestRequest`]; it belongs after [`Tpm::attest`] of the same round.
+    ///
+    /// # Errors
+    /// As [`Tpm::attest`]; [`Error::Authorization`] if the endorsement hierarchy has an authorization value.
+    pub async fn banks(&self, ak: &AkBlob, qualifying: [u8; 32]) -> Result<BankAttestation> {
+        let ak = ak.clone();
+        self.ask(move |owner| owner.banks(&ak, &qualifying)).await
     }
 
     /// What the index [`LOCATION_INDEX`] holds, or `None` if it is undefined or was never written.

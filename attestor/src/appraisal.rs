@@ -1,5 +1,6 @@
 //! A round: challenge, evidence, verdict, signed result (docs/architecture.md, A round).
 
+mod banks;
 mod runtime;
 mod verdict;
 mod verify;
@@ -66,9 +67,14 @@ impl RoundError {
 /// Gives `host` a new challenge.
 pub(crate) async fn challenge(attestor: &Attestor, host: &HostId) -> Result<Challenge, RoundError> {
     let mut tx = attestor.store.write().await?;
-    let known = tx.host(host).await?;
-    let known = known.map_or_else(Known::default, |record| Known {
-        boot_log: record.boot_log,
+    let record = tx.host(host).await?;
+    // Without its banks a log is needed again.
+    let proven = tx
+        .boot(host)
+        .await?
+        .is_some_and(|boot| boot.banks.is_some());
+    let known = record.map_or_else(Known::default, |record| Known {
+        boot_log: record.boot_log.filter(|_| proven),
         runtime: record.runtime.as_ref().map(RuntimePosition::from),
     });
     let challenge = issue_challenge(&mut tx, host, known).await?;
@@ -148,8 +154,14 @@ async fn commit(
     let host = &verified.host;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
+    // Another request with this challenge may have been faster: the same evidence gets its answer.
+    if let Open::Answered(answer) = open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
+        return Ok(answer);
+    }
+    keep(&mut tx, verified, reached).await?;
+    let banks = verified.boot.banks.as_ref();
     let known = Known {
-        boot_log: Some(verified.boot_log_digest),
+        boot_log: banks.map(|_| verified.boot_log_digest),
         runtime: verified.runtime.as_ref().map(RuntimePosition::from),
     };
     let next = issue_challenge(&mut tx, host, known).await?;
@@ -165,31 +177,7 @@ async fn commit(
         .consume_challenge(nonce, &reached.evidence, &answer)
         .await?
     {
-        // Another request with this challenge was faster: the same evidence gets its answer.
-        return match open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
-            Open::Answered(answer) => Ok(answer),
-            Open::Fresh(_) => Err(RoundError::ChallengeReplayed),
-        };
-    }
-    let verdict =
-        serde_json::to_string(&reached.verdict).map_err(|_| StoreError::Malformed("verdict"))?;
-    let newer = tx
-        .advance_host(
-            host,
-            Advance {
-                quote: &verified.clock,
-                boot_log: &verified.boot_log_digest,
-                runtime: verified.runtime.as_ref(),
-                verdict: &verdict,
-                result: &reached.result,
-            },
-        )
-        .await?;
-    if !newer {
-        return Err(RoundError::NotNewer);
-    }
-    if let Some(log) = &verified.new_boot_log {
-        tx.add_boot_log(&verified.boot_log_digest, log).await?;
+        return Err(RoundError::ChallengeReplayed);
     }
     tx.add_evidence(&reached.evidence, host, now, body).await?;
     tx.forget_challenges(now.saturating_sub(ANSWER_SECONDS))
@@ -210,6 +198,36 @@ async fn commit(
     Ok(answer)
 }
 
+/// Moves the host to what the round says. The word of a copy of its TPM takes the verdict away and leaves
+/// the rest where it was: the copy is behind.
+async fn keep(
+    tx: &mut Tx,
+    verified: &verify::Verified,
+    reached: &verdict::Reached,
+) -> Result<(), RoundError> {
+    let host = &verified.host;
+    let verdict = reached.verdict.to_json()?;
+    if verified.behind {
+        tx.contradict_host(host, &verdict, &reached.result).await?;
+        return Ok(tx.mark_copied(host).await?);
+    }
+    let advance = Advance {
+        quote: &verified.clock,
+        boot_log: &verified.boot_log_digest,
+        runtime: verified.runtime.as_ref(),
+        verdict: &verdict,
+        result: &reached.result,
+    };
+    if !tx.advance_host(host, advance).await? {
+        return Err(RoundError::NotNewer);
+    }
+    tx.put_boot(host, &verified.boot).await?;
+    if let Some(body) = &verified.new_boot_log {
+        tx.add_boot_log(&verified.boot_log_digest, body).await?;
+    }
+    Ok(())
+}
+
 /// What a host need not send again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
@@ -225,9 +243,11 @@ pub(crate) async fn issue_challenge(
 ) -> Result<Challenge, RoundError> {
     let now = clock::now();
     let nonce: [u8; 32] = random::bytes()?;
+    let last = tx.host(host).await?.and_then(|record| record.last_quote);
     let stored = StoredChallenge {
         host: host.clone(),
         pcrs: PcrSelection::DEFAULT,
+        floor: last.map(|quote| quote.reading()).transpose()?,
         issued_at: now,
         expires_at: now.saturating_add(CHALLENGE_SECONDS),
         answered: None,

@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod commands;
 mod endorsement;
+mod firmware;
 mod inspect;
 mod location;
 mod machines;
@@ -196,6 +197,15 @@ pub enum Host {
     Result {
         /// The host
         host: String,
+    },
+    /// Accept that the firmware of a host's TPM changed; until then its rounds are contraindicated
+    #[command(disable_version_flag = true)]
+    AcceptFirmware {
+        /// The host
+        host: String,
+        /// The version, `0x…`; without it, the one that its last verdict names
+        #[arg(long = "version", value_name = "HEX")]
+        firmware: Option<String>,
     },
     /// What becomes of its identity
     #[command(flatten)]

@@ -4,6 +4,7 @@
 //! time (SQLite's single writer; on PostgreSQL the row of the tree is locked first), so that what a
 //! transaction reads still holds when it commits.
 
+mod boots;
 mod endorsements;
 mod enrolment;
 mod hosts;
@@ -26,6 +27,7 @@ use sqlx::sqlite::{
 
 use crate::random::NoRandomness;
 
+pub(crate) use boots::Boot;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use hosts::{Advance, Endorsed, HostRecord, Identity, QuoteClock, class, class_word};

@@ -17,6 +17,7 @@ mod replay;
 mod spec_id;
 #[cfg(test)]
 mod tests;
+mod untouched;
 mod variable;
 
 use crate::digest::Sha256Digest;
@@ -29,6 +30,7 @@ pub use describe::{Description, Phase};
 pub use order::{Disorder, ExitBootServices};
 pub use parse::{BootLog, BootLogError, EVENTS_MAX, LOG_MAX};
 pub use replay::{ReplayError, ReplayedLog, Unexplained};
+pub use untouched::Untouched;
 pub use variable::{SecureBootPolicy, Variable};
 
 /// PCRs that firmware and boot loader extend and that the log must explain: 0–9 and 14

@@ -4,6 +4,7 @@
 //! is not. Nothing here can be made from unproven bytes.
 
 use crate::boot_log::ReplayedLog;
+use crate::continuity::Continuity;
 use crate::endorsement::{RootClass, TpmName};
 use crate::finding::Finding;
 use crate::host_id::HostId;
@@ -46,6 +47,7 @@ pub struct Claims {
     endorsement: RootClass,
     tpm: Option<TpmName>,
     quote: Proof<VerifiedQuote>,
+    continuity: Proof<Continuity>,
     boot: Proof<ReplayedLog>,
     runtime: Proof<ProvenRuntime>,
     place: Proof<VerifiedPlace>,
@@ -59,6 +61,7 @@ impl Claims {
         host: HostId,
         endorsement: RootClass,
         quote: Proof<VerifiedQuote>,
+        continuity: Proof<Continuity>,
         boot: Proof<ReplayedLog>,
         runtime: Proof<ProvenRuntime>,
         place: Proof<VerifiedPlace>,
@@ -68,6 +71,7 @@ impl Claims {
             endorsement,
             tpm: None,
             quote,
+            continuity,
             boot,
             runtime,
             place,
@@ -103,6 +107,12 @@ impl Claims {
     #[must_use]
     pub fn quote(&self) -> &Proof<VerifiedQuote> {
         &self.quote
+    }
+
+    /// Whether the quote goes on where the last one ended.
+    #[must_use]
+    pub fn continuity(&self) -> &Proof<Continuity> {
+        &self.continuity
     }
 
     /// The PCR values, if the quote is proven.

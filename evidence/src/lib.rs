@@ -24,8 +24,10 @@
     )
 )]
 
+pub mod banks;
 pub mod boot_log;
 pub mod claims;
+pub mod continuity;
 pub mod credential;
 pub mod digest;
 pub mod encoded;

@@ -155,7 +155,7 @@ impl LocationError {
             }
             Self::Nv(NvError::NotNv) => Finding::new("location-not-certified"),
             Self::Nv(NvError::OtherIndex) => Finding::new("location-index-mismatch"),
-            Self::Nv(NvError::OtherRound) => Finding::new("location-other-round"),
+            Self::Nv(NvError::OtherRound(why)) => why.finding("location certification"),
             Self::Format(error @ TagFormatError::Version) => {
                 Finding::new("location-tag-version-unknown").observed(error)
             }

@@ -3,7 +3,7 @@
 //! Not established here: who wrote the contents. The owner of a host may rewrite its index; only
 //! the authority's signature and the current serial make the contents a place.
 
-use crate::quote::{Authentic, VerifiedQuote};
+use crate::quote::{Authentic, Discontinuity, VerifiedQuote};
 use crate::tpm::attest::Attested;
 use crate::tpm::hash::Hash;
 use crate::tpm::name::Name;
@@ -26,8 +26,8 @@ pub enum NvError {
     #[error("the certified index is not the location index, whole and written")]
     OtherIndex,
     /// Made in another boot than the quote, or before it.
-    #[error("the certification and the quote are not of one round")]
-    OtherRound,
+    #[error("the certification and the quote are not of one round: {0}")]
+    OtherRound(Discontinuity),
 }
 
 /// The contents of the location index in this round.
@@ -52,9 +52,7 @@ impl CarriedTag {
         if *offset != 0 || index_name != expected.as_bytes() {
             return Err(NvError::OtherIndex);
         }
-        if !statement.continues(quote) {
-            return Err(NvError::OtherRound);
-        }
+        statement.continues(quote).map_err(NvError::OtherRound)?;
         Ok(Self {
             contents: contents.clone(),
         })
@@ -134,14 +132,18 @@ mod tests {
     fn quote_and_certification_are_of_one_boot_in_this_order() {
         let after = carried(0, right, |later| later.clock.clock += 1);
         assert_eq!(after, Ok(TAG.to_vec()));
-        let lies: [fn(&mut Statement); 4] = [
-            |lie| lie.clock.reset_count += 1,
-            |lie| lie.clock.restart_count += 1,
-            |lie| lie.clock.clock -= 1,
-            |lie| lie.firmware += 1,
+        type Lie = (fn(&mut Statement), Discontinuity);
+        let lies: [Lie; 4] = [
+            (|lie| lie.clock.reset_count += 1, Discontinuity::ResetCount),
+            (
+                |lie| lie.clock.restart_count += 1,
+                Discontinuity::RestartCount,
+            ),
+            (|lie| lie.clock.clock -= 1, Discontinuity::Clock),
+            (|lie| lie.firmware += 1, Discontinuity::Firmware),
         ];
-        for lie in lies {
-            assert_eq!(carried(0, right, lie), Err(NvError::OtherRound));
+        for (lie, why) in lies {
+            assert_eq!(carried(0, right, lie), Err(NvError::OtherRound(why)));
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot_log::Bank;
 use crate::digest::Sha256Digest;
 use crate::tpm::hash::Hash;
 use crate::tpm::reader::{Reader, TpmFormatError};
 
-/// `TPM_ALG_SHA256` (TPM 2.0 Part 2 §6.3).
-const ALG_SHA256: u16 = 0x000b;
+/// Most banks of a `TPML_PCR_SELECTION`: Part 2 §10.9.7 allows HASH_COUNT, and no TPM has more than 16.
+const BANKS_MAX: u32 = 16;
 
 /// A set of PCR indices 0 to 23 of the SHA-256 bank. In JSON: a sorted list of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,33 +38,58 @@ impl PcrSelection {
             .is_some_and(|bit| self.0 & bit != 0)
     }
 
+    /// Whether no PCR is in the set.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// How many PCRs are in the set.
     #[must_use]
     pub fn count(self) -> usize {
         self.indices().count()
     }
 
-    /// Reads a `TPML_PCR_SELECTION` (TPM 2.0 Part 2 §10.9.7) that selects exactly one bank, SHA-256,
-    /// by a bitmap of three bytes. `None`: well formed, but another bank, several, or none.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, TpmFormatError> {
-        let banks = reader.u32()?;
-        // Part 2 table 124: at most HASH_COUNT banks; no TPM has more than 16.
-        if banks > 16 {
-            return Err(TpmFormatError::TooMany("PCR banks"));
+    /// The PCRs, if exactly one bank is selected and it is SHA-256.
+    #[must_use]
+    pub fn only_sha256(banks: &[BankSelection]) -> Option<Self> {
+        match banks {
+            [only] if only.bank == Bank::Sha256 => Some(only.pcrs),
+            _ => None,
         }
-        let mut only = None;
-        for _ in 0..banks {
-            let algorithm = reader.u16()?;
-            let length = reader.u8()?;
-            let bitmap = reader.bytes(usize::from(length))?;
-            only = match bitmap {
-                [a, b, c] if algorithm == ALG_SHA256 => {
-                    Some(Self(u32::from_le_bytes([*a, *b, *c, 0])))
-                }
-                _ => None,
+    }
+}
+
+/// A `TPMS_PCR_SELECTION` (TPM 2.0 Part 2 §10.6.2): PCRs of one bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BankSelection {
+    /// The bank.
+    pub bank: Bank,
+    /// Its PCRs; none where the TPM does not have the bank, since it clears their bits (Part 3 §18.4).
+    pub pcrs: PcrSelection,
+}
+
+impl BankSelection {
+    /// Reads a `TPML_PCR_SELECTION` (Part 2 §10.9.7) with bitmaps of three bytes, as TPMs of PCs have
+    /// them (PC Client Platform TPM Profile §4.6).
+    pub(crate) fn read_list(reader: &mut Reader<'_>) -> Result<Vec<Self>, TpmFormatError> {
+        let count = reader.u32()?;
+        if count > BANKS_MAX {
+            return Err(TpmFormatError::TooMany("number of PCR banks"));
+        }
+        let mut banks = Vec::new();
+        for _ in 0..count {
+            let bank = Bank::of(reader.u16()?);
+            let size = reader.u8()?;
+            let [a, b, c] = reader.bytes(usize::from(size))? else {
+                return Err(TpmFormatError::Unknown("size of a PCR bitmap"));
             };
+            banks.push(Self {
+                bank,
+                pcrs: PcrSelection(u32::from_le_bytes([*a, *b, *c, 0])),
+            });
         }
-        Ok(only.filter(|_| banks == 1))
+        Ok(banks)
     }
 }
 
@@ -125,9 +151,9 @@ mod tests {
 
     fn parsed(bytes: &[u8]) -> Result<Option<PcrSelection>, TpmFormatError> {
         let mut reader = Reader::new(bytes);
-        let selection = PcrSelection::read(&mut reader)?;
+        let banks = BankSelection::read_list(&mut reader)?;
         reader.finish()?;
-        Ok(selection)
+        Ok(PcrSelection::only_sha256(&banks))
     }
 
     #[test]
@@ -151,7 +177,12 @@ mod tests {
         ] {
             assert_eq!(parsed(&list(others)), Ok(None), "{others:?}");
         }
-        assert!(parsed(&[0xff; 12]).is_err());
+        assert_eq!(
+            parsed(&[0xff; 12]),
+            Err(TpmFormatError::TooMany("number of PCR banks"))
+        );
+        // A bitmap of another size.
+        assert!(parsed(&[0, 0, 0, 1, 0, 0x0b, 2, 0xff, 0xff]).is_err());
     }
 
     #[test]

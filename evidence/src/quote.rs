@@ -3,10 +3,11 @@
 //! [`Authentic`] means: made by the TPM of this AK for this very round. Only that may change what is
 //! held about a host. [`VerifiedQuote`] means besides: exactly the PCRs asked for held these values.
 
+use crate::boot_log::Bank;
 use crate::digest::Sha256Digest;
 use crate::finding::Finding;
 use crate::identity::AttestationKey;
-use crate::pcr::{PcrSelection, PcrValues};
+use crate::pcr::{BankSelection, PcrSelection, PcrValues};
 use crate::tpm::attest::{Attest, Attested, ClockInfo};
 use crate::tpm::hash::Hash;
 use crate::tpm::reader::TpmFormatError;
@@ -111,14 +112,60 @@ impl Authentic {
         &self.attest.attested
     }
 
-    /// Whether `self` was made in the same boot as the earlier `quote`, on the same firmware, not before it.
-    #[must_use]
-    pub fn continues(&self, quote: &VerifiedQuote) -> bool {
+    /// Whether `self` is of one round with the earlier `quote`: of the same boot, on the same firmware,
+    /// not before it. (The signer is the same: [`Authentic::verify`] saw to that.)
+    pub fn continues(&self, quote: &VerifiedQuote) -> Result<(), Discontinuity> {
         let (mine, first) = (self.clock(), quote.clock());
-        mine.reset_count == first.reset_count
-            && mine.restart_count == first.restart_count
-            && mine.clock >= first.clock
-            && self.firmware_version() == quote.firmware_version()
+        if mine.reset_count != first.reset_count {
+            return Err(Discontinuity::ResetCount);
+        }
+        if mine.restart_count != first.restart_count {
+            return Err(Discontinuity::RestartCount);
+        }
+        if self.firmware_version() != quote.firmware_version() {
+            return Err(Discontinuity::Firmware);
+        }
+        // Equal is normal: the clock counts milliseconds.
+        if mine.clock < first.clock {
+            return Err(Discontinuity::Clock);
+        }
+        Ok(())
+    }
+
+    /// The hash of the signing scheme, which is also that over PCRs.
+    pub(crate) fn hash(&self) -> Hash {
+        self.hash
+    }
+}
+
+/// Why two authentic statements are not of one round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Discontinuity {
+    /// A TPM Reset lies between them.
+    #[error("their resetCounts differ")]
+    ResetCount,
+    /// A TPM Restart or Resume lies between them.
+    #[error("their restartCounts differ")]
+    RestartCount,
+    /// The TPM's firmware was changed between them.
+    #[error("their firmware versions differ")]
+    Firmware,
+    /// The one that should be later is earlier.
+    #[error("the later one has an earlier clock")]
+    Clock,
+}
+
+impl Discontinuity {
+    /// The error as a finding about `what`, the later statement.
+    #[must_use]
+    pub fn finding(&self, what: &str) -> Finding {
+        let code = match self {
+            Self::ResetCount => "round-reset-count-differs",
+            Self::RestartCount => "round-restart-count-differs",
+            Self::Firmware => "round-firmware-differs",
+            Self::Clock => "round-clock-fell",
+        };
+        Finding::new(code).about(what)
     }
 }
 
@@ -128,9 +175,20 @@ pub enum QuoteError {
     /// It is a certification or something else.
     #[error("the statement is not a quote")]
     NotAQuote,
-    /// Another selection than the challenge asked for.
+    /// Another bank than SHA-256, a bank twice, several banks, or none.
+    #[error("the quote is not of the SHA-256 bank alone")]
+    Bank(Vec<BankSelection>),
+    /// The TPM does not have the bank: it cleared the selection.
+    #[error("the SHA-256 bank of the TPM is not active")]
+    BankInactive,
+    /// Other PCRs than the challenge asked for.
     #[error("the quote selects other PCRs than the challenge")]
-    Selection(PcrSelection),
+    Selection {
+        /// What the challenge asked for.
+        asked: PcrSelection,
+        /// What was quoted.
+        quoted: PcrSelection,
+    },
     /// Values are missing or of PCRs that were not selected.
     #[error("the reported PCR values are not exactly those of the selection")]
     Values,
@@ -145,9 +203,16 @@ impl QuoteError {
     pub fn finding(&self) -> Finding {
         match self {
             Self::NotAQuote => Finding::new("not-a-quote"),
-            Self::Selection(asked) => {
-                Finding::new("pcr-selection-mismatch").expected(format!("{:?}", Vec::from(*asked)))
+            Self::Bank(banks) => {
+                let names: Vec<String> = banks.iter().map(|one| one.bank.to_string()).collect();
+                Finding::new("pcr-bank-mismatch")
+                    .expected(Bank::Sha256)
+                    .observed(names.join(", "))
             }
+            Self::BankInactive => Finding::new("pcr-bank-inactive"),
+            Self::Selection { asked, quoted } => Finding::new("pcr-selection-mismatch")
+                .expected(format!("{:?}", Vec::from(*asked)))
+                .observed(format!("{:?}", Vec::from(*quoted))),
             Self::Values => Finding::new("pcr-values-incomplete"),
             Self::Digest => Finding::new("pcr-digest-mismatch"),
         }
@@ -176,8 +241,16 @@ impl VerifiedQuote {
         else {
             return Err(QuoteError::NotAQuote);
         };
-        if *quoted != Some(selection) {
-            return Err(QuoteError::Selection(selection));
+        let quoted =
+            PcrSelection::only_sha256(quoted).ok_or_else(|| QuoteError::Bank(quoted.clone()))?;
+        if quoted.is_empty() && !selection.is_empty() {
+            return Err(QuoteError::BankInactive);
+        }
+        if quoted != selection {
+            return Err(QuoteError::Selection {
+                asked: selection,
+                quoted,
+            });
         }
         if !values.covers_exactly(selection) {
             return Err(QuoteError::Values);
@@ -240,7 +313,7 @@ mod tests {
         let Attested::Quote { selection, .. } = Attest::parse(&message).unwrap().attested else {
             panic!("not a quote");
         };
-        let selection = selection.unwrap();
+        let selection = PcrSelection::only_sha256(&selection).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&file("pcrs.json")).unwrap();
         let all: BTreeMap<String, Sha256Digest> =
             serde_json::from_value(json["pcrs"]["sha256"].clone()).unwrap();
@@ -351,6 +424,31 @@ mod tests {
             let error = Authentic::verify(&signed, &tpm.ak, &round).unwrap_err();
             assert_eq!(error.code(), "attest-malformed", "cut to {length}");
         }
+        // A count of 2^32 - 1, which must not cost memory.
+        let mut many = tpm.quote(&round, &PcrValues::default());
+        many.body[..4].fill(0xff);
+        let error = Authentic::verify(&tpm.sign(&many), &tpm.ak, &round).unwrap_err();
+        assert_eq!(error.code(), "attest-malformed");
+    }
+
+    #[test]
+    fn other_structures_are_no_quotes() {
+        let tpm = SoftwareTpm::new();
+        let round = Sha256Digest::of(b"round");
+        // TPM_ST_ATTEST_CERTIFY, _SESSION_AUDIT, and two that are not read: _TIME, _CREATION.
+        let certified = [0, 1, 7, 0, 1, 8].to_vec();
+        for (tag, body) in [
+            (0x8017, certified),
+            (0x8016, vec![0, 0, 1, 9]),
+            (0x8019, vec![7; 25]),
+            (0x801a, vec![]),
+        ] {
+            let signed = tpm.sign(&tpm.statement(&round, tag, body));
+            let statement = Authentic::verify(&signed, &tpm.ak, &round).unwrap();
+            let values = PcrValues::default();
+            let told = VerifiedQuote::verify(&statement, PcrSelection::DEFAULT, values);
+            assert_eq!(told.unwrap_err().finding().code, "not-a-quote", "{tag:#x}");
+        }
     }
 
     #[test]
@@ -380,8 +478,13 @@ mod tests {
             &[sha1, sha256],
             &[sha256, sha1],
         ] {
-            assert_eq!(told(lie), "pcr-selection-mismatch", "{lie:?}");
+            assert_eq!(told(lie), "pcr-bank-mismatch", "{lie:?}");
         }
+        // What a TPM makes of it that does not have the bank.
+        let cleared = [0, 0x0b, 3, 0, 0, 0];
+        assert_eq!(told(&[cleared]), "pcr-bank-inactive");
+        let fewer = [0, 0x0b, 3, 0xff, 0x7f, 0];
+        assert_eq!(told(&[fewer]), "pcr-selection-mismatch");
     }
 
     #[test]
@@ -418,7 +521,10 @@ mod tests {
         let fewer = PcrSelection::try_from(vec![0, 1]).unwrap();
         assert_eq!(
             verify(fewer, recorded.values.clone()).unwrap_err(),
-            QuoteError::Selection(fewer)
+            QuoteError::Selection {
+                asked: fewer,
+                quoted: recorded.selection,
+            }
         );
         let mut missing = recorded.values.clone();
         missing.0.remove(&3);
@@ -530,6 +636,11 @@ mod tests {
         assert_eq!(
             changed(|lie| lie.magic ^= 1),
             Err(NotAuthentic::NotGenerated)
+        );
+        assert_eq!(NotAuthentic::NotGenerated.code(), "not-tpm-generated");
+        assert_eq!(
+            NotAuthentic::OtherSigner.code(),
+            "qualified-signer-mismatch"
         );
         assert_eq!(
             changed(|lie| lie.signer[33] ^= 1),

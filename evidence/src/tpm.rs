@@ -10,3 +10,5 @@ pub mod signature;
 pub(crate) mod software;
 mod spki;
 pub mod template;
+#[cfg(test)]
+mod tests;

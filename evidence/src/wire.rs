@@ -161,12 +161,30 @@ pub struct Evidence {
     /// The boot log itself, unless the challenge names its digest as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_log: Option<Bytes<LOG_SENT_MAX>>,
+    /// What shows the PCR banks. It goes with the boot log, once a boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banks: Option<BankEvidence>,
     /// The runtime list from the wanted offset on; absent: the kernel has none, which is not an empty one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimePart>,
     /// Certification of the location index, if it holds something. It includes the contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<SignedAttest>,
+}
+
+/// Which PCR banks the TPM has, and what the boot left in each of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankEvidence {
+    /// The TPM's answer to `TPM2_GetCapability(TPM_CAP_PCRS, 0, 16)`: `TPMS_CAPABILITY_DATA`, which names at
+    /// most 16 banks.
+    pub capability: Bytes<128>,
+    /// `TPM2_GetSessionAuditDigest` over that command alone.
+    pub audit: SignedAttest,
+    /// Quote of PCRs 0–9 and 14 of every active bank.
+    pub quote: SignedAttest,
+    /// The quoted values one after the other, in the order of the quote's selection: at most 64 bytes each.
+    pub values: Bytes<4096>,
 }
 
 /// What came of a round.

@@ -154,11 +154,20 @@ fn ungoverned(finding: Finding) -> Appraisal {
 }
 
 /// The round is authentic, or there would be no claims; but a quote of something else proves a host
-/// that does not answer what it was asked.
+/// that does not answer what it was asked, and one that does not go on where the last one ended proves
+/// another TPM or another firmware. A clock that runs unlike time proves neither: the attestor's own clock
+/// may have been set, which must not contraindicate a whole fleet.
 fn judge_identity(claims: &Claims) -> Judged {
-    match claims.quote() {
-        Proof::Proven(_) => Judged::affirming(),
-        Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),
+    match (claims.quote(), claims.continuity()) {
+        (Proof::Refuted(findings), _) => Judged::contraindicated(findings.clone()),
+        (Proof::Proven(_), Proof::Proven(_)) => Judged::affirming(),
+        (Proof::Proven(_), Proof::Refuted(findings)) => {
+            let drift = |finding: &Finding| finding.code == "tpm-clock-drift";
+            match findings.iter().all(drift) {
+                true => Judged::unknown(findings.clone()),
+                false => Judged::contraindicated(findings.clone()),
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub use document::ManifestError;
 pub use host_policy::{
     Boot, Grade, HostPattern, HostPolicy, Location, Reprovision, Runtime, Violations,
 };
-pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues};
+pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues, StartupLocality};
 pub use region::Region;
 pub use workload::{HostHalf, PodHalf, WorkloadPolicy};
 

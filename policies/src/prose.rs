@@ -11,8 +11,24 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     ("boot-log-absent", "the host sent no boot event log"),
     (
+        "boot-log-bank-digest-missing",
+        "the boot event log leaves out an active PCR bank: {observed}",
+    ),
+    (
         "boot-log-bank-missing",
         "the boot event log has no SHA-256 digests",
+    ),
+    (
+        "boot-log-bank-replay-mismatch",
+        "the boot event log does not lead to the quoted value of {subject}: it leads to {expected}, the TPM says {observed}",
+    ),
+    (
+        "boot-log-banks-disagree",
+        "the PCR banks of the boot event log tell of different boots: {observed}",
+    ),
+    (
+        "boot-log-banks-not-active",
+        "the boot event log is of the PCR banks {observed}, while {expected} are active: a bank that the firmware did not extend proves nothing",
     ),
     (
         "boot-log-data-mismatch",
@@ -93,7 +109,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     (
         "firmware-version-changed",
-        "the TPM's firmware version changed from {expected} to {observed}; enrol the host again if that was intended",
+        "the TPM's firmware version changed from {expected} to {observed}; accept it with `touchstone host accept-firmware` if that was intended",
     ),
     ("hardware-simulated", "the TPM is a simulator"),
     (
@@ -254,10 +270,6 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the location statement is not a certification of an NV index",
     ),
     (
-        "location-other-round",
-        "the location certification and the quote are not of one round",
-    ),
-    (
         "location-signature-invalid",
         "the location tag's signature does not verify",
     ),
@@ -290,6 +302,66 @@ pub const SENTENCES: &[(&str, &str)] = &[
     (
         "not-a-quote",
         "the host answered with another statement than a quote",
+    ),
+    (
+        "pcr-bank-capped",
+        "the firmware closed the SHA-256 bank without measuring anything into it",
+    ),
+    (
+        "pcr-bank-empty",
+        "the firmware measured nothing into the SHA-256 bank",
+    ),
+    (
+        "pcr-bank-inactive",
+        "the TPM's SHA-256 bank is not active; switch it on in the firmware",
+    ),
+    (
+        "pcr-bank-mismatch",
+        "the host quoted the banks `{observed}` instead of {expected} alone",
+    ),
+    (
+        "pcr-bank-partial",
+        "an active PCR bank is not whole: {observed}",
+    ),
+    (
+        "pcr-bank-unknown",
+        "nothing can be said of an active PCR bank: {observed}; switch it off in the firmware",
+    ),
+    (
+        "pcr-banks-absent",
+        "the host did not show which PCR banks are active",
+    ),
+    (
+        "pcr-banks-audit-mismatch",
+        "the list of PCR banks is not the one that the TPM signed",
+    ),
+    (
+        "pcr-banks-digest-mismatch",
+        "the reported values of all PCR banks are not those that were quoted",
+    ),
+    (
+        "pcr-banks-malformed",
+        "the TPM signed something else than a list of its PCR banks: {observed}",
+    ),
+    (
+        "pcr-banks-not-audited",
+        "the host answered with something else than an audit of the PCR banks",
+    ),
+    (
+        "pcr-banks-not-authentic",
+        "the {subject} is not of this TPM for this round: {observed}",
+    ),
+    (
+        "pcr-banks-not-quoted",
+        "the host answered with something else than a quote of all PCR banks",
+    ),
+    (
+        "pcr-banks-selection-mismatch",
+        "the host did not quote the boot PCRs of every active bank",
+    ),
+    (
+        "pcr-banks-values-incomplete",
+        "the reported values are not those of all active PCR banks",
     ),
     (
         "pcr-digest-mismatch",
@@ -345,6 +417,22 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     ("review-without-uid", "the review names no uid of the pod"),
     (
+        "round-clock-fell",
+        "the {subject} was made before the quote",
+    ),
+    (
+        "round-firmware-differs",
+        "the {subject} and the quote are of different firmware of the TPM",
+    ),
+    (
+        "round-reset-count-differs",
+        "the {subject} and the quote are of different boots (resetCount)",
+    ),
+    (
+        "round-restart-count-differs",
+        "the {subject} and the quote are of different boots (restartCount)",
+    ),
+    (
         "runtime-not-judged",
         "the runtime list is proven to be complete, but nothing judges its entries yet",
     ),
@@ -353,8 +441,20 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "Secure Boot is {observed}; policy demands that it is {expected}",
     ),
     (
+        "startup-locality-changed",
+        "the TPM was started from locality {observed}, and {expected} is known good",
+    ),
+    (
         "tier-insufficient",
         "host {subject} is {observed}; policy demands {expected}",
+    ),
+    (
+        "tpm-clock-drift",
+        "the TPM's clock advanced by {observed} where {expected} passed",
+    ),
+    (
+        "tpm-cloned",
+        "two TPMs hold this host's key, or its state was set back: {observed} after {expected}",
     ),
     (
         "tpm-firmware-known-bad",

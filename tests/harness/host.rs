@@ -8,10 +8,10 @@ use touchstone_agent::Settings;
 use touchstone_tpm_sim::lies::Machine;
 use touchstone_tpm_sim::profile;
 use touchstone_tpm_sim::runtime_list::RuntimeList;
-use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
+use touchstone_tpm_sim::swtpm::{Authority, Bank, RunningTpm, Swtpm};
 
-use crate::programs;
 use crate::server::Server;
+use crate::{many_banks, programs};
 
 /// A measured boot that is kept in `tpm-sim/profiles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,34 @@ pub struct Host {
     /// What its kernel measures.
     pub runtime_list: RuntimeList,
     profile: Profile,
+    /// Where it is not the profile's own.
+    boot_log: Option<PathBuf>,
     folder: TempDir,
+}
+
+/// All of a machine a second time, switched off.
+pub struct Copy {
+    name: String,
+    profile: Profile,
+    folder: TempDir,
+}
+
+impl Copy {
+    /// Switches it on. Its address is its own; its TPM, keys and name are the machine's.
+    #[must_use]
+    pub fn boot(self) -> Host {
+        let tpm = start(self.folder.path());
+        let host = Host {
+            name: self.name,
+            tpm,
+            runtime_list: runtime_list(self.folder.path()),
+            profile: self.profile,
+            boot_log: None,
+            folder: self.folder,
+        };
+        host.measure();
+        host
+    }
 }
 
 impl Host {
@@ -73,8 +100,7 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         let tpm = make(&folder.path().join("tpm")).start().unwrap();
         tpm.replay(&profile.recorded().events().unwrap()).unwrap();
-        let list = folder.path().join("binary_runtime_measurements");
-        let runtime_list = RuntimeList::at(list);
+        let runtime_list = runtime_list(folder.path());
         let recorded = profile.recorded().runtime_list;
         runtime_list.begin(&tpm, recorded).unwrap();
         Self {
@@ -82,6 +108,79 @@ impl Host {
             tpm,
             runtime_list,
             profile,
+            boot_log: None,
+            folder,
+        }
+    }
+
+    /// Makes a machine whose TPM has these `banks`, all of which its firmware measures into.
+    #[must_use]
+    pub fn boot_with_banks(authority: &Authority, name: &str, banks: &[Bank]) -> Self {
+        let host = Self::untouched(authority, name, banks);
+        let log = std::fs::read(host.profile.boot_log()).unwrap();
+        let (log, events) = many_banks::measured(&log, banks);
+        host.tpm.replay(&events).unwrap();
+        host.measure_runtime();
+        let path = host.folder.path().join("log");
+        std::fs::write(&path, log).unwrap();
+        Self {
+            boot_log: Some(path),
+            ..host
+        }
+    }
+
+    /// Makes a machine whose firmware measures into none of its `banks`, and which serves the healthy log.
+    #[must_use]
+    pub fn untouched(authority: &Authority, name: &str, banks: &[Bank]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("tpm");
+        Swtpm::manufacture_with_banks(&dir, authority, name, banks).unwrap();
+        Self {
+            name: name.to_owned(),
+            tpm: start(folder.path()),
+            runtime_list: runtime_list(folder.path()),
+            profile: Profile::Healthy,
+            boot_log: None,
+            folder,
+        }
+    }
+
+    /// What its firmware, boot loader and kernel measure.
+    pub fn measure(&self) {
+        let events = self.profile.recorded().events().unwrap();
+        self.tpm.replay(&events).unwrap();
+        self.measure_runtime();
+    }
+
+    fn measure_runtime(&self) {
+        let recorded = self.profile.recorded().runtime_list;
+        self.runtime_list.begin(&self.tpm, recorded).unwrap();
+    }
+
+    /// A TPM Restart: only restartCount moves.
+    pub fn restart(&self) {
+        self.tpm.restart().unwrap();
+        self.measure();
+    }
+
+    /// The power fails and comes back.
+    pub fn cut_power(&mut self) {
+        self.tpm.cut_power().unwrap();
+        self.tpm = start(self.folder.path());
+        self.measure();
+    }
+
+    /// Switches the machine off, copies all of it, and boots it again.
+    #[must_use]
+    pub fn copy(&mut self) -> Copy {
+        self.tpm.power_off().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), folder.path());
+        self.tpm = start(self.folder.path());
+        self.measure();
+        Copy {
+            name: self.name.clone(),
+            profile: self.profile,
             folder,
         }
     }
@@ -108,7 +207,10 @@ impl Host {
         Settings {
             state: self.folder.path().join(format!("agent-{port}")),
             tcti: self.tpm.tcti(),
-            boot_log: self.profile.boot_log(),
+            boot_log: self
+                .boot_log
+                .clone()
+                .unwrap_or_else(|| self.profile.boot_log()),
             ima_list: self.runtime_list.path().to_owned(),
             boot_id: self.boot_id(),
         }
@@ -174,5 +276,30 @@ impl Host {
             .unwrap();
         serde_json::from_slice(&output.stdout)
             .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn runtime_list(folder: &Path) -> RuntimeList {
+    RuntimeList::at(folder.join("binary_runtime_measurements"))
+}
+
+fn start(folder: &Path) -> RunningTpm {
+    Swtpm::open(&folder.join("tpm")).unwrap().start().unwrap()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        let to = to.join(name);
+        if from.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_folder(&from, &to);
+            let mode = from.metadata().unwrap().permissions();
+            std::fs::set_permissions(&to, mode).unwrap();
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod database;
 pub mod host;
 pub mod liar;
+pub mod many_banks;
 pub mod programs;
 pub mod review;
 pub mod server;

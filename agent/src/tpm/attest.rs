@@ -11,14 +11,14 @@ use tss_esapi::structures::{Attest, AttestInfo, Data, PcrSelectionList, PcrSlot,
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 
 use super::error::during;
-use super::nv_certify::nv_certify;
+use super::esys::nv_certify;
 use super::session::PASSWORD;
 use super::visit::{Owner, Visit};
 use super::{AkBlob, AttestRequest, Attestation, Error, Result, Signed};
 
 /// Rounds begun before we give up. IMA extends PCR 10 at each first use of a file, which comes in bursts,
 /// while a round lasts a few hundred milliseconds on real parts.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 impl Owner {
     /// A round that hangs together.

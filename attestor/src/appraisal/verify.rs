@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use touchstone_evidence::boot_log::{BootLog, ReplayedLog};
 use touchstone_evidence::claims::{Claims, Proof};
+use touchstone_evidence::continuity::{Continuity, ContinuityError, History, Reading, Window};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::finding::Finding;
@@ -20,10 +21,10 @@ use touchstone_evidence::tpm::attest::{Attest, Attested, ClockInfo};
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::Evidence;
 
-use super::RoundError;
 use super::runtime::{self, Runtime};
+use super::{RoundError, banks};
 use crate::clock;
-use crate::store::{HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::store::{Boot, HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// All that verification needs; no database after this.
 pub(super) struct Inputs {
@@ -32,6 +33,8 @@ pub(super) struct Inputs {
     challenge: StoredChallenge,
     /// The log that the evidence names, when it was not sent along.
     stored_boot_log: Option<Vec<u8>>,
+    /// The boot of the last accepted round.
+    boot: Option<Boot>,
     authorities: Vec<AuthorityKey>,
     ek_set: Sha256Digest,
     current_serial: Option<u64>,
@@ -44,6 +47,10 @@ pub(super) struct Verified {
     pub(super) host: HostId,
     pub(super) claims: Claims,
     pub(super) clock: QuoteClock,
+    /// The boot that the round is in.
+    pub(super) boot: Boot,
+    /// The answer is behind what this key said before the challenge: another TPM has it too.
+    pub(super) behind: bool,
     pub(super) challenged_at: i64,
     pub(super) now: i64,
     pub(super) boot_log_digest: Sha256Digest,
@@ -65,11 +72,13 @@ pub(super) async fn gather(
         Some(_) => None,
         None => tx.boot_log(&evidence.boot_log_digest).await?,
     };
+    let boot = tx.boot(&record.host).await?;
     let authorities = tx.authorities().await?;
     let eks = tx.eks_of(&record.host).await?;
     let tag = tx.tag(&record.host).await?;
     Ok(Inputs {
         stored_boot_log,
+        boot,
         authorities: authorities
             .iter()
             .filter_map(AuthorityKey::from_bytes)
@@ -90,17 +99,40 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
     let qualifying = qualifying_data(&inputs)?;
     let statement = Authentic::verify(&inputs.evidence.quote, &key, &qualifying)?;
     let clock = quote_clock(&statement).ok_or(RoundError::NotNewer)?;
-    let boot_log = boot_log_bytes(&inputs, &clock)?;
+    let reading = Reading::from(statement.clock());
+    let boot_log = boot_log_bytes(&inputs, &reading)?;
 
-    let quote = prove_quote(&inputs, &statement, &clock);
     let kept = inputs.record.runtime;
-    let (boot, runtime, place) = match &quote {
-        Proof::Proven(quote) => (
-            prove_boot(&inputs, boot_log, quote),
-            runtime::prove(inputs.evidence.runtime.as_ref(), kept.as_ref(), quote),
-            prove_place(&inputs, &key, &qualifying, quote),
-        ),
+    let values = inputs.evidence.pcrs.clone();
+    let quote = match VerifiedQuote::verify(&statement, inputs.challenge.pcrs, values) {
+        Ok(quote) => Proof::Proven(quote),
+        Err(error) => Proof::Refuted(vec![error.finding()]),
+    };
+    let same_boot = this_boot(&inputs, &reading);
+    let mut boot = Boot {
+        reset_count: reading.reset_count,
+        restart_count: reading.restart_count,
+        window: window(&inputs),
+        banks: None,
+        copied: same_boot.is_some_and(|boot| boot.copied),
+    };
+    let mut behind = false;
+    let (continuity, log, runtime, place) = match &quote {
+        Proof::Proven(quote) => {
+            let proven = prove(&inputs, &key, &qualifying, boot_log, quote)?;
+            boot.banks = proven.banks;
+            let continuity = match proven.continuity {
+                Ok(continuity) => Proof::Proven(continuity),
+                Err(error) => {
+                    behind = matches!(error, ContinuityError::Behind { .. });
+                    Proof::Refuted(vec![error.finding()])
+                }
+            };
+            let runtime = runtime::prove(inputs.evidence.runtime.as_ref(), kept.as_ref(), quote);
+            (continuity, proven.log, runtime, proven.place)
+        }
         Proof::Refuted(findings) => (
+            Proof::Refuted(findings.clone()),
             Proof::Refuted(findings.clone()),
             Runtime {
                 proof: Proof::Refuted(findings.clone()),
@@ -121,13 +153,16 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
             inputs.record.host.clone(),
             class,
             quote,
-            boot,
+            continuity,
+            log,
             runtime.proof,
             place,
         )
         .with_tpm(inputs.record.tpm),
         host: inputs.record.host,
         clock,
+        boot,
+        behind,
         challenged_at: inputs.challenge.issued_at,
         now: inputs.now,
         boot_log_digest: log_digest,
@@ -188,49 +223,99 @@ fn quote_clock(statement: &Authentic) -> Option<QuoteClock> {
     })
 }
 
-/// The log's bytes. After either counter moved the whole log must come anew.
-fn boot_log_bytes<'a>(inputs: &'a Inputs, clock: &QuoteClock) -> Result<&'a [u8], RoundError> {
+/// What is remembered of the boot that `reading` is of, if the last accepted round was in it too.
+fn this_boot<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a Boot> {
+    inputs.record.last_quote?;
+    inputs.boot.as_ref().filter(|boot| boot.holds(reading))
+}
+
+/// The banks that an earlier round of this boot proved for the log that the evidence names.
+fn remembered_banks<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a str> {
+    let same_log = inputs.record.boot_log == Some(inputs.evidence.boot_log_digest);
+    let boot = this_boot(inputs, reading).filter(|_| same_log)?;
+    boot.banks.as_deref()
+}
+
+/// The log's bytes. After either counter moved the whole log must come anew, and so must one whose banks
+/// are not proven.
+fn boot_log_bytes<'a>(inputs: &'a Inputs, reading: &Reading) -> Result<&'a [u8], RoundError> {
     if let Some(log) = &inputs.evidence.boot_log {
         return Ok(log);
     }
-    let same_boot = inputs.record.last_quote.is_some_and(|last| {
-        (last.reset_count, last.restart_count) == (clock.reset_count, clock.restart_count)
-    });
-    let same_log = inputs.record.boot_log == Some(inputs.evidence.boot_log_digest);
     match &inputs.stored_boot_log {
-        Some(log) if same_boot && same_log => Ok(log),
+        Some(log) if remembered_banks(inputs, reading).is_some() => Ok(log),
         _ => Err(RoundError::BootLogRequired),
     }
 }
 
-fn prove_quote(inputs: &Inputs, statement: &Authentic, clock: &QuoteClock) -> Proof<VerifiedQuote> {
-    if let Some(last) = inputs.record.last_quote
-        && last.firmware_version != clock.firmware_version
-    {
-        return Proof::Refuted(vec![
-            Finding::new("firmware-version-changed")
-                .expected(format_args!("{:#x}", last.firmware_version))
-                .observed(format_args!("{:#x}", clock.firmware_version)),
-        ]);
-    }
-    let values = inputs.evidence.pcrs.clone();
-    match VerifiedQuote::verify(statement, inputs.challenge.pcrs, values) {
-        Ok(quote) => Proof::Proven(quote),
-        Err(error) => Proof::Refuted(vec![error.finding()]),
+/// What a proven quote lets be proven.
+struct Proven {
+    continuity: Result<Continuity, ContinuityError>,
+    log: Proof<ReplayedLog>,
+    banks: Option<String>,
+    place: Proof<VerifiedPlace>,
+}
+
+fn prove(
+    inputs: &Inputs,
+    key: &AttestationKey,
+    qualifying: &Sha256Digest,
+    boot_log: &[u8],
+    quote: &VerifiedQuote,
+) -> Result<Proven, RoundError> {
+    let (log, banks) = prove_boot(inputs, key, qualifying, boot_log, quote);
+    Ok(Proven {
+        continuity: Continuity::verify(quote, window(inputs), &history(inputs, quote)?),
+        log,
+        banks,
+        place: prove_place(inputs, key, qualifying, quote),
+    })
+}
+
+fn window(inputs: &Inputs) -> Window {
+    Window {
+        challenged_at: inputs.challenge.issued_at,
+        received_at: inputs.now,
     }
 }
 
-fn prove_boot(inputs: &Inputs, bytes: &[u8], quote: &VerifiedQuote) -> Proof<ReplayedLog> {
+fn history(inputs: &Inputs, quote: &VerifiedQuote) -> Result<History, RoundError> {
+    let last = inputs.record.last_quote;
+    let boot = this_boot(inputs, &quote.clock().into());
+    let reading = last.map(|last| last.reading()).transpose()?;
+    Ok(History {
+        firmware_version: last.map(|last| last.firmware_version.cast_unsigned()),
+        last: reading.map(|reading| (reading, boot.map(|boot| boot.window))),
+        // What another key of this host said is no measure for this one.
+        floor: inputs.challenge.floor.filter(|_| last.is_some()),
+        copied: boot.is_some_and(|boot| boot.copied),
+    })
+}
+
+/// The log, and the banks in which it was replayed: it is proven only if it leads to all active ones.
+fn prove_boot(
+    inputs: &Inputs,
+    key: &AttestationKey,
+    qualifying: &Sha256Digest,
+    bytes: &[u8],
+    quote: &VerifiedQuote,
+) -> (Proof<ReplayedLog>, Option<String>) {
+    let refuted = |findings| (Proof::Refuted(findings), None);
     if Sha256Digest::of(bytes) != inputs.evidence.boot_log_digest {
-        return Proof::Refuted(vec![Finding::new("boot-log-digest-mismatch")]);
+        return refuted(vec![Finding::new("boot-log-digest-mismatch")]);
     }
     let log = match BootLog::parse(bytes) {
         Ok(log) => log,
-        Err(error) => return Proof::Refuted(vec![error.finding()]),
+        Err(error) => return refuted(vec![error.finding()]),
     };
-    match ReplayedLog::verify(log, quote) {
-        Ok(log) => Proof::Proven(log),
-        Err(error) => Proof::Refuted(error.findings()),
+    let sent = inputs.evidence.banks.as_ref();
+    let remembered = remembered_banks(inputs, &quote.clock().into());
+    let banks = banks::prove(sent, remembered, &log, key, qualifying, quote);
+    match (ReplayedLog::verify(log, quote), banks) {
+        (Ok(log), Ok(banks)) => (Proof::Proven(log), Some(banks)),
+        // If it is not even the history of the quoted bank, that says it all.
+        (Err(error), _) => refuted(error.findings()),
+        (Ok(_), Err(findings)) => refuted(findings),
     }
 }
 

@@ -127,6 +127,12 @@ pub(crate) enum Event {
         /// SHA-256 of the AK's TPMT_PUBLIC that this one came instead of: all that rested on it is void.
         replaced_ak: Option<Sha256Digest>,
     },
+    /// Another version of the firmware of a host's TPM is accepted.
+    FirmwareAccepted {
+        host: HostId,
+        version: String,
+        before: String,
+    },
     /// A round was appraised.
     HostAppraised(Box<Appraised>),
     /// Messages that could not change anything were refused; counted by code since the last such entry.
@@ -284,7 +290,12 @@ mod tests {
             Event::PolicyApplied { version: 1, digest },
             Event::NodeMapped {
                 node: String::new(),
+                host: host.clone(),
+            },
+            Event::FirmwareAccepted {
                 host,
+                version: String::new(),
+                before: String::new(),
             },
             Event::Refused {
                 counts: BTreeMap::new(),

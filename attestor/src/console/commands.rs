@@ -15,7 +15,7 @@ use super::client::Client;
 use super::output::{line, moment, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
-    endorsement, location, machines,
+    endorsement, firmware, location, machines,
 };
 use crate::clock;
 
@@ -64,6 +64,10 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
         Command::Host(Host::Result { host }) => host_result(client, json, &host).await,
         Command::Host(Host::Service(command)) => machines::service(client, json, command).await,
+        Command::Host(Host::AcceptFirmware {
+            host,
+            firmware: version,
+        }) => firmware::accept(client, json, &host, version).await,
         Command::Audit(Audit::Export { out }) => audit::export(client, json, out.as_deref()).await,
         Command::Audit(Audit::Checkpoint) => {
             print!("{}", client.get_text("/v1/audit/checkpoint").await?);

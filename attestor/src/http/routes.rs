@@ -3,6 +3,7 @@
 mod audit;
 mod endorsements;
 mod enrolments;
+mod firmware;
 mod hosts;
 mod identities;
 mod inventory;
@@ -122,6 +123,12 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/hosts/{host}/reenrol", Operator, service::reenrol),
         Route::new(POST, "/v1/hosts/{host}/retire", Operator, service::retire),
         Route::new(POST, "/v1/hosts/{host}/replace", Operator, service::replace),
+        Route::new(
+            POST,
+            "/v1/hosts/{host}/firmware",
+            Operator,
+            firmware::accept,
+        ),
         Route::new(GET, "/v1/audit/export", Operator, audit::export),
         Route::new(GET, "/v1/audit/checkpoint", Operator, audit::checkpoint),
         Route::new(

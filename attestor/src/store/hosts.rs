@@ -1,6 +1,7 @@
 //! Enrolled hosts: identity, counters of the last accepted quote, last verdict.
 
 use serde::{Deserialize, Serialize};
+use touchstone_evidence::continuity::Reading;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::endorsement::{RootClass, TpmName};
@@ -45,6 +46,22 @@ pub(crate) struct QuoteClock {
     pub(crate) reset_count: i64,
     pub(crate) restart_count: i64,
     pub(crate) clock: i64,
+}
+
+impl QuoteClock {
+    /// Counters and clock as the TPM counts them.
+    pub(crate) fn reading(&self) -> Result<Reading, StoreError> {
+        let counters = u32::try_from(self.reset_count)
+            .and_then(|reset| Ok((reset, u32::try_from(self.restart_count)?)))
+            .and_then(|(reset, restart)| Ok((reset, restart, u64::try_from(self.clock)?)));
+        let (reset_count, restart_count, clock) =
+            counters.map_err(|_| StoreError::Malformed("clock"))?;
+        Ok(Reading {
+            reset_count,
+            restart_count,
+            clock,
+        })
+    }
 }
 
 /// An enrolled host.
@@ -182,6 +199,24 @@ impl Tx {
             sqlx::query("UPDATE hosts SET verdict = $2, result = NULL WHERE host = $1")
                 .bind(host.as_str())
                 .bind(verdict)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Gives a host another verdict, and leaves the last accepted quote where it is.
+    pub(crate) async fn contradict_host(
+        &mut self,
+        host: &HostId,
+        verdict: &str,
+        result: &str,
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("UPDATE hosts SET verdict = $2, result = $3 WHERE host = $1")
+                .bind(host.as_str())
+                .bind(verdict)
+                .bind(result)
                 .execute(connection)
                 .await?;
         });

@@ -1,5 +1,6 @@
 //! Challenges, evidence and boot logs.
 
+use touchstone_evidence::continuity::Reading;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
@@ -15,6 +16,8 @@ pub(crate) struct StoredChallenge {
     pub(crate) host: HostId,
     /// What must be quoted.
     pub(crate) pcrs: PcrSelection,
+    /// What the host's key had shown when the challenge was made.
+    pub(crate) floor: Option<Reading>,
     /// Seconds since 1970.
     pub(crate) issued_at: i64,
     /// Seconds since 1970.
@@ -36,13 +39,16 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let pcrs = serde_json::to_string(&challenge.pcrs)
             .map_err(|_| StoreError::Malformed("PCR selection"))?;
+        let floor =
+            serde_json::to_string(&challenge.floor).map_err(|_| StoreError::Malformed("floor"))?;
         on!(self, connection => {
-            sqlx::query("INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+            sqlx::query("INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at, floor) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(&nonce[..])
                 .bind(challenge.host.as_str())
                 .bind(pcrs)
                 .bind(challenge.issued_at)
                 .bind(challenge.expires_at)
+                .bind(floor)
                 .execute(&mut *connection)
                 .await?;
             sqlx::query(
@@ -65,14 +71,22 @@ impl Tx {
         &mut self,
         nonce: &[u8],
     ) -> Result<Option<StoredChallenge>, StoreError> {
-        type Row = (String, String, i64, i64, Option<Vec<u8>>, Option<String>);
+        type Row = (
+            String,
+            String,
+            i64,
+            i64,
+            Option<Vec<u8>>,
+            Option<String>,
+            Option<String>,
+        );
         let row: Option<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT host, pcrs, issued_at, expires_at, evidence, answer FROM challenges WHERE nonce = $1")
+            sqlx::query_as("SELECT host, pcrs, issued_at, expires_at, evidence, answer, floor FROM challenges WHERE nonce = $1")
                 .bind(nonce)
                 .fetch_optional(connection)
                 .await?
         });
-        let Some((host, pcrs, issued_at, expires_at, evidence, answer)) = row else {
+        let Some((host, pcrs, issued_at, expires_at, evidence, answer, floor)) = row else {
             return Ok(None);
         };
         let answered = match (evidence, answer) {
@@ -83,6 +97,10 @@ impl Tx {
             host: host_id(&host)?,
             pcrs: serde_json::from_str(&pcrs)
                 .map_err(|_| StoreError::Malformed("PCR selection"))?,
+            floor: match floor.as_deref().map(serde_json::from_str).transpose() {
+                Ok(floor) => floor.flatten(),
+                Err(_) => return Err(StoreError::Malformed("floor")),
+            },
             issued_at,
             expires_at,
             answered,
@@ -199,6 +217,11 @@ mod tests {
         let challenge = StoredChallenge {
             host: "de-1".parse().unwrap(),
             pcrs: PcrSelection::DEFAULT,
+            floor: Some(Reading {
+                reset_count: 5,
+                restart_count: 2,
+                clock: u64::MAX,
+            }),
             issued_at: 1,
             expires_at: 2,
             answered: None,
@@ -211,5 +234,6 @@ mod tests {
         }
         let kept = tx.challenge(&[7; 32]).await.unwrap().unwrap();
         assert_eq!(kept.answered, Some((digest, "one".to_owned())));
+        assert_eq!(kept.floor, challenge.floor);
     }
 }

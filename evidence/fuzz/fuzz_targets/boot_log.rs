@@ -6,7 +6,7 @@
 
 #![no_main]
 
-use touchstone_evidence::boot_log::{Bank, BootLog, Event, ReplayedLog};
+use touchstone_evidence::boot_log::{Bank, BootLog, Event, ReplayedLog, Untouched};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence_fuzz::verified_quote;
@@ -78,6 +78,10 @@ fn replays(log: BootLog) {
         (pcr, value.unwrap_or_default())
     };
     let values = PcrValues(PcrSelection::DEFAULT.indices().map(value).collect());
+    // A log of separators alone is of a bank that nothing was measured into.
+    if Untouched::of(&values).is_some() {
+        return;
+    }
     let mut other = values.clone();
     let proven = ReplayedLog::verify(log.clone(), &verified_quote(values)).unwrap();
     assert_eq!(proven.events(), log.events());

@@ -44,11 +44,16 @@ fn write_body(attested: &Attested) -> Option<(u16, Vec<u8>)> {
     let mut body = Vec::new();
     let tag = match attested {
         Attested::Quote { selection, digest } => {
-            let bits = (*selection)?
-                .indices()
-                .fold(0_u32, |set, index| set | 1 << index);
-            body.extend([0, 0, 0, 1, 0, 0x0b, 3]);
-            body.extend(&bits.to_le_bytes()[..3]);
+            body.extend(u32::try_from(selection.len()).unwrap().to_be_bytes());
+            for one in selection {
+                let bits = one
+                    .pcrs
+                    .indices()
+                    .fold(0_u32, |set, index| set | 1 << index);
+                body.extend(one.bank.id().to_be_bytes());
+                body.push(3);
+                body.extend(&bits.to_le_bytes()[..3]);
+            }
             sized(&mut body, digest);
             0x8018
         }
@@ -69,6 +74,11 @@ fn write_body(attested: &Attested) -> Option<(u16, Vec<u8>)> {
             sized(&mut body, name);
             sized(&mut body, qualified_name);
             0x8017
+        }
+        Attested::SessionAudit { exclusive, digest } => {
+            body.push(u8::from(*exclusive));
+            sized(&mut body, digest);
+            0x8016
         }
         Attested::Other(_) => return None,
     };

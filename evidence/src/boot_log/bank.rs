@@ -39,6 +39,18 @@ impl Bank {
         }
     }
 
+    /// Its `TPM_ALG_ID`.
+    #[must_use]
+    pub fn id(self) -> u16 {
+        match self {
+            Self::Sha1 => 0x0004,
+            Self::Sha256 => 0x000b,
+            Self::Sha384 => 0x000c,
+            Self::Sha512 => 0x000d,
+            Self::Other(other) => other,
+        }
+    }
+
     /// Bytes of a digest; `None` for an algorithm that is not in the TCG registry of 2024.
     #[must_use]
     pub fn digest_size(self) -> Option<usize> {
@@ -60,7 +72,7 @@ impl Bank {
 
     /// What a PCR of this bank holds after a start at `locality`: zeros, and for PCR 0 the locality
     /// in the last byte (PFP §3.3.4.1).
-    pub(super) fn start(self, locality: u8) -> Option<BankDigest> {
+    pub(crate) fn start(self, locality: u8) -> Option<BankDigest> {
         let mut bytes = [0; DIGEST_MAX];
         let bytes = bytes.get_mut(..self.digest_size()?)?;
         *bytes.last_mut()? = locality;
@@ -101,7 +113,7 @@ pub struct BankDigest {
 }
 
 impl BankDigest {
-    pub(super) fn new(bank: Bank, digest: &[u8]) -> Option<Self> {
+    pub(crate) fn new(bank: Bank, digest: &[u8]) -> Option<Self> {
         let mut bytes = [0; DIGEST_MAX];
         bytes.get_mut(..digest.len())?.copy_from_slice(digest);
         Some(Self {

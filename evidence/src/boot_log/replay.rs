@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::bank::{Bank, BankDigest};
 use super::command_line::{self, CommandLine};
 use super::order::{Disorder, ExitBootServices};
+use super::untouched::Untouched;
 use super::variable::SecureBootPolicy;
 use super::{BOOT_PCRS, BootLog, Event};
 use crate::digest::Sha256Digest;
@@ -48,6 +49,7 @@ impl BootLog {
 pub struct ReplayedLog {
     events: Vec<Event>,
     command_lines: Vec<CommandLine>,
+    startup_locality: u8,
 }
 
 /// A PCR that the log does not explain.
@@ -82,6 +84,9 @@ pub enum ReplayError {
     /// An event has digests of other banks only.
     #[error("event {0} has no SHA-256 digest")]
     DigestMissing(usize),
+    /// The firmware measured nothing into the quoted bank.
+    #[error(transparent)]
+    Untouched(#[from] Untouched),
     /// Values that do not come out, or events that no firmware measures so.
     #[error(
         "the event log does not reproduce {} of the quoted PCRs and has {} events out of order",
@@ -103,6 +108,7 @@ impl ReplayError {
     pub fn findings(&self) -> Vec<Finding> {
         let (unexplained, disorder) = match self {
             Self::BankMissing => return vec![Finding::new("boot-log-bank-missing").observed(self)],
+            Self::Untouched(untouched) => return vec![untouched.finding()],
             Self::DigestMissing(_) => {
                 return vec![Finding::new("boot-log-digests-malformed").observed(self)];
             }
@@ -130,6 +136,9 @@ impl ReplayedLog {
     /// # Errors
     /// All that is wrong, not only the first.
     pub fn verify(log: BootLog, quote: &VerifiedQuote) -> Result<Self, ReplayError> {
+        if let Some(untouched) = Untouched::of(quote.values()) {
+            return Err(untouched.into());
+        }
         let replayed = log.replay(Bank::Sha256).ok_or(ReplayError::BankMissing)?;
         if let Some(event) = log.lacking(Bank::Sha256) {
             return Err(ReplayError::DigestMissing(event));
@@ -156,6 +165,7 @@ impl ReplayedLog {
         }
         Ok(Self {
             command_lines: command_line::find(&log.events, Bank::Sha256),
+            startup_locality: log.startup_locality(),
             events: log.events,
         })
     }
@@ -164,6 +174,12 @@ impl ReplayedLog {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// The locality that PCR 0 started from: proven, since PCR 0 comes out only with the right one.
+    #[must_use]
+    pub fn startup_locality(&self) -> u8 {
+        self.startup_locality
     }
 
     /// Kernel command lines whose text the log holds and proves, in order: of GRUB, and of

@@ -2,12 +2,13 @@
 
 use super::reader::{Reader, TpmFormatError};
 use crate::digest::Sha256Digest;
-use crate::pcr::PcrSelection;
+use crate::pcr::BankSelection;
 
 /// `TPM_GENERATED_VALUE` (Part 2 §6.2): set by the TPM on structures it made itself.
 const TPM_GENERATED: u32 = 0xff54_4347;
 /// Structure tags (Part 2 §6.9).
 const ST_ATTEST_NV: u16 = 0x8014;
+const ST_ATTEST_SESSION_AUDIT: u16 = 0x8016;
 const ST_ATTEST_CERTIFY: u16 = 0x8017;
 const ST_ATTEST_QUOTE: u16 = 0x8018;
 
@@ -34,8 +35,8 @@ pub struct ClockInfo {
 pub enum Attested {
     /// `TPMS_QUOTE_INFO`.
     Quote {
-        /// The one SHA-256 selection; `None` when it is anything else.
-        selection: Option<PcrSelection>,
+        /// Which PCRs of which banks; as the TPM has them, not as it was asked.
+        selection: Vec<BankSelection>,
         /// Digest over the selected PCRs.
         digest: Vec<u8>,
     },
@@ -54,6 +55,13 @@ pub enum Attested {
         name: Vec<u8>,
         /// Its Qualified Name.
         qualified_name: Vec<u8>,
+    },
+    /// `TPMS_SESSION_AUDIT_INFO`: which commands a session carried, and what the TPM answered.
+    SessionAudit {
+        /// Whether no other session came between.
+        exclusive: bool,
+        /// Digest over commands and answers (Part 1 §34).
+        digest: Vec<u8>,
     },
     /// Another structure tag: it proves nothing here.
     Other(u16),
@@ -88,16 +96,12 @@ impl Attest {
             clock: reader.u64()?,
             reset_count: reader.u32()?,
             restart_count: reader.u32()?,
-            safe: match reader.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(TpmFormatError::Unknown("`safe` flag")),
-            },
+            safe: yes_no(&mut reader, "`safe` flag")?,
         };
         let firmware_version = reader.u64()?;
         let attested = match tag {
             ST_ATTEST_QUOTE => Attested::Quote {
-                selection: PcrSelection::read(&mut reader)?,
+                selection: BankSelection::read_list(&mut reader)?,
                 digest: reader.sized(64, "PCR digest")?.to_vec(),
             },
             ST_ATTEST_NV => Attested::Nv {
@@ -108,6 +112,10 @@ impl Attest {
             ST_ATTEST_CERTIFY => Attested::Certify {
                 name: reader.sized(NAME_MAX, "Name")?.to_vec(),
                 qualified_name: reader.sized(NAME_MAX, "Qualified Name")?.to_vec(),
+            },
+            ST_ATTEST_SESSION_AUDIT => Attested::SessionAudit {
+                exclusive: yes_no(&mut reader, "`exclusive` flag")?,
+                digest: reader.sized(64, "audit digest")?.to_vec(),
             },
             // The body is not read: no check accepts it, whatever it holds.
             other => {
@@ -136,5 +144,14 @@ impl Attest {
     #[must_use]
     pub fn qualifies(&self, expected: &Sha256Digest) -> bool {
         self.extra_data == expected.0
+    }
+}
+
+/// `TPMI_YES_NO` (Part 2 §9.2).
+fn yes_no(reader: &mut Reader<'_>, what: &'static str) -> Result<bool, TpmFormatError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(TpmFormatError::Unknown(what)),
     }
 }

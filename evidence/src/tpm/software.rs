@@ -63,7 +63,13 @@ impl SoftwareTpm {
         self.statement(qualifying, 0x8014, body)
     }
 
-    fn statement(&self, qualifying: &Sha256Digest, tag: u16, body: Vec<u8>) -> Statement {
+    /// Any structure, by its tag and body.
+    pub(crate) fn statement(
+        &self,
+        qualifying: &Sha256Digest,
+        tag: u16,
+        body: Vec<u8>,
+    ) -> Statement {
         Statement {
             magic: 0xff54_4347,
             signer: self.ak.qualified_name().as_bytes().to_vec(),

@@ -66,6 +66,7 @@ fn differences(reference: &ReferenceValues, pcrs: &PcrValues, log: &ReplayedLog)
         .as_ref()
         .and_then(|finding| finding.observed.clone());
     let mut findings: Vec<Finding> = command_line.into_iter().collect();
+    findings.extend(locality_difference(reference, log));
     for (pcr, good) in &reference.pcrs {
         let value = pcrs.value(pcr.0);
         if value.is_some_and(|value| good.contains(value)) {
@@ -94,6 +95,16 @@ fn differences(reference: &ReferenceValues, pcrs: &PcrValues, log: &ReplayedLog)
         });
     }
     findings
+}
+
+/// PCR 0 says it too, but only in a digest that many other differences change.
+fn locality_difference(reference: &ReferenceValues, log: &ReplayedLog) -> Option<Finding> {
+    let (good, seen) = (reference.startup_locality.0, log.startup_locality());
+    (good != seen).then(|| {
+        Finding::new("startup-locality-changed")
+            .expected(good)
+            .observed(seen)
+    })
 }
 
 /// Each command line that the boot loader measured must be a known one; where some are known, at

@@ -16,6 +16,9 @@ pub struct ReferenceValues {
     /// PCR → values, any of which is good. SHA-256 bank.
     #[serde(deserialize_with = "at_least_one_each")]
     pub pcrs: BTreeMap<Pcr, Vec<Sha256Digest>>,
+    /// The locality that the TPM was started from: 0, 3 or 4 (PFP §10.4.5.3). 0 unless it is named.
+    #[serde(default)]
+    pub startup_locality: StartupLocality,
     /// Kernel command lines as the boot loader measures them, any of which is good.
     #[serde(default)]
     pub kernel_command_lines: Vec<String>,
@@ -70,6 +73,25 @@ pub struct ReferenceEvent {
     pub digest: Sha256Digest,
     /// What it says, for people.
     pub text: String,
+}
+
+/// A locality that can start a TPM: 0 by the processor, 3 by firmware that measures itself, 4 by a
+/// dynamic or hardware root of trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "u8")]
+pub struct StartupLocality(pub u8);
+
+impl TryFrom<u8> for StartupLocality {
+    type Error = String;
+
+    fn try_from(locality: u8) -> Result<Self, String> {
+        match locality {
+            0 | 3 | 4 => Ok(Self(locality)),
+            other => Err(format!(
+                "no TPM starts from locality {other}; use 0, 3 or 4, as the log's StartupLocality event says"
+            )),
+        }
+    }
 }
 
 /// A PCR that a boot log explains: 0 to 23.

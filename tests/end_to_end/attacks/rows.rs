@@ -28,7 +28,7 @@ const CATCH_ALL: [&str; 15] = [
 
 /// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
 /// belongs to one line.
-const SHARED: [(&str, &[&str], &str); 13] = [
+const SHARED: [(&str, &[&str], &str); 14] = [
     (
         "unauthenticated",
         &["E7", "Q15"],
@@ -38,6 +38,11 @@ const SHARED: [(&str, &[&str], &str); 13] = [
         "host-enrolled-with-other-keys",
         &["E4", "E8"],
         "a sibling of an enrolled EK is the same identity, and its keys are other keys",
+    ),
+    (
+        "signature-absent",
+        &["Q1", "Q15"],
+        "junk is known by having no signature, whoever sends it",
     ),
     (
         "signature-invalid",

@@ -6,13 +6,15 @@ use touchstone_agent::client::{Client, Error as ClientError};
 use touchstone_agent::identity::Identity;
 use touchstone_agent::state::Records;
 use touchstone_agent::tls::TlsKey;
-use touchstone_agent::tpm::{AttestRequest, LOCATION_INDEX, NvArea, Signed, Tpm};
+use touchstone_agent::tpm::{AttestRequest, BankAttestation, LOCATION_INDEX, NvArea, Signed, Tpm};
 use touchstone_agent::{Outcome, Settings, attest_once, enrol, runtime_list};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
 use touchstone_evidence::result::TrustTier;
-use touchstone_evidence::wire::{Challenge, Evidence, JoinToken, RoundAnswer, SignedAttest};
+use touchstone_evidence::wire::{
+    BankEvidence, Challenge, Evidence, JoinToken, RoundAnswer, SignedAttest,
+};
 
 use super::{Error, Result};
 
@@ -182,7 +184,9 @@ impl Liar {
         request: AttestRequest,
     ) -> Result<Evidence> {
         let ak = self.identity.keys.ak();
+        let qualifying = request.qualifying;
         let attestation = self.tpm.attest(&ak, request).await?;
+        let banks = self.tpm.banks(&ak, qualifying).await?;
         let values = attestation.pcr_values.into_iter().map(Sha256Digest);
         let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
         let runtime = runtime_list::part(&self.ima_list, wanted)?;
@@ -193,6 +197,7 @@ impl Liar {
             pcrs: PcrValues(pcrs.indices().zip(values).collect()),
             boot_log_digest: Sha256Digest::of(&self.boot_log),
             boot_log: Some(self.boot_log.clone().into()),
+            banks: Some(bank_evidence(banks)),
             runtime,
             location: attestation.location.map(signed),
         })
@@ -348,6 +353,15 @@ pub fn code(said: &Said) -> String {
 pub fn codes(answer: &RoundAnswer) -> Vec<&str> {
     let findings = answer.findings.iter();
     findings.map(|finding| finding.code.as_str()).collect()
+}
+
+fn bank_evidence(attestation: BankAttestation) -> BankEvidence {
+    BankEvidence {
+        capability: attestation.capability.into(),
+        audit: signed(attestation.audit),
+        quote: signed(attestation.quote),
+        values: attestation.values.into(),
+    }
 }
 
 fn signed(statement: Signed) -> SignedAttest {

@@ -62,6 +62,9 @@ impl Profile {
         let provenance = format!("{} (tpm-sim profile {})", self.about, self.name);
         writeln!(out, "  provenance: {}", quoted(&provenance))?;
         writeln!(out, "  lifeCycle: {life_cycle}")?;
+        if log.startup_locality() != 0 {
+            writeln!(out, "  startupLocality: {}", log.startup_locality())?;
+        }
         write_pcrs(out, log)?;
         writeln!(out, "  kernelCommandLines:")?;
         if let Some(line) = self.kernel_command_line() {

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use super::wire::Wire;
 use super::{Error, Result, child};
@@ -90,6 +91,41 @@ impl RunningTpm {
         self.wire.clear()
     }
 
+    /// A TPM Restart (TPM 2.0 Part 1 §12.2.3): TPM2_Shutdown(STATE), reset line, TPM2_Startup(CLEAR). PCRs
+    /// are zero and restartCount is one more; resetCount stays.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] or [`Error::Refused`].
+    pub fn restart(&self) -> Result<()> {
+        self.wire.shutdown_state()?;
+        self.wire.init()?;
+        self.wire.startup()
+    }
+
+    /// A power cut: the process is killed, and the TPM was told nothing. Start it anew by
+    /// [`Swtpm::start`](super::Swtpm::start).
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it does not end.
+    pub fn cut_power(&mut self) -> Result<()> {
+        self.off = true;
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        ended.map(drop).map_err(|source| Error::Run {
+            program: "swtpm",
+            source,
+        })
+    }
+
+    /// Sets the clock forward, as the owner may.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] or [`Error::Refused`].
+    pub fn advance_clock(&self, by: Duration) -> Result<()> {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let clock = self.wire.read_clock()?.saturating_add(by);
+        self.wire.set_clock(clock)
+    }
+
     /// An orderly power-off: TPM2_Shutdown(CLEAR), then the process ends.
     ///
     /// # Errors
@@ -98,7 +134,11 @@ impl RunningTpm {
         self.power_off()
     }
 
-    fn power_off(&mut self) -> Result<()> {
+    /// As [`RunningTpm::stop`], where something else holds it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn power_off(&mut self) -> Result<()> {
         self.off = true;
         let orderly = self.wire.shutdown().and_then(|()| self.wire.power_off());
         if orderly.is_err() {

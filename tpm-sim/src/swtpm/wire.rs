@@ -13,6 +13,10 @@ use super::{Error, Result};
 /// Far more than swtpm needs for these, even on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// `TPM_SU` (TPM 2.0 Part 2 §6.10).
+const SU_CLEAR: u16 = 0;
+const SU_STATE: u16 = 1;
+
 /// The two channels of one swtpm. The TSS finds the second one port above the first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wire {
@@ -39,12 +43,12 @@ impl Wire {
 
     /// `TPM2_Startup(CLEAR)` (TPM 2.0 Part 3 §9.3).
     pub(super) fn startup(self) -> Result<()> {
-        self.command("TPM2_Startup(CLEAR)", 0x144)
+        self.command("TPM2_Startup(CLEAR)", 0x144, SU_CLEAR)
     }
 
     /// `TPM2_Shutdown(CLEAR)` (Part 3 §9.4): without it the next start counts as an attack.
     pub(super) fn shutdown(self) -> Result<()> {
-        self.command("TPM2_Shutdown(CLEAR)", 0x145)
+        self.command("TPM2_Shutdown(CLEAR)", 0x145, SU_CLEAR)
     }
 
     /// `TPM2_PCR_Extend` (Part 3 §22.2) for each PCR with its `TPML_DIGEST_VALUES`, with the empty password.
@@ -96,11 +100,35 @@ impl Wire {
         accepted("TPM2_Clear", u32::from_be_bytes([a, b, c, d]))
     }
 
-    /// A TPM command without sessions whose one parameter is TPM_SU_CLEAR.
-    fn command(self, command: &'static str, code: u32) -> Result<()> {
+    /// `TPM2_Shutdown(STATE)`: before a start that is to be a TPM Restart.
+    pub(super) fn shutdown_state(self) -> Result<()> {
+        self.command("TPM2_Shutdown(STATE)", 0x145, SU_STATE)
+    }
+
+    /// Milliseconds of the clock: `TPM2_ReadClock` (Part 3 §29.1).
+    pub(super) fn read_clock(self) -> Result<u64> {
+        let request = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0x81];
+        // Header, time, clock, and the rest of TPMS_TIME_INFO.
+        let answer = self.exchange::<35>(self.port, &request)?;
+        let clock = answer.get(18..26).and_then(|clock| clock.try_into().ok());
+        Ok(clock.map(u64::from_be_bytes).unwrap_or_default())
+    }
+
+    /// `TPM2_ClockSet` (Part 3 §29.2) by the owner's empty authorization.
+    pub(super) fn set_clock(self, milliseconds: u64) -> Result<()> {
+        let mut request = vec![0x80, 0x02, 0, 0, 0, 35, 0, 0, 1, 0x28];
+        // TPM_RH_OWNER; nine bytes of authorization: TPM_RS_PW, no nonce, no attributes, empty password.
+        request.extend([0x40, 0, 0, 1, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        request.extend(milliseconds.to_be_bytes());
+        let [.., a, b, c, d] = self.exchange::<10>(self.port, &request)?;
+        accepted("TPM2_ClockSet", u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// A TPM command without sessions whose one parameter is a `TPM_SU`.
+    fn command(self, command: &'static str, code: u32, kind: u16) -> Result<()> {
         let mut request = vec![0x80, 0x01, 0, 0, 0, 12];
         request.extend(code.to_be_bytes());
-        request.extend([0, 0]);
+        request.extend(kind.to_be_bytes());
         let [.., a, b, c, d] = self.exchange::<10>(self.port, &request)?;
         accepted(command, u32::from_be_bytes([a, b, c, d]))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
+use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::tpm::attest::{Attest, Attested};
 use touchstone_evidence::tpm::hash::Hash;
 use touchstone_evidence::tpm::public::{Curve, Key, Public, Scheme};
@@ -32,11 +33,8 @@ pub(super) fn inspect(
     let banks = pcrs.map(read_banks).transpose()?;
 
     let one_bank = matches!(
-        attest.attested,
-        Attested::Quote {
-            selection: Some(_),
-            ..
-        }
+        &attest.attested,
+        Attested::Quote { selection, .. } if PcrSelection::only_sha256(selection).is_some()
     );
     let mut checks = vec![
         ("signature", parsed.verify(&key, &bytes).is_ok()),
@@ -65,11 +63,10 @@ fn read_public(path: &Path) -> Result<Public, InspectError> {
 
 /// Whether the values given are all that were selected, and hash to the quoted digest.
 fn covers(attest: &Attest, banks: &PcrBanks, hash: Hash) -> bool {
-    let Attested::Quote {
-        selection: Some(selection),
-        digest,
-    } = &attest.attested
-    else {
+    let Attested::Quote { selection, digest } = &attest.attested else {
+        return false;
+    };
+    let Some(selection) = PcrSelection::only_sha256(selection) else {
         return false;
     };
     let Some(bank) = banks.get("sha256") else {
@@ -86,7 +83,9 @@ fn show(key: &Public, scheme: Scheme, attest: &Attest, checks: &[(&str, bool)]) 
     let verified = checks.iter().all(|(_, passed)| *passed);
     let clock = attest.clock_info;
     let (selection, digest) = match &attest.attested {
-        Attested::Quote { selection, digest } => (*selection, hex::encode(digest)),
+        Attested::Quote { selection, digest } => {
+            (PcrSelection::only_sha256(selection), hex::encode(digest))
+        }
         _ => (None, String::new()),
     };
     let pcrs = selection.map(Vec::<u8>::from);

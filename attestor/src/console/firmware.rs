@@ -1,0 +1,46 @@
+//! `touchstone host accept-firmware`: says that a new version of a TPM's firmware was intended.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{line, text};
+
+/// The finding that names the version.
+const CHANGED: &str = "firmware-version-changed";
+
+/// Accepts `version`, or the one that the host's last verdict complains of.
+pub(super) async fn accept(
+    client: &Client,
+    json: bool,
+    host: &str,
+    version: Option<String>,
+) -> anyhow::Result<()> {
+    let version = match version {
+        Some(version) => version,
+        None => observed(client, host).await?,
+    };
+    let path = format!("/v1/hosts/{host}/firmware");
+    let answer = client.post(&path, &json!({ "version": version })).await?;
+    line(json, &answer, || {
+        format!(
+            "firmware {} of the TPM of {host} is accepted instead of {}; its next round is judged by it",
+            text(&answer, "version"),
+            text(&answer, "before")
+        )
+    });
+    Ok(())
+}
+
+async fn observed(client: &Client, host: &str) -> anyhow::Result<String> {
+    let answer = client.get(&format!("/v1/hosts/{host}")).await?;
+    let findings = answer.get("findings").and_then(Value::as_array);
+    findings
+        .into_iter()
+        .flatten()
+        .find(|finding| text(finding, "code") == CHANGED)
+        .map(|finding| text(finding, "observed"))
+        .with_context(|| {
+            format!("the last verdict of `{host}` names no other firmware; say which with `--version 0x…`")
+        })
+}
