@@ -130,6 +130,36 @@ fn every_row_has_a_test_that_sees_its_code() {
     eprintln!("{} rows, {} of them told over HTTP", rows.len(), told.len());
 }
 
+/// Lines of the catalogue that concern evidence, enrolment and place: each has a row.
+#[test]
+fn every_line_has_a_row() {
+    let numbered = |letter: char, numbers: &[u8]| -> Vec<String> {
+        numbers
+            .iter()
+            .map(|number| format!("{letter}{number}"))
+            .collect()
+    };
+    let lines: BTreeSet<String> = [
+        numbered('Q', &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
+        numbered('E', &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        numbered('L', &[1, 2, 3, 6, 7, 8]),
+        numbered('G', &[1, 2, 3, 4, 7]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let rows = catalogue().unwrap();
+    let covered: BTreeSet<String> = rows.iter().map(|row| line_of(&row.id)).collect();
+    let missing: Vec<_> = lines.difference(&covered).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+/// `Q1` of `Q1a`.
+fn line_of(id: &str) -> String {
+    id.trim_end_matches(|letter: char| letter.is_ascii_lowercase())
+        .to_owned()
+}
+
 #[test]
 fn no_code_hides_two_lies() {
     let rows = catalogue().unwrap();
@@ -142,11 +172,7 @@ fn no_code_hides_two_lies() {
     for (code, ids) in &lies {
         let one = !CATCH_ALL.contains(code) || ids.len() == 1;
         assert!(one, "`{code}` says too little for the lies {ids:?}");
-        let line = |id: &&str| {
-            id.trim_end_matches(|c: char| c.is_ascii_lowercase())
-                .to_owned()
-        };
-        let lines: BTreeSet<String> = ids.iter().map(line).collect();
+        let lines: BTreeSet<String> = ids.iter().map(|id| line_of(id)).collect();
         if lines.len() > 1 {
             shared.insert(*code, lines);
         }
