@@ -157,7 +157,7 @@ async fn may_enrol(
     joining.check_host(host)?;
     let enrolled = tx.host(host).await?;
     // The same keys once more: the answer to the first activation was lost.
-    if enrolled.as_ref().map(|record| &record.identity) == Some(identity) {
+    if is_of(enrolled.as_ref(), identity) {
         return Ok(None);
     }
     joining.check_uses()?;
@@ -172,12 +172,20 @@ async fn may_enrol(
 }
 
 /// Whether the identity of an enrolled host may give way to another one under the same TPM.
+    // A key that lived on would be that of two identities, and tell neither from the other.
+    if record.identity.shares_key_with(identity) {
+        return Err(EnrolmentError::KeyUsedBefore);
+    }
 async fn may_replace(
     attestor: &Attestor,
     tx: &mut Tx,
     host: &HostId,
     now: i64,
 ) -> Result<bool, StoreError> {
+fn is_of(record: Option<&HostRecord>, identity: &Identity) -> bool {
+    record.is_some_and(|record| record.identity.has_keys_of(identity))
+}
+
     let automatic = attestor.index.policies().reprovision(host) == Reprovision::Automatic;
     Ok(automatic || tx.open_reenrolment_of(host, now).await?.is_some())
 }
@@ -262,7 +270,7 @@ async fn conclude(
         return Err(EnrolmentError::EnrolmentUnknown);
     }
     let enrolled = tx.host(host).await?;
-    if enrolled.as_ref().map(|record| &record.identity) == Some(identity) {
+    if is_of(enrolled.as_ref(), identity) {
         return Ok((pending.host, None));
     }
     // Another enrolment was faster: this one was begun against an identity that is no longer there.

@@ -40,7 +40,7 @@ pub(crate) enum EnrolmentError {
     #[error("the TLS key is that of another host; enrol with `--again` to make a new one")]
     TlsKeyInUse,
     #[error(
-        "a key was enrolled before and its time is over; enrol with `--again` to make new ones"
+        "a key was enrolled before, and an identity begins with new ones; enrol with `--again` to make them"
     )]
     KeyUsedBefore,
     #[error("the join token is for another machine than `{0}`; ask for one of its own")]

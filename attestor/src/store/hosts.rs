@@ -28,6 +28,28 @@ pub(crate) struct Identity {
     pub(crate) root_class: RootClass,
 }
 
+impl Identity {
+    /// Whether these are its keys. Who vouches for the EK may change under them.
+    pub(crate) fn has_keys(
+        &self,
+        ek_digest: &Sha256Digest,
+        ak_public: &[u8],
+        tls_key: &Sha256Digest,
+    ) -> bool {
+        self.ek_digest == *ek_digest && self.ak_public[..] == *ak_public && self.tls_key == *tls_key
+    }
+
+    /// Whether all keys are those of `other`.
+    pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
+        self.has_keys(&other.ek_digest, &other.ak_public, &other.tls_key)
+    }
+
+    /// Whether a key that each identity makes anew is one of `other`.
+    pub(crate) fn shares_key_with(&self, other: &Self) -> bool {
+        self.ak_public == other.ak_public || self.tls_key == other.tls_key
+    }
+}
+
 /// What vouches for an enrolled TPM. No part of the identity: a renewed root changes nothing about whose
 /// keys they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,6 +57,7 @@ pub(crate) enum KeyHolder {
 
 impl Tx {
     /// Ends the live identity of `record`'s host: its keys are remembered, and nothing verifies for it.
+    /// Keys that are remembered already, as earlier versions could leave them, are no reason to let it live.
     pub(crate) async fn end_identity(
         &mut self,
         record: &HostRecord,
@@ -67,7 +68,7 @@ impl Tx {
         on!(self, connection => {
             sqlx::query(
                 "INSERT INTO former_identities (tls_key, host, ek_digest, ak_public, enrolled_at, ended_at, ended_by)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             )
             .bind(&identity.tls_key.0[..])
             .bind(record.host.as_str())

@@ -11,7 +11,7 @@ use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::world::{Maker, World};
 
-use super::{applicant, enrol, token};
+use super::{applicant, enrol, token, view};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_one_identity_for_ever() {
@@ -45,6 +45,81 @@ async fn a_key_belongs_to_one_identity_for_ever() {
             assert_eq!(other.begin().await.unwrap_err(), "key-used-before");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_of_a_host_lives_on_beside_a_new_one() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let server = &world.server;
+        let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+        world.join(&host, None).await;
+        let identity = Records::at(&host.settings(server).state).identity();
+        let keys = identity.unwrap().unwrap().keys;
+        server.command(&["host", "reenrol", "de-1"]);
+
+        let mut kept_ak = applicant(&host, &world).await;
+        kept_ak.request.ak_public = keys.ak().public.into();
+        assert_eq!(kept_ak.begin().await.unwrap_err(), "key-used-before");
+        let kept_tls_key = applicant(&host, &world).await;
+        let kept_tls_key = kept_tls_key.over(&token(&world), &keys.tls).unwrap();
+        assert_eq!(kept_tls_key.begin().await.unwrap_err(), "key-used-before");
+
+        // Two over one new TLS key, with an AK each: the first leaves no room for the second, not even
+        // through a door of its own.
+        let key = TlsKey::generate().unwrap();
+        let [one, other] = [
+            applicant(&host, &world).await,
+            applicant(&host, &world).await,
+        ]
+        .map(|applicant| applicant.over(&token(&world), &key).unwrap());
+        let (first, second) = (one.begin().await.unwrap(), other.begin().await.unwrap());
+        let secret = one.open(&first).await.unwrap();
+        one.activate(&first, secret).await.unwrap();
+        server.command(&["host", "reenrol", "de-1"]);
+        let secret = other.open(&second).await.unwrap();
+        let late = other.activate(&second, secret).await.map(drop);
+        assert_eq!(late.unwrap_err(), "host-enrolled-with-other-keys");
+        assert_eq!(other.begin().await.unwrap_err(), "key-used-before");
+
+        // Whatever was tried, the identity can end, and the next one begin.
+        enrol(&applicant(&host, &world).await).await.unwrap();
+        server.command(&["host", "retire", "de-1"]);
+        server.command(&["inventory", "remove", "de-1"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_ends_even_if_its_keys_are_noted_as_over_already() {
+    let maker = Maker::new();
+    let database = Database::postgres();
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.join(&host, None).await;
+    // What earlier versions could leave behind.
+    database.execute(
+        "INSERT INTO former_identities SELECT tls_key, host, ek_digest, ak_public, enrolled_at, 1, 'host-reenrolled'
+         FROM hosts",
+    );
+    world.server.command(&["host", "retire", "de-1"]);
+    let view = view(&world, "de-1").await;
+    assert_eq!(view["identity"]["state"], "retired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_keys_are_the_same_whoever_vouches_for_them_now() {
+    let maker = Maker::new();
+    let database = Database::postgres();
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let applicant = applicant(&host, &world).await;
+    enrol(&applicant).await.unwrap();
+    database.execute("UPDATE hosts SET root_class = 'cloud'");
+    enrol(&applicant).await.unwrap();
+    let view = view(&world, "de-1").await;
+    assert_eq!(view["identity"]["reenrolled"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
