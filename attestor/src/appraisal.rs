@@ -18,7 +18,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{Advance, HostRecord, StoreError, StoredChallenge, Tx};
+use crate::store::{Advance, End, HostRecord, Identity, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
 /// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
@@ -41,6 +41,8 @@ pub(crate) enum RoundError {
     NotAuthentic(#[from] NotAuthentic),
     #[error("the quote is not newer than the last accepted one")]
     NotNewer,
+    #[error("the identity that says so has ended: {}", .0.code())]
+    Ended(End),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -59,14 +61,20 @@ impl RoundError {
             Self::BootLogRequired => "boot-log-required",
             Self::NotAuthentic(error) => error.code(),
             Self::NotNewer => "quote-not-newer",
+            Self::Ended(end) => end.code(),
             Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
         }
     }
 }
 
-/// Gives `host` a new challenge.
-pub(crate) async fn challenge(attestor: &Attestor, host: &HostId) -> Result<Challenge, RoundError> {
+/// Gives `caller` a new challenge.
+pub(crate) async fn challenge(
+    attestor: &Attestor,
+    caller: &HostRecord,
+) -> Result<Challenge, RoundError> {
+    let host = &caller.host;
     let mut tx = attestor.store.write().await?;
+    check_living(&mut tx, host, &caller.identity).await?;
     let record = tx.host(host).await?;
     // Without its banks a log is needed again.
     let proven = tx
@@ -118,6 +126,19 @@ pub(crate) async fn round(
     commit(attestor, &verified, &verdict, &nonce, body).await
 }
 
+/// Refuses what an identity says that has ended since its caller was let in: the name may have another
+/// TPM by now. Writers come one after the other, so this holds until the transaction ends.
+async fn check_living(tx: &mut Tx, host: &HostId, identity: &Identity) -> Result<(), RoundError> {
+    let living = tx.host(host).await?;
+    if living.is_some_and(|record| record.identity.has_keys_of(identity)) {
+        return Ok(());
+    }
+    let end = tx.end_of(&identity.tls_key).await?;
+    Err(RoundError::Ended(
+        end.ok_or(StoreError::Malformed("identity"))?,
+    ))
+}
+
 enum Open {
     Fresh(StoredChallenge),
     Answered(String),
@@ -154,6 +175,7 @@ async fn commit(
     let host = &verified.host;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
+    check_living(&mut tx, host, &verified.identity).await?;
     // Another request with this challenge may have been faster: the same evidence gets its answer.
     if let Open::Answered(answer) = open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
         return Ok(answer);

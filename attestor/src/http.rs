@@ -7,6 +7,7 @@ pub mod access;
 pub(crate) mod problem;
 mod routes;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
@@ -82,8 +83,9 @@ pub(crate) fn router(app: App) -> Router {
         });
         let handler = route
             .handler
-            .layer(DefaultBodyLimit::max(route.body_max))
-            .layer(guard);
+            .layer::<_, Infallible>(guard)
+            // Outside of the guard, which reads the body.
+            .layer(DefaultBodyLimit::max(route.body_max));
         router = router.route(route.path, handler);
     }
     router

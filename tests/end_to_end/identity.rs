@@ -5,6 +5,7 @@ mod join_tokens;
 mod keys;
 mod reenrolment;
 mod service;
+mod slow_callers;
 
 use serde_json::Value;
 use touchstone_evidence::wire::JoinToken;

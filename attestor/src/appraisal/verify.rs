@@ -24,7 +24,7 @@ use touchstone_evidence::wire::Evidence;
 use super::runtime::{self, Runtime};
 use super::{RoundError, banks};
 use crate::clock;
-use crate::store::{Boot, HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::store::{Boot, HostRecord, Identity, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// All that verification needs; no database after this.
 pub(super) struct Inputs {
@@ -45,6 +45,8 @@ pub(super) struct Inputs {
 /// What an authentic round established.
 pub(super) struct Verified {
     pub(super) host: HostId,
+    /// Whose word it is.
+    pub(super) identity: Identity,
     pub(super) claims: Claims,
     pub(super) clock: QuoteClock,
     /// The boot that the round is in.
@@ -160,6 +162,7 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         )
         .with_tpm(inputs.record.tpm),
         host: inputs.record.host,
+        identity: inputs.record.identity,
         clock,
         boot,
         behind,

@@ -1,13 +1,17 @@
 //! Who may call a route. Each rule leaves the caller behind as a request extension; a handler that
 //! needs one cannot run without it.
 
-use axum::extract::{FromRequestParts, Path, Request, State};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest as _, FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
 
 use super::App;
@@ -47,31 +51,56 @@ pub(crate) struct JoiningCaller(pub(crate) Joining);
 #[derive(Clone, Copy)]
 pub(crate) struct WebhookCaller(pub(crate) Actor);
 
+/// For how long a body may come. Whoever called may be nobody by the time that its last byte is there.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a refused request that are read and thrown away.
 const DRAINED_MAX: usize = 64 << 10;
 
-/// Checks `access` before the handler, and before the body is read.
+/// Checks `access` before the handler, and before the body is read. The handler finds the whole body.
 pub(super) async fn check(
     access: Access,
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let admitted = admit(access, &app, &mut parts).await;
-    match admitted.and_then(|()| plain_body(&parts)) {
+    match whole(access, &app, request).await {
         // In a task of its own: a caller that goes away must not stop it between commit and publish.
-        Ok(()) => match tokio::spawn(next.run(Request::from_parts(parts, body))).await {
+        Ok(request) => match tokio::spawn(next.run(request)).await {
             Ok(response) => response,
             Err(error) => Problem::internal(&error).into_response(),
         },
         Err(problem) => {
             app.attestor.note_refusal(problem.code()).await;
-            // A small body is read first: a caller that is still sending might never see the answer.
-            let _unread = axum::body::to_bytes(body, DRAINED_MAX).await;
             problem.into_response()
         }
     }
+}
+
+/// The request with all of its body, if `access` lets it in. The body is read after that, and within
+/// [`PATIENCE`].
+async fn whole(access: Access, app: &App, request: Request) -> Result<Request, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let admitted = admit(access, app, &mut parts).await;
+    if let Err(problem) = admitted.and_then(|()| plain_body(&parts)) {
+        // A small body is read first: a caller that is still sending might never see the answer.
+        let _unread = timeout(PATIENCE, axum::body::to_bytes(body, DRAINED_MAX)).await;
+        return Err(problem);
+    }
+    let limited = Request::from_parts(parts.clone(), body);
+    let read = timeout(PATIENCE, Bytes::from_request(limited, app)).await;
+    let body = read.map_err(|_| too_slow())??;
+    Ok(Request::from_parts(parts, body.into()))
+}
+
+fn too_slow() -> Problem {
+    Problem::refused(
+        StatusCode::REQUEST_TIMEOUT,
+        "body-too-slow",
+        format_args!(
+            "the body was not there within {} seconds; send it again over a better connection",
+            PATIENCE.as_secs()
+        ),
+    )
 }
 
 /// Bodies count as they are sent. One that would have to be unpacked first is refused unread: its size would
@@ -149,7 +178,7 @@ async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
 }
 
 /// A key that was enrolled once is nobody's now; its holder is told what became of it.
-fn ended(end: End) -> Problem {
+pub(super) fn ended(end: End) -> Problem {
     let detail = match end {
         End::Retired => "this host is out of service; an operator decides what becomes of it",
         End::Removed => {

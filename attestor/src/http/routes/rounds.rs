@@ -11,7 +11,7 @@ use touchstone_evidence::wire::{Challenge, Evidence};
 
 use crate::appraisal::{self, RoundError};
 use crate::http::App;
-use crate::http::access::CallingHost;
+use crate::http::access::{self, CallingHost};
 use crate::http::problem::Problem;
 
 /// Gives the calling host a challenge.
@@ -19,7 +19,7 @@ pub(super) async fn challenge(
     State(app): State<App>,
     Extension(CallingHost(record)): Extension<CallingHost>,
 ) -> Result<Json<Challenge>, Problem> {
-    match appraisal::challenge(&app.attestor, &record.host).await {
+    match appraisal::challenge(&app.attestor, &record).await {
         Ok(challenge) => Ok(Json(challenge)),
         Err(error) => Err(refusal(&app, &error).await),
     }
@@ -50,5 +50,8 @@ async fn refusal(app: &App, error: &RoundError) -> Problem {
         return Problem::internal(error);
     }
     app.attestor.note_refusal(error.code()).await;
+    if let RoundError::Ended(end) = error {
+        return access::ended(*end);
+    }
     Problem::refused(StatusCode::CONFLICT, error.code(), error)
 }
