@@ -232,6 +232,8 @@ pub(crate) async fn activate(
     };
     let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
     tx.commit().await?;
+        // Half a change must not stay: all is as it was, and the same activation may come again.
+        Err(failure) if failure.is_failure() => return Err(failure),
     if let Some(ending) = ending {
         ending.publish(attestor, now);
     }

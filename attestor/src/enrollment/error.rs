@@ -68,6 +68,14 @@ impl EnrolmentError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Malformed(..) => "key-malformed",
+    /// Whether the attestor failed, and the caller was refused nothing.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Randomness(_) | Self::Store(_) | Self::Challenge(_)
+        )
+    }
+
             Self::Template(_) => "key-template-mismatch",
             Self::Endorsement(error) => error.code(),
             Self::NotInInventory(_) => "ek-not-in-inventory",

@@ -34,7 +34,7 @@ pub(super) async fn activate(
 async fn answer<T>(app: &App, outcome: Result<T, EnrolmentError>) -> Result<Json<T>, Problem> {
     match outcome {
         Ok(answer) => Ok(Json(answer)),
-        Err(error) if error.code() == "internal" => Err(Problem::internal(&error)),
+        Err(error) if error.is_failure() => Err(Problem::internal(&error)),
         Err(error) => {
             tracing::warn!(finding.code = error.code(), "refused an enrolment: {error}");
             app.attestor.note_refusal(error.code()).await;
