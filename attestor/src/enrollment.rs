@@ -67,8 +67,15 @@ pub(crate) async fn begin(
     };
     let ek = parse("endorsement key", &request.ek_public)?;
     let ak = AttestationKey::under(&ek, parse("attestation key", &request.ak_public)?)?;
+    let mut tx = attestor.store.read().await?;
+    let joining = &joining.still_in_force(&mut tx, now).await?;
+    joining
+        .check(&mut tx, &ek.spki_digest(), &request.ak_public)
+        .await?;
+    let known = Endorsements::read(&mut tx).await?;
+    drop(tx);
     let offered = (request.ek_certificate, request.intermediates.0);
-    let endorsement = endorse(attestor, &ek, offered, now).await?;
+    let endorsement = endorse(attestor, known, &ek, offered, now).await?;
     let identity = Identity {
         ek_digest: endorsement.ek_digest(),
         ek_public: request.ek_public,
@@ -113,16 +120,16 @@ pub(crate) async fn begin(
 }
 
 /// Verifies the EK certificate with the intermediates that the host offers: milliseconds, so only callers
-/// with a join token get here. Where no root is found, a machine of the inventory is remembered for the
+/// whose join token lets them in get here. Where no root is found, a machine of the inventory is remembered for the
 /// operator, who may want to import its maker's.
 async fn endorse(
     attestor: &Attestor,
+    known: Endorsements,
     ek: &Public,
     offered: (Bytes<8192>, Vec<Bytes<4096>>),
     now: i64,
 ) -> Result<VerifiedEndorsement, EnrolmentError> {
     let spki = ek.subject_public_key_info();
-    let known = Endorsements::read(&mut attestor.store.read().await?).await?;
     let verified = tokio::task::spawn_blocking(move || {
         let (certificate, intermediates) = offered;
         let intermediates: Vec<&[u8]> = intermediates.iter().map(|der| &der[..]).collect();
@@ -154,7 +161,7 @@ async fn may_enrol(
     joining: &Joining,
     now: i64,
 ) -> Result<Option<Sha256Digest>, EnrolmentError> {
-    joining.check_host(host)?;
+    joining.check_host(Some(host))?;
     let enrolled = tx.host(host).await?;
     // The same keys once more: the answer to the first activation was lost.
     if is_of(enrolled.as_ref(), identity) {
@@ -165,27 +172,27 @@ async fn may_enrol(
     let Some(record) = enrolled else {
         return Ok(None);
     };
+    // A key that lived on would be that of two identities, and tell neither from the other.
+    if record.identity.shares_key_with(identity) {
+        return Err(EnrolmentError::KeyUsedBefore);
+    }
     if !may_replace(attestor, tx, host, now).await? {
         return Err(EnrolmentError::AlreadyEnrolled(host.clone()));
     }
     Ok(Some(record.identity.tls_key))
 }
 
+fn is_of(record: Option<&HostRecord>, identity: &Identity) -> bool {
+    record.is_some_and(|record| record.identity.has_keys_of(identity))
+}
+
 /// Whether the identity of an enrolled host may give way to another one under the same TPM.
-    // A key that lived on would be that of two identities, and tell neither from the other.
-    if record.identity.shares_key_with(identity) {
-        return Err(EnrolmentError::KeyUsedBefore);
-    }
 async fn may_replace(
     attestor: &Attestor,
     tx: &mut Tx,
     host: &HostId,
     now: i64,
 ) -> Result<bool, StoreError> {
-fn is_of(record: Option<&HostRecord>, identity: &Identity) -> bool {
-    record.is_some_and(|record| record.identity.has_keys_of(identity))
-}
-
     let automatic = attestor.index.policies().reprovision(host) == Reprovision::Automatic;
     Ok(automatic || tx.open_reenrolment_of(host, now).await?.is_some())
 }
@@ -213,6 +220,7 @@ pub(crate) async fn activate(
     let secret = Zeroizing::new(activation.secret.0);
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
+    let joining = &joining.still_in_force(&mut tx, now).await?;
     let pending = tx
         .take_enrolment(&activation.enrolment)
         .await?
@@ -224,6 +232,8 @@ pub(crate) async fn activate(
     };
     let (host, ending) = match ready {
         Ok(ready) => ready,
+        // Half a change must not stay: all is as it was, and the same activation may come again.
+        Err(failure) if failure.is_failure() => return Err(failure),
         Err(refusal) => {
             // Nothing was changed but that the burnt enrolment stays burnt.
             tx.commit().await?;
@@ -232,8 +242,6 @@ pub(crate) async fn activate(
     };
     let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
     tx.commit().await?;
-        // Half a change must not stay: all is as it was, and the same activation may come again.
-        Err(failure) if failure.is_failure() => return Err(failure),
     if let Some(ending) = ending {
         ending.publish(attestor, now);
     }
@@ -320,10 +328,45 @@ async fn enrol(
 }
 
 impl Joining {
-    /// A token that names a machine is for no other.
-    fn check_host(&self, host: &HostId) -> Result<(), EnrolmentError> {
+    /// The token as it is now: it was shown before the body came.
+    async fn still_in_force(&self, tx: &mut Tx, now: i64) -> Result<Self, EnrolmentError> {
+        let token = tx.join_token_in_force(&self.token.hash, now).await?;
+        Ok(Self {
+            token: token.ok_or(EnrolmentError::TokenOver)?,
+            tls_key: self.tls_key,
+        })
+    }
+
+    /// Before any work is done for the caller or anything is noted of its TPM: a token that would not let it
+    /// in does nothing else either.
+    async fn check(
+        &self,
+        tx: &mut Tx,
+        ek_digest: &Sha256Digest,
+        ak_public: &[u8],
+    ) -> Result<(), EnrolmentError> {
+        let host = tx.machine_of(ek_digest).await?.map(|(host, _)| host);
+        self.check_host(host.as_ref())?;
+        let enrolled = match &host {
+            Some(host) => tx.host(host).await?,
+            None => None,
+        };
+        let same = |record: HostRecord| {
+            let identity = record.identity;
+            identity.has_keys(ek_digest, ak_public, &self.tls_key)
+        };
+        match enrolled.is_some_and(same) {
+            true => Ok(()),
+            false => self.check_uses(),
+        }
+    }
+
+    /// A token that names a machine is for no other, and for none that nobody knows.
+    fn check_host(&self, host: Option<&HostId>) -> Result<(), EnrolmentError> {
         match &self.token.host {
-            Some(bound) if bound != host => Err(EnrolmentError::TokenOfOtherHost(host.clone())),
+            Some(bound) if Some(bound) != host => {
+                Err(EnrolmentError::TokenOfOtherHost(bound.clone()))
+            }
             _ => Ok(()),
         }
     }

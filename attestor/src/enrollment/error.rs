@@ -43,8 +43,12 @@ pub(crate) enum EnrolmentError {
         "a key was enrolled before, and an identity begins with new ones; enrol with `--again` to make them"
     )]
     KeyUsedBefore,
-    #[error("the join token is for another machine than `{0}`; ask for one of its own")]
+    #[error(
+        "the join token is for the machine `{0}` alone, which this one is not; ask for another one"
+    )]
     TokenOfOtherHost(HostId),
+    #[error("the join token was revoked, or expired, since it was shown; ask for another one")]
+    TokenOver,
     #[error("the join token was used as often as it may be; ask for another one")]
     TokenUsedUp,
     #[error("no such enrolment is under way; begin again")]
@@ -64,10 +68,6 @@ pub(crate) enum EnrolmentError {
 }
 
 impl EnrolmentError {
-    /// Stable code.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(..) => "key-malformed",
     /// Whether the attestor failed, and the caller was refused nothing.
     pub(crate) fn is_failure(&self) -> bool {
         matches!(
@@ -76,6 +76,10 @@ impl EnrolmentError {
         )
     }
 
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(..) => "key-malformed",
             Self::Template(_) => "key-template-mismatch",
             Self::Endorsement(error) => error.code(),
             Self::NotInInventory(_) => "ek-not-in-inventory",
@@ -86,6 +90,7 @@ impl EnrolmentError {
             Self::TlsKeyInUse => "tls-key-in-use",
             Self::KeyUsedBefore => "key-used-before",
             Self::TokenOfOtherHost(_) => "join-token-of-other-host",
+            Self::TokenOver => "join-token-over",
             Self::TokenUsedUp => "join-token-used-up",
             Self::EnrolmentUnknown => "enrolment-unknown",
             Self::ActivationFailed => "activation-failed",

@@ -76,3 +76,61 @@ async fn a_token_is_for_its_machine_as_often_as_it_says_and_until_it_is_revoked(
         assert!(of(&id)["revoked_at"].as_i64().is_some());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_lets_nobody_in_leaves_no_trace() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
+        let (host, stranger) = (boot("de-1"), boot("stranger"));
+        // A machine of the inventory whose maker nobody knows.
+        let other_maker = Maker::new();
+        let unmatched = Host::boot(&other_maker.authority, "de-2", Profile::Healthy);
+        world.admit(&host, None).await;
+        world.admit(&unmatched, None).await;
+        let (bound, _) = create(&world, &["--host", "de-1"]);
+        let (once, _) = create(&world, &["--uses", "1"]);
+        enrol(&with(&host, &once).await).await.unwrap();
+        for (token, code) in [
+            (&bound, "join-token-of-other-host"),
+            (&once, "join-token-used-up"),
+        ] {
+            for machine in [&stranger, &unmatched] {
+                let refused = with(machine, token).await.begin().await;
+                assert_eq!(refused.unwrap_err(), code);
+            }
+        }
+        let waiting = world.server.get("/v1/quarantine").await;
+        assert_eq!(waiting["quarantine"].as_array().unwrap().len(), 0);
+        let unmatched = world.server.command(&["endorsement", "unmatched"]);
+        assert_eq!(unmatched["unmatched"].as_array().unwrap().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_attestor_fails_to_do_costs_no_use() {
+    let maker = Maker::new();
+    let database = Database::postgres();
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let (once, id) = create(&world, &["--uses", "1"]);
+    let machine = with(&host, &once).await;
+    let challenge = machine.begin().await.unwrap();
+    let secret = machine.open(&challenge).await.unwrap();
+    // A write that is lost, in a transaction that could still be committed.
+    database.execute(
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER lose BEFORE INSERT ON hosts FOR EACH ROW EXECUTE FUNCTION lose()",
+    );
+    let failed = machine.activate(&challenge, secret.clone()).await.map(drop);
+    assert_eq!(failed.unwrap_err(), "internal");
+    let list = world.server.command(&["join-token", "list"]);
+    let tokens = list["join_tokens"].as_array().unwrap();
+    let token = tokens.iter().find(|one| one["id"] == id.as_str()).unwrap();
+    assert_eq!(token["uses"], 0);
+    // The very enrolment goes on once the database does its work again.
+    database.execute("DROP TRIGGER lose ON hosts");
+    machine.activate(&challenge, secret).await.unwrap();
+}
