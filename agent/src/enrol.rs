@@ -60,6 +60,19 @@ impl Error {
             ) | Self::Tpm(tpm::Error::Disconnected { .. })
         )
     }
+
+    /// Whether other keys than the kept ones may succeed.
+    fn asks_for_new_keys(&self) -> bool {
+        match self {
+            // The kept attestation key is of another TPM, or of this one before a TPM2_Clear.
+            Self::Tpm(tpm::Error::AkLost(_)) => true,
+            // Their time is over, or they are another host's.
+            Self::Client(error) => ["key-used-before", "ak-in-use", "tls-key-in-use"]
+                .iter()
+                .any(|code| error.is_problem(code)),
+            _ => false,
+        }
+    }
 }
 
 /// Who this host is now.
@@ -90,8 +103,7 @@ pub async fn enrol(
     let tpm = Tpm::open(&settings.tcti).await?;
     let endorsement = tpm.endorsement().await?;
     let enrolled = match with_kept_keys(&state, &tpm, &endorsement, token).await {
-        // The kept attestation key is of another TPM, or of this one before a TPM2_Clear.
-        Err(Error::Tpm(tpm::Error::AkLost(_))) => {
+        Err(error) if error.asks_for_new_keys() => {
             state.drop_draft()?;
             with_kept_keys(&state, &tpm, &endorsement, token).await?
         }

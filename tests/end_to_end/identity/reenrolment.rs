@@ -1,5 +1,6 @@
 //! Other keys under a known TPM: after a TPM2_Clear, and by two at once.
 
+use touchstone_agent::state::{Records, State};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
@@ -147,4 +148,26 @@ async fn of_two_that_enrol_at_once_one_wins() {
             "host-enrolled-with-other-keys"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_keys_are_over_by_now_is_made_anew_with_others() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let server = &world.server;
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    host.enrol(server, &world.join_token).unwrap();
+    let folder = host.settings(server).state;
+    // As if the answer to the activation had never come.
+    let keys = Records::at(&folder).identity().unwrap().unwrap().keys;
+    State::open(&folder).unwrap().keep_draft(&keys).unwrap();
+    std::fs::remove_file(folder.join("identity.json")).unwrap();
+    server.command(&["inventory", "remove", "de-1"]);
+    world.admit(&host, None).await;
+
+    host.enrol_again(server, &world.join_token).unwrap();
+    let now = Records::at(&folder).identity().unwrap().unwrap().keys;
+    assert_ne!(now.ak().public, keys.ak().public);
+    assert_eq!(view(&world, "de-1").await["identity"]["state"], "enrolled");
 }
