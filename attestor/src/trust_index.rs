@@ -33,6 +33,8 @@ struct Inner {
     hosts: HashMap<HostId, Held>,
     /// `None`: mapped once, and no longer.
     nodes: HashMap<String, (u64, Option<HostId>)>,
+    /// Where in the log the identity of a host ended last.
+    ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
 }
 
@@ -41,6 +43,7 @@ impl Default for Inner {
         Self {
             hosts: HashMap::new(),
             nodes: HashMap::new(),
+            ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
         }
     }
@@ -76,11 +79,13 @@ impl TrustIndex {
         });
     }
 
-    /// Takes over a committed mapping.
+    /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
+    /// mapped to, and then ended itself.
     pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
         self.change(|inner| {
             if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
-                inner.nodes.insert(node, (order, Some(host)));
+                let ended = inner.ended.get(&host).is_some_and(|end| order < *end);
+                inner.nodes.insert(node, (order, (!ended).then_some(host)));
             }
         });
     }
@@ -88,6 +93,8 @@ impl TrustIndex {
     /// Takes over that `host` stands behind no node any more.
     pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
         self.change(|inner| {
+            let end = inner.ended.entry(host.clone()).or_insert(order);
+            *end = order.max(*end);
             for (old, behind) in inner.nodes.values_mut() {
                 if behind.as_ref() == Some(host) && *old <= order {
                     (*old, *behind) = (order, None);
@@ -197,6 +204,12 @@ mod tests {
         // A mapping that was committed before the end, published after it.
         index.put_node(5, "old".to_owned(), host.clone());
         assert_eq!(index.host_of("old"), None);
+        index.put_node(4, "fresh".to_owned(), host.clone());
+        assert_eq!(index.host_of("fresh"), None);
+        // It had taken the node away from another host before it ended.
+        index.put_node(2, "taken".to_owned(), "de-2".parse().unwrap());
+        index.put_node(6, "taken".to_owned(), host.clone());
+        assert_eq!(index.host_of("taken"), None);
         index.put_node(8, "old".to_owned(), host.clone());
         assert_eq!(index.host_of("old"), Some(host));
     }
