@@ -138,5 +138,8 @@ mod tests {
         boot.banks = None;
         tx.put_boot(&host, &boot).await.unwrap();
         assert_eq!(tx.boot(&host).await.unwrap(), Some(boot));
+        // The next identity of the host is not held to it.
+        tx.void_what_rests_on(&host).await.unwrap();
+        assert_eq!(tx.boot(&host).await.unwrap(), None);
     }
 }

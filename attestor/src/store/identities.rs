@@ -87,13 +87,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes back what rested on a host's identity: its tag, its nodes, its challenges, its open door.
+    /// Takes back what rested on a host's identity: its tag, its nodes, its challenges, what was
+    /// known of its boot, its open door.
     pub(crate) async fn void_what_rests_on(&mut self, host: &HostId) -> Result<(), StoreError> {
         on!(self, connection => {
             for statement in [
                 "UPDATE location_tags SET void = 1 WHERE host = $1",
                 "DELETE FROM nodes WHERE host = $1",
                 "DELETE FROM challenges WHERE host = $1",
+                "DELETE FROM boots WHERE host = $1",
                 "DELETE FROM reenrolments WHERE host = $1",
             ] {
                 sqlx::query(statement)
