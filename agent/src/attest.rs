@@ -22,10 +22,11 @@ use crate::tpm::{self, AkBlob, Tpm};
 const BOOT_LOG_REQUIRED: &str = "boot-log-required";
 
 /// The challenge is of no use; another one may be.
-const STALE: [&str; 3] = [
+const STALE: [&str; 4] = [
     "challenge-expired",
     "challenge-unknown",
     "challenge-replayed",
+    "round-overtaken",
 ];
 
 /// Why a round brought no verdict.

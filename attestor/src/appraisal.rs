@@ -1,9 +1,12 @@
 //! A round: challenge, evidence, verdict, signed result (docs/architecture.md, A round).
 
 mod banks;
+mod basis;
 mod runtime;
 mod verdict;
 mod verify;
+
+use std::sync::Arc;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
@@ -18,11 +21,13 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{Advance, End, HostRecord, Identity, StoreError, StoredChallenge, Tx};
+use crate::store::{Advance, End, HostRecord, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
 /// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
 const CHALLENGE_SECONDS: i64 = 300;
+/// How often a round is verified anew because another round of the same host was committed meanwhile.
+const ATTEMPTS: usize = 3;
 /// Seconds for which answers are kept for hosts that lost them.
 const ANSWER_SECONDS: i64 = 3600;
 
@@ -43,6 +48,8 @@ pub(crate) enum RoundError {
     NotNewer,
     #[error("the identity that says so has ended: {}", .0.code())]
     Ended(End),
+    #[error("other rounds of this host were accepted meanwhile; ask for a new challenge")]
+    Overtaken,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -62,6 +69,7 @@ impl RoundError {
             Self::NotAuthentic(error) => error.code(),
             Self::NotNewer => "quote-not-newer",
             Self::Ended(end) => end.code(),
+            Self::Overtaken => "round-overtaken",
             Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
         }
     }
@@ -74,44 +82,61 @@ pub(crate) async fn challenge(
 ) -> Result<Challenge, RoundError> {
     let host = &caller.host;
     let mut tx = attestor.store.write().await?;
-    check_living(&mut tx, host, &caller.identity).await?;
-    let record = tx.host(host).await?;
+    let record = living(&mut tx, caller).await?;
     // Without its banks a log is needed again.
     let proven = tx
         .boot(host)
         .await?
         .is_some_and(|boot| boot.banks.is_some());
-    let known = record.map_or_else(Known::default, |record| Known {
+    let known = Known {
         boot_log: record.boot_log.filter(|_| proven),
         runtime: record.runtime.as_ref().map(RuntimePosition::from),
-    });
+    };
     let challenge = issue_challenge(&mut tx, host, known).await?;
     tx.commit().await?;
     Ok(challenge)
 }
 
-/// Appraises one round of `record`'s host. `body` is the evidence exactly as it was received.
+/// Appraises one round of `caller`. `body` is the evidence exactly as it was received.
 ///
 /// The same evidence for the same challenge gets the stored answer.
 pub(crate) async fn round(
     attestor: &Attestor,
-    record: HostRecord,
+    caller: HostRecord,
     evidence: Evidence,
     body: &[u8],
 ) -> Result<String, RoundError> {
+    let evidence = Arc::new(evidence);
+    for _ in 1..ATTEMPTS {
+        match attempt(attestor, &caller, &evidence, body).await {
+            Err(RoundError::Overtaken) => {}
+            outcome => return outcome,
+        }
+    }
+    attempt(attestor, &caller, &evidence, body).await
+}
+
+/// The round against what is held about the host now. What was held when its caller was let in does not
+/// count: the body may have come much later.
+async fn attempt(
+    attestor: &Attestor,
+    caller: &HostRecord,
+    evidence: &Arc<Evidence>,
+    body: &[u8],
+) -> Result<String, RoundError> {
     let digest = Sha256Digest::of(body);
-    let nonce = evidence.nonce.clone();
+    let nonce = &evidence.nonce;
     let mut tx = attestor.store.read().await?;
-    let challenge = open_challenge(&mut tx, &record.host, &nonce, &digest).await?;
-    let challenge = match challenge {
+    let record = living(&mut tx, caller).await?;
+    let challenge = match open_challenge(&mut tx, &record.host, nonce, &digest).await? {
         Open::Fresh(challenge) => challenge,
         Open::Answered(answer) => return Ok(answer),
     };
     let inputs = verify::gather(
         &mut tx,
-        attestor.revoked_tags.clone(),
+        Arc::clone(&attestor.revoked_tags),
         record,
-        evidence,
+        Arc::clone(evidence),
         challenge,
     )
     .await?;
@@ -123,20 +148,21 @@ pub(crate) async fn round(
         .map_err(|_| RoundError::Cancelled)??;
     let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
     let verdict = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
-    commit(attestor, &verified, &verdict, &nonce, body).await
+    commit(attestor, &verified, &verdict, nonce, body).await
 }
 
-/// Refuses what an identity says that has ended since its caller was let in: the name may have another
-/// TPM by now. Writers come one after the other, so this holds until the transaction ends.
-async fn check_living(tx: &mut Tx, host: &HostId, identity: &Identity) -> Result<(), RoundError> {
-    let living = tx.host(host).await?;
-    if living.is_some_and(|record| record.identity.has_keys_of(identity)) {
-        return Ok(());
+/// What is held about `caller` now. Its identity may have ended since it was let in, and the name may have
+/// another TPM by now.
+async fn living(tx: &mut Tx, caller: &HostRecord) -> Result<HostRecord, RoundError> {
+    let key = &caller.identity.tls_key;
+    let held = tx.host_by_tls_key(key).await?;
+    match held.filter(|held| held.identity.has_keys_of(&caller.identity)) {
+        Some(held) => Ok(held),
+        None => Err(match tx.end_of(key).await? {
+            Some(end) => RoundError::Ended(end),
+            None => StoreError::Malformed("identity").into(),
+        }),
     }
-    let end = tx.end_of(&identity.tls_key).await?;
-    Err(RoundError::Ended(
-        end.ok_or(StoreError::Malformed("identity"))?,
-    ))
 }
 
 enum Open {
@@ -175,7 +201,7 @@ async fn commit(
     let host = &verified.host;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    check_living(&mut tx, host, &verified.identity).await?;
+    verified.basis.still_holds(&mut tx, host).await?;
     // Another request with this challenge may have been faster: the same evidence gets its answer.
     if let Open::Answered(answer) = open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
         return Ok(answer);

@@ -23,6 +23,7 @@ mod endorsements;
 mod enrolment;
 mod identity;
 mod inspect;
+mod late_bodies;
 mod location;
 mod policies;
 mod results;

@@ -17,4 +17,5 @@ pub mod many_banks;
 pub mod programs;
 pub mod review;
 pub mod server;
+pub mod slow;
 pub mod world;

@@ -21,15 +21,16 @@ use touchstone_evidence::tpm::attest::{Attest, Attested, ClockInfo};
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::Evidence;
 
+use super::basis::Basis;
 use super::runtime::{self, Runtime};
 use super::{RoundError, banks};
 use crate::clock;
-use crate::store::{Boot, HostRecord, Identity, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::store::{Boot, HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// All that verification needs; no database after this.
 pub(super) struct Inputs {
     record: HostRecord,
-    evidence: Evidence,
+    evidence: Arc<Evidence>,
     challenge: StoredChallenge,
     /// The log that the evidence names, when it was not sent along.
     stored_boot_log: Option<Vec<u8>>,
@@ -45,8 +46,8 @@ pub(super) struct Inputs {
 /// What an authentic round established.
 pub(super) struct Verified {
     pub(super) host: HostId,
-    /// Whose word it is.
-    pub(super) identity: Identity,
+    /// What it was established from.
+    pub(super) basis: Basis,
     pub(super) claims: Claims,
     pub(super) clock: QuoteClock,
     /// The boot that the round is in.
@@ -67,7 +68,7 @@ pub(super) async fn gather(
     tx: &mut Tx,
     revoked_tags: Arc<[Sha256Digest]>,
     record: HostRecord,
-    evidence: Evidence,
+    evidence: Arc<Evidence>,
     challenge: StoredChallenge,
 ) -> Result<Inputs, RoundError> {
     let stored_boot_log = match evidence.boot_log {
@@ -148,9 +149,11 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
     let new_boot_log = inputs
         .evidence
         .boot_log
+        .as_ref()
         .filter(|log| Sha256Digest::of(log) == log_digest)
-        .map(|log| log.0);
+        .map(|log| log.to_vec());
     Ok(Verified {
+        basis: Basis::of(&inputs.record, inputs.boot.as_ref()),
         claims: Claims::new(
             inputs.record.host.clone(),
             class,
@@ -162,7 +165,6 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         )
         .with_tpm(inputs.record.tpm),
         host: inputs.record.host,
-        identity: inputs.record.identity,
         clock,
         boot,
         behind,
