@@ -63,10 +63,23 @@ impl Subject<'_> {
         let runtime = runtime_list::part(self.ima_list, wanted)?;
         let mut evidence = evidence(challenge, boot_id, attestation, &boot_log, runtime);
         if whole || challenge.known_boot_log != Some(evidence.boot_log_digest) {
-            evidence.banks = Some(banks(self.tpm.banks(self.ak, qualifying).await?));
+            evidence.banks = self.banks(qualifying).await?;
             evidence.boot_log = Some(boot_log.into());
         }
         Ok(evidence)
+    }
+
+    /// What shows the PCR banks. A TPM that refuses is no reason to be silent about the rest.
+    async fn banks(&self, qualifying: [u8; 32]) -> Result<Option<BankEvidence>, tpm::Error> {
+        match self.tpm.banks(self.ak, qualifying).await {
+            Ok(attestation) => Ok(Some(banks(attestation))),
+            Err(error @ (tpm::Error::Authorization { .. } | tpm::Error::Refused { .. })) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(host.id = %self.host, error, "the TPM does not show its PCR banks");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The tag that the TPM carries, once it has been given the one it should. A tag that cannot be

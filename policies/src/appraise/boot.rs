@@ -22,6 +22,10 @@ pub(super) fn judge(boot: &Boot, policies: &PolicySet, claims: &Claims) -> Judge
     };
     let log = match claims.boot() {
         Proof::Proven(log) => log,
+        // An agent of an earlier version says nothing of the banks: that is no proof of a bad boot.
+        Proof::Refuted(findings) if findings.iter().all(says_nothing_of_banks) => {
+            return Judged::unknown(findings.clone());
+        }
         Proof::Refuted(findings) => return Judged::contraindicated(findings.clone()),
     };
     let mut findings = secure_boot_findings(boot, log);
@@ -43,6 +47,10 @@ pub(super) fn judge(boot: &Boot, policies: &PolicySet, claims: &Claims) -> Judge
         return Judged::affirming();
     }
     Judged::contraindicated(findings)
+}
+
+fn says_nothing_of_banks(finding: &Finding) -> bool {
+    finding.code == "pcr-banks-absent"
 }
 
 fn secure_boot_findings(boot: &Boot, log: &ReplayedLog) -> Vec<Finding> {

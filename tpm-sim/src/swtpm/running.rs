@@ -126,6 +126,14 @@ impl RunningTpm {
         self.wire.set_clock(clock)
     }
 
+    /// Gives the endorsement hierarchy an authorization value, as an owner may.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] or [`Error::Refused`].
+    pub fn set_endorsement_auth(&self, value: [u8; 8]) -> Result<()> {
+        self.wire.set_endorsement_auth(value)
+    }
+
     /// An orderly power-off: TPM2_Shutdown(CLEAR), then the process ends.
     ///
     /// # Errors

@@ -124,6 +124,17 @@ impl Wire {
         accepted("TPM2_ClockSet", u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// `TPM2_HierarchyChangeAuth` (Part 3 §24.8) of the endorsement hierarchy, whose value is empty.
+    pub(super) fn set_endorsement_auth(self, value: [u8; 8]) -> Result<()> {
+        let mut request = vec![0x80, 0x02, 0, 0, 0, 37, 0, 0, 1, 0x29];
+        // TPM_RH_ENDORSEMENT; nine bytes of authorization as above; the new value.
+        request.extend([0x40, 0, 0, 0x0b, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        request.extend([0, 8]);
+        request.extend(value);
+        let [.., a, b, c, d] = self.exchange::<10>(self.port, &request)?;
+        accepted("TPM2_HierarchyChangeAuth", u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// A TPM command without sessions whose one parameter is a `TPM_SU`.
     fn command(self, command: &'static str, code: u32, kind: u16) -> Result<()> {
         let mut request = vec![0x80, 0x01, 0, 0, 0, 12];
