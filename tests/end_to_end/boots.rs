@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use touchstone_agent::attest::Agent;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::wire::RoundAnswer;
@@ -64,16 +65,28 @@ async fn two_tpms_with_one_key_are_found() {
     let found = second.lie(|_| ()).await.unwrap();
     assert_eq!(found.tier, TrustTier::Contraindicated);
     assert_eq!(codes(&found), ["tpm-cloned"]);
-    // No pod goes to either of them, and in this boot none of them is trusted again.
+    // No pod goes to either of them, and none of them is trusted again, also after a reboot: only a state
+    // that was restored can be behind, and it can be restored again.
     assert!(!world.server.place("u1", "node-de-1").await.0);
     let again = first.lie(|_| ()).await.unwrap();
     assert_eq!(codes(&again), ["tpm-cloned"]);
 
-    // A new boot starts anew, until the copy speaks from the old one.
     host.reboot();
-    assert_eq!(first.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
-    let behind = second.lie(|_| ()).await.unwrap();
-    assert_eq!(codes(&behind), ["tpm-cloned"]);
+    copy.reboot();
+    for one in [&second, &first, &second, &first] {
+        let again = one.lie(|_| ()).await.unwrap();
+        assert_eq!(codes(&again), ["tpm-cloned"]);
+    }
+
+    // Until an operator has it enrolled anew, with a key that the copy does not have.
+    world.server.command(&["host", "reenrol", "de-1"]);
+    host.enrol_again(&world.server, &world.join_token).unwrap();
+    world.tag(&host, "DE");
+    for _ in 0..2 {
+        let outcome = host.attest(&world.server).unwrap();
+        assert_eq!(outcome["tier"], "affirming", "{outcome}");
+    }
+    assert_eq!(second.send(&late).await.unwrap_err(), "host-reenrolled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +197,7 @@ async fn every_active_bank_must_lead_from_the_log() {
     assert_eq!(named.unwrap_err(), "boot-log-required");
     let bare = liar.lie(|lie| lie.banks = None).await.unwrap();
     assert_eq!(codes(&bare), ["pcr-banks-absent"]);
+    assert_eq!(bare.tier, TrustTier::None);
     assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
 }
 
@@ -297,4 +311,19 @@ async fn a_clock_that_runs_unlike_time_proves_nothing() {
     assert_eq!(codes(&answer), ["tpm-clock-drift"]);
     // From there on it runs like time again.
     assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_does_not_show_its_banks_is_heard_all_the_same() {
+    let (world, host, _maker) = healthy_host().await;
+    let mut agent = Agent::open(&host.settings(&world.server)).await.unwrap();
+    assert_eq!(agent.attest().await.unwrap().tier, TrustTier::Affirming);
+    let liar = Liar::take(&host, &world.server).await;
+    // After this the log is needed again, and the banks with it.
+    let broken = liar.lie(|lie| lie.banks.as_mut().unwrap().values.0[0] ^= 1);
+    broken.await.unwrap();
+    host.tpm.set_endorsement_auth(*b"nobody's").unwrap();
+    let outcome = agent.attest().await.unwrap();
+    assert_eq!(outcome.tier, TrustTier::None);
+    assert_eq!(outcome.findings[0].code, "pcr-banks-absent");
 }

@@ -57,7 +57,7 @@ pub(super) struct Verified {
     pub(super) challenged_at: i64,
     pub(super) now: i64,
     pub(super) boot_log_digest: Sha256Digest,
-    /// The log's bytes, when they were sent and are what the digest says.
+    /// The log's bytes, when they were sent and are proven.
     pub(super) new_boot_log: Option<Vec<u8>>,
     /// Where replay of the runtime list stands after this round.
     pub(super) runtime: Option<ImaState>,
@@ -111,13 +111,12 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         Ok(quote) => Proof::Proven(quote),
         Err(error) => Proof::Refuted(vec![error.finding()]),
     };
-    let same_boot = this_boot(&inputs, &reading);
     let mut boot = Boot {
         reset_count: reading.reset_count,
         restart_count: reading.restart_count,
         window: window(&inputs),
         banks: None,
-        copied: same_boot.is_some_and(|boot| boot.copied),
+        copied: copied(&inputs),
     };
     let mut behind = false;
     let (continuity, log, runtime, place) = match &quote {
@@ -150,7 +149,7 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         .evidence
         .boot_log
         .as_ref()
-        .filter(|log| Sha256Digest::of(log) == log_digest)
+        .filter(|_| matches!(log, Proof::Proven(_)))
         .map(|log| log.to_vec());
     Ok(Verified {
         basis: Basis::of(&inputs.record, inputs.boot.as_ref()),
@@ -234,6 +233,12 @@ fn this_boot<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a Boot> {
     inputs.boot.as_ref().filter(|boot| boot.holds(reading))
 }
 
+/// Whether a copy of the TPM spoke with this key, in whatever boot.
+fn copied(inputs: &Inputs) -> bool {
+    let boot = inputs.boot.as_ref();
+    inputs.record.last_quote.is_some() && boot.is_some_and(|boot| boot.copied)
+}
+
 /// The banks that an earlier round of this boot proved for the log that the evidence names.
 fn remembered_banks<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a str> {
     let same_log = inputs.record.boot_log == Some(inputs.evidence.boot_log_digest);
@@ -293,7 +298,7 @@ fn history(inputs: &Inputs, quote: &VerifiedQuote) -> Result<History, RoundError
         last: reading.map(|reading| (reading, boot.map(|boot| boot.window))),
         // What another key of this host said is no measure for this one.
         floor: inputs.challenge.floor.filter(|_| last.is_some()),
-        copied: boot.is_some_and(|boot| boot.copied),
+        copied: copied(inputs),
     })
 }
 

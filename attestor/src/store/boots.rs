@@ -14,7 +14,7 @@ pub(crate) struct Boot {
     pub(crate) window: Window,
     /// The active PCR banks, once the boot log was replayed in all of them.
     pub(crate) banks: Option<String>,
-    /// Whether a copy of the TPM spoke in this boot.
+    /// Whether a copy of the TPM spoke, in this boot or an earlier one.
     pub(crate) copied: bool,
 }
 
@@ -51,7 +51,7 @@ impl Tx {
         .transpose()
     }
 
-    /// Keeps what an accepted round left. Within one boot, what a copy did stays known.
+    /// Keeps what an accepted round left. What a copy did stays known until the host is enrolled anew.
     pub(crate) async fn put_boot(&mut self, host: &HostId, boot: &Boot) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
@@ -59,8 +59,7 @@ impl Tx {
                  VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (host) DO UPDATE SET reset_count = $2, restart_count = $3, challenged_at = $4,
                      received_at = $5, banks = $6,
-                     copied = CASE WHEN boots.reset_count = $2 AND boots.restart_count = $3 AND boots.copied = 1
-                         THEN 1 ELSE $7 END",
+                     copied = CASE WHEN boots.copied = 1 THEN 1 ELSE $7 END",
             )
             .bind(host.as_str())
             .bind(i64::from(boot.reset_count))
@@ -91,7 +90,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that a copy of the TPM spoke in the boot of the last accepted round.
+    /// Notes that a copy of the TPM spoke.
     pub(crate) async fn mark_copied(&mut self, host: &HostId) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query("UPDATE boots SET copied = 1 WHERE host = $1")
@@ -137,6 +136,8 @@ mod tests {
         boot.reset_count = 6;
         boot.banks = None;
         tx.put_boot(&host, &boot).await.unwrap();
+        // Nor does a reboot.
+        boot.copied = true;
         assert_eq!(tx.boot(&host).await.unwrap(), Some(boot));
         // The next identity of the host is not held to it.
         tx.void_what_rests_on(&host).await.unwrap();
