@@ -8,6 +8,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
 use crate::audit::{Actor, Entry, Event};
+use crate::budgets::Budgets;
 use crate::clock;
 use crate::keys::ServerKeys;
 use crate::location;
@@ -24,6 +25,7 @@ pub(crate) struct Attestor {
     pub(crate) keys: ServerKeys,
     pub(crate) index: TrustIndex,
     pub(crate) refusals: Refusals,
+    pub(crate) budgets: Budgets,
     /// SHA-256 of location tags that the operator's settings take back.
     pub(crate) revoked_tags: Arc<[Sha256Digest]>,
     /// Simulators' roots are refused.
@@ -109,6 +111,7 @@ impl Attestor {
             keys,
             index,
             refusals: Refusals::default(),
+            budgets: Budgets::default(),
             revoked_tags: revoked_tags.into(),
             production,
         }))

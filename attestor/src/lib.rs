@@ -9,6 +9,7 @@
 mod appraisal;
 mod attestor;
 mod audit;
+mod budgets;
 mod clock;
 pub mod console;
 mod enrollment;

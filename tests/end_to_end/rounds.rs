@@ -346,3 +346,56 @@ async fn an_event_whose_type_was_changed_proves_nothing() {
         assert_eq!(codes(&answer), [code]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_cannot_fill_the_disk() {
+    let (database, maker) = (Database::postgres(), Maker::new());
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    let neighbour = Host::boot(&maker.authority, "de-2", Profile::Healthy);
+    world.join(&host, Some("DE")).await;
+    world.join(&neighbour, Some("DE")).await;
+    let liar = Liar::take(&host, &world.server).await;
+
+    // Logs are kept by their digest, but only those that the quote bears out.
+    assert_eq!(database.count("boot_logs"), 1);
+    let other = std::fs::read(Profile::Altered.boot_log()).unwrap();
+    for log in [other, vec![7; 100_000]] {
+        let answer = liar
+            .lie(|lie| {
+                lie.boot_log_digest = Sha256Digest::of(&log);
+                lie.boot_log = Some(log.into());
+            })
+            .await
+            .unwrap();
+        assert_eq!(answer.tier, TrustTier::Contraindicated);
+    }
+    assert_eq!(database.count("boot_logs"), 1);
+
+    // Evidence is kept as it was sent: written out nicely, but not at any length.
+    let challenge = liar.challenge().await;
+    let evidence = liar.evidence(&challenge).await;
+    let mut padded = serde_json::to_vec(&evidence).unwrap();
+    padded.splice(1..1, [b' '; 8192]);
+    let said = liar.send_bytes(&padded).await;
+    assert_eq!(said.unwrap_err(), "evidence-padded");
+    let nicely = serde_json::to_vec_pretty(&evidence).unwrap();
+    let answer = liar.send_bytes(&nicely).await.unwrap();
+    assert_eq!(answer.tier, TrustTier::Affirming);
+
+    // However true it is, there is an end to how much.
+    let large = vec![b' '; 3 << 20];
+    let mut taken = 0;
+    let refused = loop {
+        let said = liar.send_bytes(&large).await.unwrap_err();
+        if said != "malformed-body" || taken > 20 {
+            break said;
+        }
+        taken += 1;
+    };
+    assert_eq!(refused, "evidence-too-much", "after {taken} messages");
+    assert!(taken >= 9, "{taken}");
+    // Other hosts do not pay for it.
+    let outcome = neighbour.attest(&world.server).unwrap();
+    assert_eq!(outcome["tier"], "affirming", "{outcome}");
+}

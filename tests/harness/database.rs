@@ -39,6 +39,28 @@ impl Database {
         assert!(done.unwrap().success(), "{statement}");
     }
 
+    /// How many rows there are, such as `boot_logs` or `boot_logs WHERE …`.
+    #[must_use]
+    pub fn count(&self, rows: &str) -> u64 {
+        let url = self.url().expect("SQLite is the attestor's alone");
+        let statement = format!("SELECT count(*) FROM {rows}");
+        let output = Command::new(tool("psql"))
+            .args([
+                "-q",
+                "-t",
+                "-A",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+                &statement,
+                &url,
+            ])
+            .output()
+            .unwrap();
+        let count = String::from_utf8(output.stdout).unwrap();
+        count.trim().parse().expect(&statement)
+    }
+
     /// What `touchstone serve --database` takes; `None`: the default.
     #[must_use]
     pub fn url(&self) -> Option<String> {

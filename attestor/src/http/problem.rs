@@ -2,8 +2,8 @@
 
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Serialize;
 
 /// A refusal as it is sent. The detail is for the caller: it says what to do, and holds no secret.
@@ -12,6 +12,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: String,
     detail: String,
+    /// Seconds after which it is worth another try.
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -29,6 +31,15 @@ impl Problem {
             status,
             code: code.to_owned(),
             detail: detail.to_string(),
+            retry_after: None,
+        }
+    }
+
+    /// Asks the caller to be quiet for `seconds` (RFC 9110 §10.2.3).
+    pub(crate) fn until(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
         }
     }
 
@@ -79,11 +90,33 @@ impl IntoResponse for Problem {
             detail: &self.detail,
         };
         let json = serde_json::to_vec(&body).unwrap_or_default();
+        let quiet = self
+            .retry_after
+            .map(|seconds| [(RETRY_AFTER, seconds.to_string())]);
         (
             self.status,
             [(CONTENT_TYPE, "application/problem+json")],
+            AppendHeaders(quiet.into_iter().flatten()),
             json,
         )
             .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_is_to_wait_is_told_how_long() {
+        let refused = || Problem::unauthenticated("detail");
+        let told = refused().until(7).into_response();
+        assert_eq!(
+            told.headers()
+                .get(RETRY_AFTER)
+                .map(|seconds| seconds.as_bytes()),
+            Some(&b"7"[..])
+        );
+        assert_eq!(refused().into_response().headers().get(RETRY_AFTER), None);
     }
 }

@@ -7,12 +7,17 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::wire::{Challenge, Evidence};
 
 use crate::appraisal::{self, RoundError};
+use crate::clock;
 use crate::http::App;
 use crate::http::access::{self, CallingHost};
 use crate::http::problem::Problem;
+
+/// Most bytes by which evidence may be longer than its shortest JSON: line breaks and spaces between what is there.
+const PADDING_MAX: usize = 4 << 10;
 
 /// Gives the calling host a challenge.
 pub(super) async fn challenge(
@@ -32,16 +37,49 @@ pub(super) async fn evidence(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let body = body?;
-    let evidence: Evidence = serde_json::from_slice(&body).map_err(|error| {
-        Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, "malformed-body", error)
-    })?;
     let host = record.host.clone();
+    let evidence = match within_budget(&app, &host, &body).and_then(|()| read(&body)) {
+        Ok(evidence) => evidence,
+        Err(problem) => {
+            app.attestor.note_refusal(problem.code()).await;
+            return Err(problem);
+        }
+    };
     match appraisal::round(&app.attestor, record, evidence, &body).await {
         Ok(answer) => Ok(([(CONTENT_TYPE, "application/json")], answer)),
         Err(error) => {
             tracing::warn!(host.id = %host, finding.code = error.code(), "refused evidence: {error}");
             Err(refusal(&app, &error).await)
         }
+    }
+}
+
+fn within_budget(app: &App, host: &HostId, body: &[u8]) -> Result<(), Problem> {
+    let spent = app.attestor.budgets.spend(host, body.len(), clock::now());
+    spent.map_err(|seconds| {
+        let detail = format_args!("this host sent more than is kept of one; wait {seconds} s");
+        Problem::refused(StatusCode::TOO_MANY_REQUESTS, "evidence-too-much", detail).until(seconds)
+    })
+}
+
+/// The evidence is kept as it was sent, so it is read only where the body is hardly more than that.
+fn read(body: &[u8]) -> Result<Evidence, Problem> {
+    let malformed = |error: serde_json::Error| {
+        Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, "malformed-body", error)
+    };
+    let evidence: Evidence = serde_json::from_slice(body).map_err(malformed)?;
+    let compact = serde_json::to_vec(&evidence).map_err(malformed)?;
+    match body.len() > compact.len().saturating_add(PADDING_MAX) {
+        false => Ok(evidence),
+        true => Err(Problem::refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "evidence-padded",
+            format_args!(
+                "{} bytes say what {} bytes would; send JSON without padding",
+                body.len(),
+                compact.len()
+            ),
+        )),
     }
 }
 

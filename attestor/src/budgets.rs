@@ -1,0 +1,92 @@
+//! How much evidence a host may send. What is accepted is kept for good, so a host pays for each message
+//! whatever becomes of it, also for what it costs to look at it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use touchstone_evidence::host_id::HostId;
+
+/// Most bytes that a host may send at once: some boots, each with its log and a long runtime list.
+const BURST: u64 = 32 << 20;
+/// Bytes that it gets back each second, 338 MiB a day: a steady round has a few thousand.
+const PER_SECOND: u64 = 4 << 10;
+/// What a message costs besides its bytes: the entry, the result and the answer that it may bring.
+const MESSAGE: u64 = 4 << 10;
+
+/// What each host has spent since the start of this process.
+#[derive(Default)]
+pub(crate) struct Budgets {
+    inner: Mutex<BTreeMap<HostId, Spent>>,
+}
+
+#[derive(Default)]
+struct Spent {
+    /// Not yet got back at `at`.
+    bytes: u64,
+    /// Seconds since 1970.
+    at: i64,
+}
+
+impl Budgets {
+    /// Takes a message of `length` bytes off what `host` may send. Nothing is taken where that is too
+    /// little; then the error is the seconds after which it suffices.
+    pub(crate) fn spend(&self, host: &HostId, length: usize, now: i64) -> Result<(), u64> {
+        let cost = u64::try_from(length)
+            .unwrap_or(u64::MAX)
+            .saturating_add(MESSAGE);
+        let mut hosts = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = hosts.entry(host.clone()).or_default();
+        // A clock that is set back gives nothing back.
+        let passed = u64::try_from(now.saturating_sub(spent.at)).unwrap_or_default();
+        spent.bytes = spent
+            .bytes
+            .saturating_sub(passed.saturating_mul(PER_SECOND));
+        spent.at = now;
+        match spent.bytes.saturating_add(cost).checked_sub(BURST) {
+            None | Some(0) => {
+                spent.bytes = spent.bytes.saturating_add(cost);
+                Ok(())
+            }
+            Some(missing) => Err(missing.div_ceil(PER_SECOND)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_gets_back_what_it_spent_with_time_and_no_other_pays_for_it() {
+        let budgets = Budgets::default();
+        let [one, other] = ["de-1", "de-2"].map(|name| name.parse::<HostId>().unwrap());
+        let part = usize::try_from(BURST / 8 - MESSAGE).unwrap();
+        for _ in 0..8 {
+            assert_eq!(budgets.spend(&one, part, 1000), Ok(()));
+        }
+        // One byte waits as long as the message that goes with it.
+        assert_eq!(budgets.spend(&one, 1, 1000), Err(2));
+        assert_eq!(budgets.spend(&one, part, 1000), Err(1024));
+        assert_eq!(budgets.spend(&other, part, 1000), Ok(()));
+        assert_eq!(budgets.spend(&one, 1, 1001), Err(1));
+        assert_eq!(budgets.spend(&one, 1, 1002), Ok(()));
+        assert_eq!(budgets.spend(&one, 1, 500), Err(1));
+        // More than everything never fits, and never takes.
+        let all = usize::try_from(BURST).unwrap();
+        assert_eq!(budgets.spend(&other, all, i64::MAX), Err(1));
+        assert_eq!(budgets.spend(&other, part, i64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn a_host_that_attests_each_minute_never_waits() {
+        let (budgets, host) = (Budgets::default(), "de-1".parse().unwrap());
+        // A boot of the longest log and a list of eight parts, then a week of rounds with what ran.
+        for _ in 0..9 {
+            assert_eq!(budgets.spend(&host, 3 << 20, 0), Ok(()));
+        }
+        for round in 1..10_000 {
+            assert_eq!(budgets.spend(&host, 100 << 10, round * 60), Ok(()));
+        }
+    }
+}
