@@ -86,8 +86,59 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
 }
 
 #[test]
-fn a_lie_that_is_not_there_is_named() {
-    let output = tell(&["Z9"]);
+fn an_attestor_at_which_it_would_not_end_is_left_as_it_is() {
+    let server = Server::start(&Database::Sqlite);
+    let operator = server.folder().join("operator.json");
+    let arguments = ["--operator", operator.to_str().unwrap(), "Q1"];
+    let output = tell(&arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("Z9"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("policy apply"),
+        "{said}"
+    );
+    let roots = server.command(&["endorsement", "list"]);
+    assert_eq!(roots["roots"], Value::Array(Vec::new()));
+    let digest = "00".repeat(32);
+    server.command(&["policy", "apply", &sample_policy()]);
+    server.command(&[
+        "inventory",
+        "add",
+        "--host",
+        "liar-2",
+        "--ek-digest",
+        &digest,
+    ]);
+    let output = tell(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("liar-2"),
+        "{said}"
+    );
+    assert_eq!(
+        server.command(&["endorsement", "list"])["roots"],
+        roots["roots"]
+    );
+}
+
+#[test]
+fn a_folder_without_machines_is_no_cast() {
+    let folder = tempfile::tempdir().unwrap();
+    let typo = folder.path().join("typo");
+    let output = tell(&["--cast", typo.to_str().unwrap(), "--join-token", "token"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("make them first"),
+        "{said}"
+    );
+    assert!(!typo.exists());
+}
+
+#[test]
+fn a_lie_that_is_not_there_is_named() {
+    for ids in [&["Z9"][..], &["--list", "Q1", "Z9"]] {
+        let output = tell(ids);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("Z9"), "{said}");
+    }
 }

@@ -15,9 +15,23 @@ use crate::cli::Break;
 use outcome::{Outcome, Row};
 use verifier::Verifier;
 
+/// As clap ends with a command line that it does not take.
+const WRONG_COMMAND_LINE: u8 = 2;
+
+/// An id that begins none of those in the catalogue that can be told here.
+#[derive(Debug, thiserror::Error)]
+#[error("no lie that is told here is called `{0}`; `tpm-sim break --list` shows them")]
+struct NoSuchLie(String);
+
 /// Tells the lies. Exit code 1: some answer was not the one that is due.
 pub(crate) fn run(options: &Break) -> anyhow::Result<ExitCode> {
-    let rows = chosen(&options.ids)?;
+    let rows = match chosen(&options.ids) {
+        Err(error) if error.is::<NoSuchLie>() => {
+            eprintln!("tpm-sim: {error}");
+            return Ok(ExitCode::from(WRONG_COMMAND_LINE));
+        }
+        rows => rows?,
+    };
     if options.list {
         outcome::list(&rows, options.json)?;
         return Ok(ExitCode::SUCCESS);
@@ -27,6 +41,12 @@ pub(crate) fn run(options: &Break) -> anyhow::Result<ExitCode> {
         .prefix("touchstone-break-")
         .tempdir()?;
     let place = options.cast.as_deref().unwrap_or(folder.path());
+    if options.join_token.is_some() && !place.join("maker.pem").exists() {
+        bail!(
+            "there are no machines in `{0}`; make them first: tpm-sim break --cast {0}",
+            place.display()
+        );
+    }
     std::fs::create_dir_all(place).with_context(|| format!("cannot make `{}`", place.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,20 +112,15 @@ fn shown(rows: &[Row], told: &Told) -> (Vec<Row>, usize) {
 
 /// The rows of the catalogue that can be told here and whose id begins with one of `ids`; all, if there are none.
 fn chosen(ids: &[String]) -> anyhow::Result<Vec<Row>> {
-    let tellable = Group::ALL.map(Group::ids).concat();
-    let rows: Vec<Row> = catalogue()?
-        .into_iter()
-        .filter(|attack| tellable.contains(&attack.id.as_str()))
-        .filter(|attack| ids.is_empty() || ids.iter().any(|id| is_of(&attack.id, id)))
-        .map(Row::from)
-        .collect();
-    if rows.is_empty() {
-        bail!(
-            "no lie is called {}; `tpm-sim break --list` shows them",
-            ids.join(" or ")
-        );
+    let tellable: Vec<&str> = Group::ALL.map(Group::ids).concat();
+    let mut attacks = catalogue()?;
+    attacks.retain(|attack| tellable.contains(&attack.id.as_str()));
+    let unknown = |id: &&String| !attacks.iter().any(|attack| is_of(&attack.id, id));
+    if let Some(unknown) = ids.iter().find(unknown) {
+        return Err(NoSuchLie(unknown.clone()).into());
     }
-    Ok(rows)
+    attacks.retain(|attack| ids.is_empty() || ids.iter().any(|id| is_of(&attack.id, id)));
+    Ok(attacks.into_iter().map(Row::from).collect())
 }
 
 /// `Q1` means Q1 and Q1a, not Q10; `Q` means all of Q.

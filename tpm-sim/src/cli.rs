@@ -20,7 +20,7 @@ The demo needs swtpm, and `touchstone` and `touchstone-agent` in the folder of t
 const BREAK_AFTER: &str = "\
 Examples:
   tpm-sim break                                 every lie, to an attestor of its own
-  tpm-sim break Q1 L                            lies about signatures and boot logs
+  tpm-sim break Q1 L                            lies about signatures, boot logs and runtime lists
   tpm-sim break --list                          what is there to tell
   tpm-sim break --operator operator.json        to a running test attestor
   tpm-sim break --cast DIR                      make the machines; says what another verifier must know

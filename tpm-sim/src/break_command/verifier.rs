@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use touchstone_evidence::wire::JoinToken;
 use touchstone_tpm_sim::lies::Cast;
 
@@ -44,6 +44,7 @@ impl Verifier {
                 touchstone: process::sibling("touchstone")?,
                 operator: operator.clone(),
             };
+            check_ready(&console, cast).await?;
             let token = introduce(&console, place, cast).await?;
             return Ok(Self { token, own: None });
         }
@@ -75,6 +76,24 @@ impl Verifier {
             None => Ok(()),
         }
     }
+}
+
+/// Nothing is changed at an attestor at which it would not lead to the end.
+async fn check_ready(console: &Console, cast: &Cast) -> anyhow::Result<()> {
+    console.run(&[&"policy", &"show"]).await.context(
+        "the attestor has no policy, so no honest round is affirming; next: touchstone policy apply policies/samples/germany-only/policy.yaml",
+    )?;
+    let there = console.run(&[&"inventory", &"list"]).await?.to_string();
+    let known = cast.parts().iter().map(|part| part.role.name);
+    let known: Vec<_> = known
+        .filter(|name| there.contains(&format!("\"{name}\"")))
+        .collect();
+    ensure!(
+        known.is_empty(),
+        "machines of an earlier run are in the inventory; next: touchstone inventory remove, for each of {}",
+        known.join(", ")
+    );
+    Ok(())
 }
 
 /// What an operator does, done with the operator's command.
