@@ -155,5 +155,14 @@ pub fn is_for_key(certificate: &[u8], spki: &[u8]) -> bool {
     matches!((certified, key), (Ok(certified), Some(key)) if certified == key)
 }
 
+/// The SubjectPublicKeyInfo of the key in a certificate, DER, as [`Public`](crate::tpm::public::Public) gives that
+/// of a TPM's key: rsaEncryption, whatever the certificate calls it (RFC 4055 §4). `None`: it is no certificate,
+/// or of a key that no EK can be. Nobody's word is checked.
+#[must_use]
+pub fn certified_key(certificate: &[u8]) -> Option<Vec<u8>> {
+    let parsed = certificate::Certificate::parse(certificate).ok()?;
+    parsed.key.canonical()
+}
+
 #[cfg(test)]
 mod tests;

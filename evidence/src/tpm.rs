@@ -8,7 +8,7 @@ pub mod reader;
 pub mod signature;
 #[cfg(test)]
 pub(crate) mod software;
-mod spki;
+pub(crate) mod spki;
 pub mod template;
 #[cfg(test)]
 mod tests;

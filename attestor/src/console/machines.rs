@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::endorsement::certified_key;
 use x509_parser::pem::Pem;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::Client;
 use super::output::{line, moment, table, text};
@@ -462,7 +462,7 @@ impl Why {
     }
 }
 
-/// SHA-256 of the SubjectPublicKeyInfo in a certificate, DER or PEM.
+/// The digest of the EK in a certificate, DER or PEM, as its TPM shows it.
 fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let der = match bytes.starts_with(b"-----") {
@@ -473,9 +473,13 @@ fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
             .with_context(|| format!("`{}` holds no PEM certificate", path.display()))?,
         false => bytes,
     };
-    let (_, certificate) = X509Certificate::from_der(&der)
-        .map_err(|error| anyhow::anyhow!("`{}` is no certificate: {error}", path.display()))?;
-    Ok(Sha256Digest::of(certificate.public_key().raw))
+    let key = certified_key(&der).with_context(|| {
+        format!(
+            "`{}` is no certificate of an RSA, P-256 or P-384 key; export it from the TPM's NV index, DER or PEM",
+            path.display()
+        )
+    })?;
+    Ok(Sha256Digest::of(&key))
 }
 
 fn keys_of(answer: &Value) -> String {

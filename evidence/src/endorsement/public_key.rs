@@ -7,6 +7,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::RSAPublicKey;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
+use crate::tpm::{public, spki};
+
 /// Shorter moduli are refused everywhere, in bits.
 pub(super) const MIN_RSA_BITS: usize = 2048;
 
@@ -90,6 +92,23 @@ impl PublicKey {
         );
         let key = Self::of(&spki);
         (rest.is_empty() && canonical && !matches!(key, Self::Unsupported(_))).then_some(key)
+    }
+
+    /// Its SubjectPublicKeyInfo with the algorithm identifier that the key's digest is defined over; `None` for
+    /// a key that no EK can be.
+    pub(super) fn canonical(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Rsa { modulus, exponent } => Some(spki::of_rsa(modulus, exponent)),
+            Self::Ec { curve, point } => {
+                let curve = match curve {
+                    Curve::P256 => public::Curve::P256,
+                    Curve::P384 => public::Curve::P384,
+                    Curve::P521 => return None,
+                };
+                Some(spki::of_point(curve, point))
+            }
+            Self::Unsupported(_) => None,
+        }
     }
 
     /// Refuses keys that are too weak, or unknown.

@@ -565,6 +565,9 @@ fn an_rsa_ek_may_be_certified_as_oaep_but_not_named_so() {
     let parsed = certificate::Certificate::parse(&oaep(&certificate)).unwrap();
     assert_eq!(Some(parsed.key), public_key::PublicKey::of_canonical(&spki));
     assert_eq!(public_key::PublicKey::of_canonical(&oaep(&spki)), None);
+    for certificate in [&certificate, &oaep(&certificate)] {
+        assert_eq!(certified_key(certificate).as_ref(), Some(&spki));
+    }
 }
 
 #[test]

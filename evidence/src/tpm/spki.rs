@@ -21,18 +21,31 @@ const P384_ALGORITHM: [u8; 18] = [
 
 pub(super) fn of(key: &Key) -> Vec<u8> {
     match key {
-        Key::Rsa { modulus } => {
-            let modulus = der(0x02, &[&[0], modulus.as_slice()]);
-            let exponent = [0x02, 0x03, 0x01, 0x00, 0x01];
-            info(&RSA_ALGORITHM, &der(0x30, &[&modulus, &exponent]))
-        }
-        Key::Ec { curve, .. } => {
-            let algorithm: &[u8] = match curve {
-                Curve::P256 => &P256_ALGORITHM,
-                Curve::P384 => &P384_ALGORITHM,
-            };
-            info(algorithm, &key.point().unwrap_or_default())
-        }
+        Key::Rsa { modulus } => of_rsa(modulus, &[1, 0, 1]),
+        Key::Ec { curve, .. } => of_point(*curve, &key.point().unwrap_or_default()),
+    }
+}
+
+/// Of the RSA key of these numbers, most significant byte first.
+pub(crate) fn of_rsa(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let numbers = [integer(modulus), integer(exponent)].concat();
+    info(&RSA_ALGORITHM, &der(0x30, &[&numbers]))
+}
+
+/// Of the key at this uncompressed point.
+pub(crate) fn of_point(curve: Curve, point: &[u8]) -> Vec<u8> {
+    let algorithm: &[u8] = match curve {
+        Curve::P256 => &P256_ALGORITHM,
+        Curve::P384 => &P384_ALGORITHM,
+    };
+    info(algorithm, point)
+}
+
+/// A number without leading zeros: one whose highest bit is set would be negative without one.
+fn integer(number: &[u8]) -> Vec<u8> {
+    match number.first() {
+        Some(0x80..) => der(0x02, &[&[0], number]),
+        _ => der(0x02, &[number]),
     }
 }
 

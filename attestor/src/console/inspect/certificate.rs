@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::endorsement::{
     EndorsementError, EndorsementRoots, PathCertificate, RootClass, VerifiedEndorsement,
+    certified_key,
 };
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -30,9 +31,11 @@ pub(super) fn inspect(
             .add_pem(&read(path)?, class.unwrap_or(RootClass::Manufacturer), &[])
             .map_err(|error| unparsed(path, "a bundle of certificates", error))?;
     }
-    let spki = certificate.public_key().raw;
-    let verified = trusted.verify(&der, &[] as &[&[u8]], spki, at);
-    Ok(show(&certificate, Sha256Digest::of(spki), &verified, class))
+    // A key that no TPM has is shown as it stands there; the verdict says what it lacks.
+    let spki = certified_key(&der).unwrap_or_else(|| certificate.public_key().raw.to_vec());
+    let verified = trusted.verify(&der, &[] as &[&[u8]], &spki, at);
+    let digest = Sha256Digest::of(&spki);
+    Ok(show(&certificate, digest, &verified, class))
 }
 
 fn read_der(file: &Path) -> Result<Vec<u8>, InspectError> {
