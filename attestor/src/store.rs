@@ -147,7 +147,11 @@ impl Store {
                 Connection::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
             }
             Backend::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
+                // What it reads after it has its turn must be what the last writer left, whatever the server's
+                // default is.
+                let mut transaction = pool
+                    .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+                    .await?;
                 sqlx::query("SELECT size FROM tree WHERE id = 1 FOR UPDATE")
                     .execute(&mut *transaction)
                     .await?;
