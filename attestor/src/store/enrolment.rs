@@ -24,8 +24,12 @@ pub(crate) struct PendingEnrolment {
     pub(crate) expires_at: i64,
 }
 
+/// Most enrolments of one machine that wait for their activation, beside the newest.
+const PENDING_MAX: i64 = 8;
+
 impl Tx {
-    /// Keeps an enrolment until its activation, and forgets those that expired.
+    /// Keeps an enrolment until its activation, and forgets those that expired, and the machine's oldest beyond
+    /// [`PENDING_MAX`].
     pub(crate) async fn add_enrolment(
         &mut self,
         id: &[u8],
@@ -49,8 +53,18 @@ impl Tx {
                 .bind(pending.expires_at)
                 .bind(endorsed)
                 .bind(pending.replaces.as_ref().map(|key| key.0.to_vec()))
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
+            sqlx::query(
+                "DELETE FROM enrolments WHERE id IN (
+                     SELECT id FROM enrolments WHERE host = $1 AND id <> $2
+                     ORDER BY expires_at DESC LIMIT 1000 OFFSET $3)",
+            )
+            .bind(pending.host.as_str())
+            .bind(id)
+            .bind(PENDING_MAX)
+            .execute(connection)
+            .await?;
         });
         Ok(())
     }

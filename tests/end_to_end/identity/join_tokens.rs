@@ -109,6 +109,33 @@ async fn a_token_that_lets_nobody_in_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_enrolments_of_a_machine_the_latest_are_kept() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+        world.admit(&host, None).await;
+        let (token, _) = create(&world, &[]);
+        let machine = with(&host, &token).await;
+        let mut begun = Vec::new();
+        // One second cannot tell all of them apart: far more than are kept.
+        for _ in 0..40 {
+            begun.push(machine.begin().await.unwrap());
+        }
+        let mut known = 0;
+        for challenge in &begun {
+            // A wrong answer burns those that are there.
+            match machine.activate(challenge, vec![0; 32]).await.map(drop) {
+                Err(code) if code == "activation-failed" => known += 1,
+                refused => assert_eq!(refused.unwrap_err(), "enrolment-unknown"),
+            }
+        }
+        assert_eq!(known, 9, "{}", database.name());
+        enrol(&machine).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_attestor_fails_to_do_costs_no_use() {
     let maker = Maker::new();
     let database = Database::postgres();
