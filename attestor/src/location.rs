@@ -4,14 +4,14 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::{
-    AuthorityKey, LocationError, LocationTag, ek_set_digest, verify_tag,
+    AuthorityKey, LocationError, LocationTag, Place, ek_set_digest, verify_tag,
 };
 
 use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx};
 
 /// Why a tag or an authority was refused.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,26 @@ pub(crate) async fn void_revoked(
 pub(crate) struct TagBasis {
     pub(crate) ek_set: Sha256Digest,
     pub(crate) next_serial: u64,
+}
+
+/// Voids the verdict of `host` if it says another place than `proven`: it must prove its place first. The voided
+/// verdict is published after the commit.
+pub(crate) async fn void_place(
+    tx: &mut Tx,
+    host: &HostId,
+    proven: Option<&Place>,
+) -> Result<Option<Verdict>, StoreError> {
+    let held = match tx.host(host).await? {
+        Some(record) => Verdict::of(&record)?,
+        None => None,
+    };
+    let voided = held
+        .filter(|held| held.place.as_ref() != proven)
+        .map(|held| held.voided(Finding::new("place-not-proven-yet").about(host)));
+    if let Some(voided) = &voided {
+        tx.void_verdict(host, &voided.to_json()?).await?;
+    }
+    Ok(voided)
 }
 
 /// Believes an authority from now on.
@@ -164,16 +184,7 @@ pub(crate) async fn issue_tag(
         .append(&mut tx)
         .await?;
     // A host that was moved is not where its verdict says: it must prove the new place first.
-    let held = match tx.host(host).await? {
-        Some(record) => Verdict::of(&record)?,
-        None => None,
-    };
-    let voided = held
-        .filter(|held| held.place.as_ref() != Some(&tag.place))
-        .map(|held| held.voided(Finding::new("place-not-proven-yet").about(host)));
-    if let Some(voided) = &voided {
-        tx.void_verdict(host, &voided.to_json()?).await?;
-    }
+    let voided = void_place(&mut tx, host, Some(&tag.place)).await?;
     tx.commit().await?;
     if let Some(voided) = voided {
         attestor

@@ -9,6 +9,7 @@ use super::ending::Ending;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event, Reason};
 use crate::clock;
+use crate::location;
 use crate::store::{End, InventoryEntry, MachineState, StoreError, Tx};
 
 /// Most EKs that one TPM has.
@@ -198,8 +199,8 @@ async fn known(
     Ok(faults)
 }
 
-/// Adds EKs to a machine whose TPM turned out to have more. Its location tag names the old set, so it
-/// is void.
+/// Adds EKs to a machine whose TPM turned out to have more. Its location tag names the old set, so it is void,
+/// and with it a verdict that says where it is.
 pub(crate) async fn add_eks(
     attestor: &Attestor,
     host: &HostId,
@@ -231,8 +232,15 @@ pub(crate) async fn add_eks(
         host: host.clone(),
         ek_digests: added,
     };
-    append(&mut tx, &event, now).await?;
+    let order = Entry::new(&event, Actor::Operator, now)?
+        .append(&mut tx)
+        .await?;
+    let voided = location::void_place(&mut tx, host, None).await?;
     tx.commit().await?;
+    if let Some(voided) = voided {
+        let standing = voided.standing(host);
+        attestor.index.put_host(order, standing, voided.entry, now);
+    }
     Ok(entry)
 }
 

@@ -154,3 +154,27 @@ async fn a_machine_that_was_taken_out_is_nobody_until_it_comes_again() {
     assert_eq!(host.attest(server).unwrap()["tier"], "affirming");
     assert_eq!(view(&world, "de-1").await["identity"]["state"], "enrolled");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_names_too_few_keys_is_proven_anew() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let server = &world.server;
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
+    assert!(server.place("u1", "node-de-1").await.0);
+    let file = host.certificate_file("ek-secp384r1.crt");
+    let more = [
+        "inventory",
+        "add-ek",
+        "de-1",
+        "--ek-certificate",
+        file.to_str().unwrap(),
+    ];
+    server.command(&more);
+    let held = view(&world, "de-1").await;
+    assert_eq!(held["findings"][0]["code"], "place-not-proven-yet");
+    assert!(!server.place("u2", "node-de-1").await.0);
+    world.tag(&host, "DE");
+    assert_eq!(host.attest(server).unwrap()["tier"], "affirming");
+}
