@@ -46,6 +46,12 @@ impl Slow {
         rest.extend_from_slice(body);
         rest.extend(b"\r\n0\r\n\r\n");
         self.0.write_all(&rest).unwrap();
+        self.answer()
+    }
+
+    /// Sends nothing more: the whole answer.
+    #[must_use]
+    pub fn answer(mut self) -> String {
         let mut answer = String::new();
         self.0.read_to_string(&mut answer).unwrap();
         answer

@@ -1,11 +1,12 @@
 //! Requests that were let in while an identity lived, and whose bodies come after its end.
 
 use touchstone_agent::state::Records;
+use touchstone_agent::tls::TlsKey;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
 use touchstone_tests::slow::Slow;
-use touchstone_tests::world::{Maker, World};
+use touchstone_tests::world::{Maker, World, healthy_host};
 
 use super::view;
 
@@ -50,4 +51,20 @@ async fn what_a_replaced_tpm_says_is_no_word_of_its_successor() {
         let outcome = new.attest(server).unwrap();
         assert_eq!(outcome["tier"], "contraindicated", "{outcome}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let (world, host, _maker) = healthy_host().await;
+    let identity = Records::at(&host.settings(&world.server).state).identity();
+    let mut identity = identity.unwrap().unwrap();
+    let known = Slow::post(&identity, "/v1/evidence");
+    // Whose key nobody knows is refused, and its body thrown away, for as long at most.
+    identity.keys.tls = TlsKey::generate().unwrap();
+    let stranger = Slow::post(&identity, "/v1/evidence");
+    let answer = known.answer();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("touchstone:body-too-slow"), "{answer}");
+    let answer = stranger.answer();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
