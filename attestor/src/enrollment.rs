@@ -8,6 +8,7 @@ mod ending;
 mod endorsements;
 mod error;
 mod join_tokens;
+mod joining;
 mod machines;
 mod quarantine;
 
@@ -15,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 use touchstone_evidence::credential::{CredentialSecrets, make_credential};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
-use touchstone_evidence::endorsement::VerifiedEndorsement;
+use touchstone_evidence::endorsement::{RootClass, VerifiedEndorsement};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
 use touchstone_evidence::tpm::public::Public;
@@ -28,6 +29,7 @@ pub(crate) use error::EnrolmentError;
 pub(crate) use join_tokens::{
     JoinTokenError, JoinTokenRequest, create_join_token, revoke_join_token,
 };
+pub(crate) use joining::Joining;
 pub(crate) use machines::{
     MachineError, add_eks, add_machine, import_machines, open_reenrolment, remove_machine,
     replace_tpm, retire_host,
@@ -40,20 +42,13 @@ use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random;
 use crate::store::{
-    self, End, Endorsed, HostRecord, Identity, JoinTokenRecord, KeyHolder, MachineState,
-    PendingEnrolment, StoreError, Tx,
+    self, End, Endorsed, HostRecord, Identity, KeyHolder, MachineState, PendingEnrolment,
+    StoreError, Tx,
 };
 use ending::Ending;
 
 /// Seconds between the two messages of an enrolment.
 const ACTIVATION_SECONDS: i64 = 120;
-
-/// Who asks: the join token that was shown, and the TLS key that is to be enrolled.
-#[derive(Clone, Debug)]
-pub(crate) struct Joining {
-    pub(crate) token: JoinTokenRecord,
-    pub(crate) tls_key: Sha256Digest,
-}
 
 /// First message: checks the keys, and protects a secret for the TPM that claims them.
 pub(crate) async fn begin(
@@ -149,7 +144,12 @@ async fn endorse(
             tx.commit().await?;
         }
     }
-    Ok(verified?)
+    let verified = verified?;
+    // Whoever else works on this database may have imported such a root.
+    if attestor.production && verified.class() == RootClass::Simulator {
+        return Err(EnrolmentError::Simulator);
+    }
+    Ok(verified)
 }
 
 /// Whether `identity` may become that of `host`; returns the TLS key of the identity that it would end.
@@ -325,56 +325,4 @@ async fn enrol(
     let entry = Entry::new(&event, Actor::JoinToken, now)?;
     let order = entry.append(tx).await?;
     Ok(former.map(|_| Ending::new(host.clone(), End::Reenrolled, order, entry.leaf())))
-}
-
-impl Joining {
-    /// The token as it is now: it was shown before the body came.
-    async fn still_in_force(&self, tx: &mut Tx, now: i64) -> Result<Self, EnrolmentError> {
-        let token = tx.join_token_in_force(&self.token.hash, now).await?;
-        Ok(Self {
-            token: token.ok_or(EnrolmentError::TokenOver)?,
-            tls_key: self.tls_key,
-        })
-    }
-
-    /// Before any work is done for the caller or anything is noted of its TPM: a token that would not let it
-    /// in does nothing else either.
-    async fn check(
-        &self,
-        tx: &mut Tx,
-        ek_digest: &Sha256Digest,
-        ak_public: &[u8],
-    ) -> Result<(), EnrolmentError> {
-        let host = tx.machine_of(ek_digest).await?.map(|(host, _)| host);
-        self.check_host(host.as_ref())?;
-        let enrolled = match &host {
-            Some(host) => tx.host(host).await?,
-            None => None,
-        };
-        let same = |record: HostRecord| {
-            let identity = record.identity;
-            identity.has_keys(ek_digest, ak_public, &self.tls_key)
-        };
-        match enrolled.is_some_and(same) {
-            true => Ok(()),
-            false => self.check_uses(),
-        }
-    }
-
-    /// A token that names a machine is for no other, and for none that nobody knows.
-    fn check_host(&self, host: Option<&HostId>) -> Result<(), EnrolmentError> {
-        match &self.token.host {
-            Some(bound) if Some(bound) != host => {
-                Err(EnrolmentError::TokenOfOtherHost(bound.clone()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_uses(&self) -> Result<(), EnrolmentError> {
-        match self.token.uses_max {
-            Some(most) if self.token.uses >= most => Err(EnrolmentError::TokenUsedUp),
-            _ => Ok(()),
-        }
-    }
 }

@@ -12,6 +12,7 @@ use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::programs;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
+use touchstone_tpm_sim::lies::Applicant;
 use touchstone_tpm_sim::swtpm::RunningTpm;
 
 /// Where the certificate of the RSA-2048 EK is.
@@ -254,6 +255,27 @@ async fn production_refuses_to_open_a_database_of_simulators() {
         let said = start_in_production(&world.server, &database);
         assert!(said.contains("root of class `simulator`"), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_enrols_no_simulator_whoever_imports_its_root() {
+    let maker = Maker::new();
+    let database = Database::postgres();
+    let production = Server::start_with(&database, &["--production"]);
+    let (bundle, host) = (
+        maker.bundle(),
+        Host::boot(&maker.authority, "de-1", Profile::Healthy),
+    );
+    production.command(&["endorsement", "import", "--class", "manufacturer", &bundle]);
+    let certificate = host.ek_certificate().await;
+    let add = ["inventory", "add", "--host", "de-1", "--ek-certificate"];
+    production.command(&[&add[..], &[&certificate]].concat());
+    // What another attestor on this database, or its administrator, did.
+    database.execute("UPDATE endorsement_roots SET class = 'simulator'");
+    let answer = production.command(&["join-token", "create"]);
+    let token = answer["token"].as_str().unwrap().parse().unwrap();
+    let machine = Applicant::at(&host.tpm.tcti(), &token).await.unwrap();
+    assert_eq!(machine.begin().await.unwrap_err(), "simulator-tpm-refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,10 @@ pub(crate) enum EnrolmentError {
          approve {0} --host NAME`, and enrols by itself after that"
     )]
     NotInInventory(Sha256Digest),
+    #[error(
+        "this attestor runs in production, where the program that simulates this TPM has no place"
+    )]
+    Simulator,
     #[error("an operator said that the endorsement key {0} is none of ours")]
     Rejected(Sha256Digest),
     #[error(
@@ -83,6 +87,7 @@ impl EnrolmentError {
             Self::Template(_) => "key-template-mismatch",
             Self::Endorsement(error) => error.code(),
             Self::NotInInventory(_) => "ek-not-in-inventory",
+            Self::Simulator => "simulator-tpm-refused",
             Self::Rejected(_) => "ek-rejected",
             Self::Retired(_) => "host-retired",
             Self::AlreadyEnrolled(_) => "host-enrolled-with-other-keys",
