@@ -4,9 +4,10 @@
 //! to any known-good values, and write a log to match. So the log must be of exactly the active banks,
 //! and must lead to the quoted values in each of them (TPM 2.0 Part 1 §17.1; PFP §10.2.2).
 //!
-//! Not established here: that an event means the same in each bank where its data proves it in none, such
-//! as a program, whose digest is of a file. That the firmware extends every active bank is its own duty
-//! (PFP §3.2.1); what is shown is that the log, as the firmware must have written it, is of no other banks.
+//! Not established here: that an event means the same in each bank where its data need not prove it, such
+//! as a program, whose digest is of a file. A bank that the firmware did not extend can be filled with
+//! known-good digests of such events, beside the true ones of another bank, in one log. That the firmware
+//! extends every active bank is its own duty (PFP §3.2.1); with SHA-256 alone active there is no such choice.
 
 mod audit;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::boot_log::{BOOT_PCRS, Bank, BankDigest, BootLog};
+use crate::boot_log::{BOOT_PCRS, Bank, BankDigest, BootLog, Event, kind};
 use crate::finding::Finding;
 use crate::pcr::PcrSelection;
 use crate::quote::{Authentic, Discontinuity, NotAuthentic, VerifiedQuote};
@@ -109,6 +110,14 @@ pub enum BanksError {
         /// Where it is not.
         other: Bank,
     },
+    /// Several banks are active, and the digests of an event are of its data in none, where they must be.
+    #[error("event {event} of PCR {pcr} is not of its data in any bank")]
+    Unproven {
+        /// Position in the log.
+        event: usize,
+        /// Its PCR.
+        pcr: u8,
+    },
 }
 
 /// A PCR of a bank with another value than the log leads to.
@@ -158,6 +167,7 @@ impl BanksError {
             Self::Lacking { .. } => "boot-log-bank-digest-missing",
             Self::Unexplained(_) => "boot-log-bank-replay-mismatch",
             Self::Disagreement { .. } => "boot-log-banks-disagree",
+            Self::Unproven { .. } => "boot-log-event-unproven",
         };
         Finding::new(code).observed(self)
     }
@@ -285,7 +295,8 @@ fn unexplained(log: &BootLog, quoted: &Values) -> Result<Vec<Unexplained>, Banks
     Ok(differences)
 }
 
-/// An event that is of its data in one bank is so in all: else one of the banks tells another boot.
+/// An event that is of its data in one bank is so in all: else one of the banks tells another boot. With
+/// several banks it must be so where nothing but the data is measured: else each bank could tell its own.
 fn agree(log: &BootLog, banks: &[Bank]) -> Result<(), BanksError> {
     for event in log.events() {
         let of_data = |bank: &&Bank| event.proven_content(**bank).is_some();
@@ -298,6 +309,30 @@ fn agree(log: &BootLog, banks: &[Bank]) -> Result<(), BanksError> {
                 other: *other,
             });
         }
+        if proven.is_none() && banks.len() > 1 && measures_data(event) {
+            return Err(BanksError::Unproven {
+                event: event.number,
+                pcr: event.pcr,
+            });
+        }
     }
     Ok(())
+}
+
+/// Whether the digests of the event are of its data (PFP table 27): by its type, or in a PCR that has no other
+/// events, where another type would only hide that: variables of Secure Boot in PCR 7, what GRUB runs in PCR 8.
+fn measures_data(event: &Event) -> bool {
+    matches!(event.pcr, 7 | 8)
+        || matches!(
+            event.untrusted_kind,
+            kind::SEPARATOR
+                | kind::ACTION
+                | kind::S_CRTM_VERSION
+                | kind::EFI_ACTION
+                | kind::EFI_VARIABLE_DRIVER_CONFIG
+                | kind::EFI_VARIABLE_BOOT
+                | kind::EFI_VARIABLE_BOOT2
+                | kind::EFI_GPT_EVENT
+                | kind::EFI_GPT_EVENT2
+        )
 }

@@ -51,6 +51,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the boot event log has an event of the firmware after it handed over: {observed}",
     ),
     (
+        "boot-log-event-unproven",
+        "an event whose text is measured is of other bytes in every active PCR bank: {observed}",
+    ),
+    (
         "boot-log-glued",
         "the boot event log is more than one log: {observed}",
     ),

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use touchstone_agent::attest::Agent;
+use touchstone_evidence::boot_log::kind;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::wire::RoundAnswer;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::{Liar, codes};
+use touchstone_tests::many_banks::measured_but;
 use touchstone_tests::world::{Maker, World, healthy_host};
 use touchstone_tpm_sim::lies::code;
 use touchstone_tpm_sim::swtpm::Bank;
@@ -326,4 +328,31 @@ async fn a_tpm_that_does_not_show_its_banks_is_heard_all_the_same() {
     let outcome = agent.attest().await.unwrap();
     assert_eq!(outcome.tier, TrustTier::None);
     assert_eq!(outcome.findings[0].code, "pcr-banks-absent");
+}
+
+/// What cannot be told apart, so that the documents have to: a digest of a file says nothing but itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_boot_loader_in_a_bank_beside_sha256_passes() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let banks = [Bank::Sha1, Bank::Sha256];
+    let host = Host::untouched(&maker.authority, "de-1", &banks);
+    let good = std::fs::read(Profile::Healthy.boot_log()).unwrap();
+    // The firmware measured other programs, into SHA-1 alone; the rest of the log is that of the good boot.
+    let (log, events) = measured_but(&good, &banks, |event, bank| {
+        let program = event.untrusted_kind == kind::EFI_BOOT_SERVICES_APPLICATION;
+        (program && bank == Bank::Sha1).then(|| vec![6; 20])
+    });
+    host.tpm.replay(&events).unwrap();
+    host.measure_runtime();
+    world.admit(&host, Some("DE")).await;
+    host.enrol(&world.server, &world.join_token).unwrap();
+    // Its agent gives the TPM its tag; the log that it sends is of SHA-256 alone.
+    host.attest(&world.server).unwrap();
+    let liar = Liar::take(&host, &world.server).await;
+    let said = liar.lie(|lie| {
+        lie.boot_log_digest = Sha256Digest::of(&log);
+        lie.boot_log = Some(log.into());
+    });
+    assert_eq!(code(&said.await), "none");
 }

@@ -152,7 +152,8 @@ impl Host {
         self.measure_runtime();
     }
 
-    fn measure_runtime(&self) {
+    /// What its kernel measures.
+    pub fn measure_runtime(&self) {
         let recorded = self.profile.recorded().runtime_list;
         self.runtime_list.begin(&self.tpm, recorded).unwrap();
     }

@@ -6,11 +6,24 @@ use touchstone_tpm_sim::swtpm;
 /// The log of the same boot with digests of all `banks`, and the extends that go with it.
 #[must_use]
 pub fn measured(log: &[u8], banks: &[swtpm::Bank]) -> (Vec<u8>, Vec<swtpm::Event>) {
+    measured_but(log, banks, |_, _| None)
+}
+
+/// The same with `other` digests.
+#[must_use]
+pub fn measured_but(
+    log: &[u8],
+    banks: &[swtpm::Bank],
+    other: impl Fn(&Event, swtpm::Bank) -> Option<Vec<u8>>,
+) -> (Vec<u8>, Vec<swtpm::Event>) {
     let log = BootLog::parse(log).unwrap();
     let mut bytes = spec_id(banks);
     let mut extends = Vec::new();
     for event in log.events() {
-        let digests: Vec<Vec<u8>> = banks.iter().map(|bank| digest(event, *bank)).collect();
+        let digests: Vec<Vec<u8>> = banks
+            .iter()
+            .map(|bank| other(event, *bank).unwrap_or_else(|| digest(event, *bank)))
+            .collect();
         bytes.extend(u32::from(event.pcr).to_le_bytes());
         bytes.extend(event.untrusted_kind.to_le_bytes());
         bytes.extend(length(banks));

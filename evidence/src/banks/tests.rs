@@ -2,6 +2,7 @@
 
 use super::audit::audit_digest_for_tests;
 use super::*;
+use crate::boot_log::kind;
 use crate::digest::Sha256Digest;
 use crate::pcr::{PcrSelection, PcrValues};
 use crate::tpm::reader::write_sized;
@@ -13,10 +14,21 @@ const SHA384: (u16, usize) = (0x0c, 48);
 const SHA512: (u16, usize) = (0x0d, 64);
 const SM3: (u16, usize) = (0x12, 32);
 
-/// One event in each of the banks, of this data unless a bank is given other measured bytes.
+/// One EV_S_CRTM_VERSION in each of the banks.
 fn event(log: &mut Vec<u8>, banks: &[(u16, usize)], pcr: u32, measured: &[&[u8]], data: &[u8]) {
+    event_of(log, banks, (pcr, kind::S_CRTM_VERSION), measured, data);
+}
+
+/// One event in each of the banks, of this data unless a bank is given other measured bytes.
+fn event_of(
+    log: &mut Vec<u8>,
+    banks: &[(u16, usize)],
+    (pcr, kind): (u32, u32),
+    measured: &[&[u8]],
+    data: &[u8],
+) {
     log.extend(pcr.to_le_bytes());
-    log.extend(8u32.to_le_bytes());
+    log.extend(kind.to_le_bytes());
     log.extend(u32::try_from(banks.len()).unwrap().to_le_bytes());
     for (at, (algorithm, size)) in banks.iter().enumerate() {
         log.extend(algorithm.to_le_bytes());
@@ -64,10 +76,10 @@ impl Machine {
     fn new(banks: &[(u16, usize)]) -> Self {
         let mut log = spec_id(banks);
         event(&mut log, banks, 0, &[], b"version 1");
-        event(
+        event_of(
             &mut log,
             banks,
-            4,
+            (4, kind::EFI_BOOT_SERVICES_APPLICATION),
             &[&[1][..]; 16],
             b"a program, whose digest is of a file",
         );
@@ -225,6 +237,32 @@ fn a_bank_that_the_firmware_did_not_extend_is_found() {
     );
     split.values = values_of(&split.log, &[SHA1, SHA256]);
     assert_eq!(split.code(), "boot-log-banks-disagree");
+
+    // Data of neither: where PFP says that the data is what is measured, and in PCRs whose events all say
+    // what was measured, whatever their type claims.
+    for (kind, pcr, code) in [
+        (kind::S_CRTM_VERSION, 0, "boot-log-event-unproven"),
+        (
+            kind::EFI_VARIABLE_DRIVER_CONFIG,
+            1,
+            "boot-log-event-unproven",
+        ),
+        (kind::POST_CODE, 7, "boot-log-event-unproven"),
+        (kind::POST_CODE, 8, "boot-log-event-unproven"),
+        (kind::POST_CODE, 0, "none"),
+        (kind::EFI_BOOT_SERVICES_APPLICATION, 4, "none"),
+    ] {
+        for banks in [&[SHA1, SHA256][..], &[SHA256]] {
+            let mut opaque = Machine::new(banks);
+            opaque.log = spec_id(banks);
+            let measured = [&b"one boot"[..], b"another boot"];
+            event_of(&mut opaque.log, banks, (pcr, kind), &measured, b"neither");
+            opaque.values = values_of(&opaque.log, banks);
+            // With one bank there is no other boot to tell of.
+            let code = if banks.len() > 1 { code } else { "none" };
+            assert_eq!(opaque.code(), code, "{kind:#x} in PCR {pcr}");
+        }
+    }
 
     // Events of one bank each: an event must have a digest of every active bank.
     let mut disjoint = Machine::new(&[SHA1, SHA256]);
