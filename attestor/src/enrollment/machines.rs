@@ -39,6 +39,11 @@ pub(crate) enum MachineError {
     Retired(HostId),
     #[error("`{0}` is not enrolled, so it can enrol as it is")]
     NotEnrolled(HostId),
+    #[error(
+        "`{0}` has a TPM with the endorsement key {1} already, so nothing was replaced; `touchstone host \
+         reenrol` lets it enrol with other keys"
+    )]
+    SameTpm(HostId, Sha256Digest),
     #[error("a host may be let in for 1 to {DOOR_SECONDS_MAX} seconds, not {0}")]
     DoorSeconds(i64),
     #[error(transparent)]
@@ -55,6 +60,7 @@ impl MachineError {
             Self::Unknown(_) => "host-not-in-inventory",
             Self::Retired(_) => "host-retired",
             Self::NotEnrolled(_) => "host-not-enrolled",
+            Self::SameTpm(..) => "replacement-of-same-tpm",
             Self::DoorSeconds(_) => "reenrolment-lifetime",
             Self::Store(_) => "internal",
         }
@@ -290,9 +296,14 @@ pub(crate) async fn replace_tpm(
         ek_digests: eks,
     })?;
     let mut tx = attestor.store.write().await?;
-    match tx.machine_state(host).await? {
+    let state = match tx.machine_state(host).await? {
         None | Some(MachineState::Removed) => return Err(MachineError::Unknown(host.clone())),
-        Some(MachineState::Active | MachineState::Retired) => {}
+        Some(state @ (MachineState::Active | MachineState::Retired)) => state,
+    };
+    // A TPM that it has is no other one, and an act that is done twice must not end what came between.
+    let known: HashSet<_> = tx.eks_of_any(host, state).await?.into_iter().collect();
+    if let Some(ek) = entry.ek_digests.iter().find(|ek| known.contains(ek)) {
+        return Err(MachineError::SameTpm(host.clone(), *ek));
     }
     tx.drop_eks(host).await?;
     let pairs: Vec<_> = entry.ek_digests.iter().map(|ek| (ek, host)).collect();

@@ -70,6 +70,11 @@ async fn another_tpm_takes_over_a_name_and_nothing_else() {
         let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
         let (old, new) = (boot("de-1"), boot("de-1-new-board"));
         assert_eq!(world.join(&old, Some("DE")).await["tier"], "affirming");
+        // The TPM that it has is no other one: nothing ends.
+        let same = old.ek_certificate().await;
+        let same = ["host", "replace", "de-1", "--ek-certificate", &same];
+        assert_eq!(server.refusal(&same), "replacement-of-same-tpm");
+        assert_eq!(view(&world, "de-1").await["tier"], "affirming");
         let pending = applicant(&old, &world).await;
         server.command(&["host", "reenrol", "de-1"]);
         let begun = pending.begin().await.unwrap();
@@ -90,7 +95,10 @@ async fn another_tpm_takes_over_a_name_and_nothing_else() {
         assert_eq!(stranger.begin().await.unwrap_err(), "ek-not-in-inventory");
 
         enrol(&applicant(&new, &world).await).await.unwrap();
+        // Nor does the same command, sent again, end what has come to life since.
+        assert_eq!(server.refusal(&replace), "replacement-of-same-tpm");
         let held = view(&world, "de-1").await;
+        assert_eq!(held["identity"]["state"], "enrolled");
         assert_eq!(held["tier"], "none");
         assert_eq!(held["nodes"].as_array().unwrap().len(), 0);
         // It is another TPM, not the same one anew.
