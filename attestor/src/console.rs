@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use touchstone_evidence::endorsement::ManufacturerId;
+use touchstone_evidence::host_id::HostId;
 
 pub use client::OperatorFile;
 pub use inspect::Inspect;
@@ -128,7 +129,7 @@ pub enum Location {
     Tag {
         /// The host
         #[arg(long)]
-        host: String,
+        host: HostId,
         /// The authority's key file
         #[arg(long)]
         key: PathBuf,
@@ -179,7 +180,7 @@ pub enum Node {
         /// Name of the Kubernetes node
         node: String,
         /// Name of the host
-        host: String,
+        host: HostId,
     },
 }
 
@@ -191,21 +192,21 @@ pub enum Host {
     /// Show one host with every finding
     Show {
         /// The host
-        host: String,
+        host: HostId,
     },
     /// Print the last signed result of a host, verified
     Result {
         /// The host
-        host: String,
+        host: HostId,
     },
     /// Accept that the firmware of a host's TPM changed; until then its rounds are contraindicated
     #[command(disable_version_flag = true)]
     AcceptFirmware {
         /// The host
-        host: String,
+        host: HostId,
         /// The version, `0x…`; without it, the one that its last verdict names
         #[arg(long = "version", value_name = "HEX")]
-        firmware: Option<String>,
+        firmware: Option<firmware::Version>,
     },
     /// What becomes of its identity
     #[command(flatten)]
@@ -222,11 +223,13 @@ pub enum Audit {
         out: Option<PathBuf>,
     },
     /// Verify an exported log. Needs no server and no credential
+    #[command(after_help = audit::VERIFY_EXIT_CODES)]
     Verify {
         /// The exported file
         file: PathBuf,
-        /// The log's key, as `touchstone keys` printed it when you last trusted the server. Without
-        /// it the key in the file is believed, which shows only that the file agrees with itself
+        /// The log's key, as `touchstone keys` printed it when you last trusted the server, or a file
+        /// that holds it. Without it the key in the file is believed, which shows only that the file
+        /// agrees with itself
         #[arg(long)]
         key: Option<String>,
         /// A head that you kept, as `SIZE:ROOT` or a file with a checkpoint: the log must still begin with

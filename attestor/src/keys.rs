@@ -116,7 +116,11 @@ pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
         path: path.to_owned(),
         source,
     };
-    if fs::metadata(path).map_err(failed)?.mode() & 0o077 != 0 {
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    if metadata.mode() & 0o077 != 0 {
         return Err(KeyError::Readable(path.to_owned()));
     }
     fs::read_to_string(path).map_err(failed)

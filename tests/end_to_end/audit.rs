@@ -92,6 +92,20 @@ async fn an_export_verifies_without_the_server_and_any_change_shows() {
         .server
         .run(&["audit", "verify", &file, "--key", &other_key]);
     assert_eq!(output.status.code(), Some(1));
+
+    // The key may stand in a file; what cannot be read at all is not said to be tampered with.
+    let key_file = world.server.file("log.key", &format!("{key}\n"));
+    let held = ["audit", "verify", &file, "--key", &key_file];
+    assert_eq!(world.server.command(&held)["key_given"], true);
+    for line in [
+        &["audit", "verify", &format!("{file}.absent")][..],
+        &["audit", "verify", &file, "--key", "no-key"],
+        &["audit", "verify", &file, "--key", &file],
+        &["audit", "verify", &file, "--head", "no-head"],
+    ] {
+        let output = world.server.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,27 @@ fn exit_codes_tell_what_was_found() {
     }
 }
 
+/// Values that nobody gave are no fault of the list.
+#[test]
+fn a_file_without_the_values_that_replay_needs_is_said_to_be_short() {
+    let json = std::fs::read(format!("{PROFILES}/shim_sb/pcrs.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let values = json["pcrs"]["sha256"].as_object_mut().unwrap();
+    for pcr in 1..=9 {
+        values.remove(&pcr.to_string());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pcrs");
+    std::fs::write(&file, json.to_string()).unwrap();
+    let output = inspect(
+        &format!("ima HEALTHY/ima.bin --pcrs {}", file.display()),
+        80,
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("its sha256 bank has no PCR 1-9"), "{said}");
+}
+
 /// The printed form of the values replays as the JSON form does.
 #[test]
 fn values_as_tpm2_pcrread_prints_them_replay() {

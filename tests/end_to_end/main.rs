@@ -14,6 +14,7 @@ mod attacks;
 mod audit;
 mod boots;
 mod break_command;
+mod console;
 mod corpus;
 mod databases;
 mod demo;

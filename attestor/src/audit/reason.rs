@@ -1,5 +1,7 @@
 //! Why an operator did it, in a few words of theirs.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// Longest reason, characters.
@@ -21,6 +23,14 @@ impl TryFrom<String> for Reason {
             ));
         }
         Ok(Self(text))
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.to_owned().try_into()
     }
 }
 

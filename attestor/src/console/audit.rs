@@ -12,14 +12,13 @@ use touchstone_evidence::transparency::{
 };
 
 use super::client::Client;
-use super::output::line;
+use super::output::{line, print};
 
 /// Fetches the whole log.
 pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
     let lines = client.get_text("/v1/audit/export").await?;
     let Some(path) = out else {
-        print!("{lines}");
-        return Ok(());
+        return print(&lines);
     };
     write_new(path, lines.as_bytes())?;
     // Header and checkpoint are not entries.
@@ -30,27 +29,52 @@ pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> a
             "wrote {entries} entries; verify with: touchstone audit verify {}",
             path.display()
         )
-    });
+    })?;
     Ok(())
 }
 
-/// Exit code 1: it does not verify.
+/// As of `touchstone inspect`.
+pub(super) const VERIFY_EXIT_CODES: &str = "\
+Exit codes: 0 it verifies, 1 it does not, 2 the file, the key or a head cannot be read or parsed.";
+
+/// What a log is verified with.
+struct Asked {
+    export: Vec<u8>,
+    key: Option<VerifierKey>,
+    heads: Vec<TreeHead>,
+}
+
+/// Verifies `file`; the exit code says what came of it.
 pub(super) fn verify(
     json: bool,
     file: &Path,
     key: Option<&str>,
     heads: &[String],
 ) -> anyhow::Result<ExitCode> {
+    match read_asked(file, key, heads) {
+        Ok(asked) => verify_asked(json, &asked),
+        Err(error) => {
+            eprintln!("touchstone: {error:#}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn read_asked(file: &Path, key: Option<&str>, heads: &[String]) -> anyhow::Result<Asked> {
     let heads: Vec<TreeHead> = heads
         .iter()
         .map(|head| kept_head(head))
         .collect::<anyhow::Result<_>>()?;
     let export = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let key: Option<VerifierKey> = key.map(str::parse).transpose()?;
+    let key = key.map(log_key).transpose()?;
+    Ok(Asked { export, key, heads })
+}
+
+fn verify_asked(json: bool, Asked { export, key, heads }: &Asked) -> anyhow::Result<ExitCode> {
     let trust = key
         .as_ref()
         .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
-    match verify_export(&export, trust, &heads) {
+    match verify_export(export, trust, heads) {
         Ok(verified) => {
             let head = verified.head();
             let answer = json!({
@@ -73,15 +97,34 @@ pub(super) fn verify(
                     size = head.size,
                     root = head.root
                 )
-            });
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
             let error = anyhow::Error::from(error);
             let answer = json!({ "verified": false, "error": format!("{error:#}") });
-            line(json, &answer, || format!("does not verify: {error:#}"));
+            line(json, &answer, || format!("does not verify: {error:#}"))?;
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// The log's key, or a file that holds it, as of `touchstone keys --json | jq -r .checkpoint_key`.
+fn log_key(text: &str) -> anyhow::Result<VerifierKey> {
+    let error = match text.parse() {
+        Ok(key) => return Ok(key),
+        Err(error) => error,
+    };
+    match fs::read_to_string(text) {
+        Ok(held) => held
+            .trim()
+            .parse()
+            .with_context(|| format!("`{text}` does not hold the log's key")),
+        Err(_) => Err(error).with_context(|| {
+            format!(
+                "`{text}` is neither a log's key as `touchstone keys` prints it nor a file with one"
+            )
+        }),
     }
 }
 

@@ -1,14 +1,15 @@
 //! The HTTP client of the commands, and the operator's credential that it uses.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use crate::keys;
+use crate::keys::{self, KeyError};
 
 /// The operator's credential: whom to ask, whom to believe, what to show.
 #[derive(Serialize, Deserialize)]
@@ -27,15 +28,34 @@ pub struct OperatorFile {
 impl OperatorFile {
     /// Reads a credential that nobody but its owner may read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        ensure!(
-            path.exists(),
-            "there is no operator's credential `{}`; name it with --operator or TOUCHSTONE_OPERATOR, or \
-             start the attestor with `touchstone serve`, which makes one",
-            path.display()
-        );
-        let text = keys::read_private(path)?;
+        let text = keys::read_private(path).map_err(|error| match error {
+            KeyError::File { source, .. } => unreadable(path, source),
+            error => error.into(),
+        })?;
         serde_json::from_str(&text)
             .with_context(|| format!("`{}` is not an operator's credential", path.display()))
+    }
+}
+
+/// Only where there is none is making one good advice: beside one that is merely out of reach, it
+/// would be another attestor's.
+fn unreadable(path: &Path, error: io::Error) -> anyhow::Error {
+    let shown = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => anyhow!(
+            "there is no operator's credential `{shown}`; name it with --operator or TOUCHSTONE_OPERATOR, \
+             or start the attestor with `touchstone serve`, which makes one"
+        ),
+        ErrorKind::PermissionDenied => anyhow!(
+            "this user may not read the operator's credential `{shown}`; ask as its owner, or name one \
+             of yours with --operator or TOUCHSTONE_OPERATOR"
+        ),
+        ErrorKind::IsADirectory => anyhow!(
+            "`{shown}` is a folder; name the operator's credential in it, `operator.json`, with --operator \
+             or TOUCHSTONE_OPERATOR"
+        ),
+        _ => anyhow::Error::new(error)
+            .context(format!("cannot read the operator's credential `{shown}`")),
     }
 }
 
@@ -115,5 +135,37 @@ impl Client {
             Ok(problem) => bail!("{} ({})", problem.detail, problem.r#type),
             Err(_) => bail!("the attestor answered {status}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    /// Permissions cannot be tried as root, so the kinds are.
+    #[test]
+    fn why_a_credential_cannot_be_read_is_told_apart() {
+        for (kind, part, advice) in [
+            (ErrorKind::NotFound, "there is no", true),
+            (ErrorKind::PermissionDenied, "may not read", false),
+            (ErrorKind::IsADirectory, "is a folder", false),
+            (ErrorKind::InvalidData, "cannot read", false),
+        ] {
+            let said = format!("{:#}", unreadable(Path::new("x"), kind.into()));
+            assert!(said.contains(part), "{said}");
+            assert_eq!(said.contains("touchstone serve"), advice, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_no_credential() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(folder.path(), private).unwrap();
+        let said = OperatorFile::read(folder.path()).err().unwrap().to_string();
+        assert!(said.contains("is a folder"), "{said}");
     }
 }

@@ -1,18 +1,18 @@
 //! One function for each command: ask, then print.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
+use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
 
 use super::client::Client;
-use super::output::{line, moment, table, text};
+use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
     endorsement, firmware, location, machines,
@@ -24,12 +24,11 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         Command::Audit(Audit::Verify { file, key, heads }) => {
             return audit::verify(target.json, &file, key.as_deref(), &heads);
         }
-        Command::Inspect(inspect) => return Ok(super::inspect::run(&inspect, target.json)),
+        Command::Inspect(inspect) => return super::inspect::run(&inspect, target.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
-            // A reader that has seen enough is no failure.
-            let _closed = std::io::stdout().write_all(&script);
+            print(&String::from_utf8(script)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -57,7 +56,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
             let answer = client
                 .post("/v1/nodes", &json!({ "node": node, "host": host }))
                 .await?;
-            line(json, &answer, || format!("node {node} is host {host}"));
+            line(json, &answer, || format!("node {node} is host {host}"))?;
             Ok(())
         }
         Command::Host(Host::List) => host_list(client, json).await,
@@ -69,10 +68,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
             firmware: version,
         }) => firmware::accept(client, json, &host, version).await,
         Command::Audit(Audit::Export { out }) => audit::export(client, json, out.as_deref()).await,
-        Command::Audit(Audit::Checkpoint) => {
-            print!("{}", client.get_text("/v1/audit/checkpoint").await?);
-            Ok(())
-        }
+        Command::Audit(Audit::Checkpoint) => print(&client.get_text("/v1/audit/checkpoint").await?),
         Command::Keys => {
             let answer = client.get("/v1/keys").await?;
             line(json, &answer, || {
@@ -81,7 +77,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
                     text(&answer, "result_key"),
                     text(&answer, "checkpoint_key")
                 )
-            });
+            })?;
             Ok(())
         }
         // Handled before a client was made.
@@ -102,7 +98,7 @@ async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Resul
                     text(&answer, "id"),
                     key.display()
                 )
-            });
+            })?;
         }
         Location::Tag {
             host,
@@ -120,7 +116,7 @@ async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Resul
                     "tag {} says that {host} stands in {words}; the host proves it in its next round",
                     text(&answer, "serial")
                 )
-            });
+            })?;
         }
     }
     Ok(())
@@ -143,13 +139,13 @@ async fn policy_apply(client: &Client, json: bool, files: &[PathBuf]) -> anyhow:
             text(&answer, "version"),
             text(&answer, "digest")
         )
-    });
+    })?;
     Ok(())
 }
 
 async fn policy_show(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/policies").await?;
-    line(json, &answer, || text(&answer, "manifests"));
+    line(json, &answer, || text(&answer, "manifests"))?;
     Ok(())
 }
 
@@ -168,11 +164,11 @@ async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
         vec![text(host, "host"), state, place(host), tier, why]
     });
     let header = ["host", "state", "place", "tier", "why"];
-    table(json, &answer, &header, rows);
+    table(json, &answer, &header, rows)?;
     Ok(())
 }
 
-async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
+async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result<()> {
     let answer = client.get(&format!("/v1/hosts/{host}")).await?;
     let mut rows: Vec<Vec<String>> = ["host", "tier", "fresh", "policy", "entry"]
         .into_iter()
@@ -197,7 +193,7 @@ async fn host_show(client: &Client, json: bool, host: &str) -> anyhow::Result<()
             rows.push(vec![code, text(finding, "sentence")]);
         }
     }
-    table(json, &answer, &["about", host], rows);
+    table(json, &answer, &["about", host.as_str()], rows)?;
     Ok(())
 }
 
@@ -236,7 +232,7 @@ fn identity_rows(answer: &Value) -> Vec<Vec<String>> {
 }
 
 /// Verifies the result with the attestor's key before it prints it.
-async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<()> {
+async fn host_result(client: &Client, json: bool, host: &HostId) -> anyhow::Result<()> {
     let keys = client.get("/v1/keys").await?;
     let mut key = [0; 32];
     hex::decode_to_slice(text(&keys, "result_key"), &mut key)
@@ -247,7 +243,7 @@ async fn host_result(client: &Client, json: bool, host: &str) -> anyhow::Result<
     let verified = VerifiedResult::verify(&token, &key, clock::now())?;
     let claims = serde_json::to_value(verified.result())?;
     let answer = json!({ "result": token, "claims": claims });
-    line(json, &answer, || format!("{claims:#}"));
+    line(json, &answer, || format!("{claims:#}"))?;
     Ok(())
 }
 

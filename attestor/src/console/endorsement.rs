@@ -9,7 +9,7 @@ use touchstone_evidence::endorsement::{Bundle, ManufacturerId};
 
 use super::client::Client;
 use super::commands::rows;
-use super::output::{line, moment, table, text};
+use super::output::{digits, line, moment, table, text};
 
 pub(super) async fn import(
     client: &Client,
@@ -25,7 +25,7 @@ pub(super) async fn import(
     }
     let body = json!({ "class": class, "manufacturers": manufacturers, "pem": pem });
     let answer = client.post("/v1/endorsement-roots", &body).await?;
-    line(json, &answer, || said(&answer, class));
+    line(json, &answer, || said(&answer, class))?;
     Ok(())
 }
 
@@ -62,8 +62,7 @@ fn said(answer: &Value, class: Option<&str>) -> String {
 pub(super) async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/endorsement-roots").await?;
     if json {
-        println!("{answer}");
-        return Ok(());
+        return line(json, &answer, String::new);
     }
     let roots = rows(&answer, "roots", |root| {
         let manufacturers = root.get("manufacturers").and_then(Value::as_array);
@@ -81,7 +80,7 @@ pub(super) async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
             },
             moment(root, "not_after"),
             text(root, "hosts"),
-            text(root, "digest"),
+            digits(&text(root, "digest")),
         ]
     });
     let header = [
@@ -92,15 +91,15 @@ pub(super) async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         "hosts",
         "digest",
     ];
-    table(false, &answer, &header, roots);
+    table(false, &answer, &header, roots)?;
     let intermediates = rows(&answer, "intermediates", |known| {
         let fields = ["subject", "issuer", "digest"].map(|field| text(known, field));
         let [subject, issuer, digest] = fields;
-        vec![subject, issuer, moment(known, "not_after"), digest]
+        vec![subject, issuer, moment(known, "not_after"), digits(&digest)]
     });
     if !intermediates.is_empty() {
         let header = ["intermediate", "issuer", "valid until", "digest"];
-        table(false, &answer, &header, intermediates);
+        table(false, &answer, &header, intermediates)?;
     }
     let lists = rows(&answer, "lists", |list| {
         let next_update = moment(list, "next_update");
@@ -116,16 +115,18 @@ pub(super) async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     });
     if !lists.is_empty() {
         let header = ["revocation list of", "number", "revoked", "next update"];
-        table(false, &answer, &header, lists);
+        table(false, &answer, &header, lists)?;
     }
     if answer
         .get("simulator_root_since")
         .is_some_and(Value::is_i64)
     {
-        println!(
-            "marked: held a simulator root since {}; `serve --production` refuses this database",
-            moment(&answer, "simulator_root_since")
-        );
+        line(false, &answer, || {
+            format!(
+                "marked: held a simulator root since {}; `serve --production` refuses this database",
+                moment(&answer, "simulator_root_since")
+            )
+        })?;
     }
     Ok(())
 }
@@ -140,7 +141,7 @@ pub(super) async fn unmatched(client: &Client, json: bool) -> anyhow::Result<()>
             text(row, "attempts"),
             moment(row, "first_at"),
             moment(row, "last_at"),
-            text(row, "ek_digest"),
+            digits(&text(row, "ek_digest")),
         ]
     });
     let header = [
@@ -152,7 +153,7 @@ pub(super) async fn unmatched(client: &Client, json: bool) -> anyhow::Result<()>
         "last",
         "EK digest",
     ];
-    table(json, &answer, &header, rows);
+    table(json, &answer, &header, rows)?;
     Ok(())
 }
 

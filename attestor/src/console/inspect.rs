@@ -174,7 +174,7 @@ enum InspectError {
 }
 
 /// Runs one inspection and prints what it found.
-pub(super) fn run(inspect: &Inspect, json: bool) -> ExitCode {
+pub(super) fn run(inspect: &Inspect, json: bool) -> anyhow::Result<ExitCode> {
     let inspected = match inspect {
         Inspect::Quote {
             ak,
@@ -201,15 +201,15 @@ pub(super) fn run(inspect: &Inspect, json: bool) -> ExitCode {
     };
     match inspected {
         Ok(inspected) => {
-            output::line(json, &inspected.json, || inspected.text.clone());
-            match inspected.verified {
+            output::line(json, &inspected.json, || inspected.text.clone())?;
+            Ok(match inspected.verified {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::from(1),
-            }
+            })
         }
         Err(error) => {
             eprintln!("touchstone: {:#}", anyhow::Error::from(error));
-            ExitCode::from(2)
+            Ok(ExitCode::from(2))
         }
     }
 }

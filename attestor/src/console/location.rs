@@ -41,12 +41,11 @@ struct Basis {
 /// Signs the next tag of `host` and hands it to the attestor.
 pub(super) async fn issue_tag(
     client: &Client,
-    host: &str,
+    host: &HostId,
     key: &Path,
     place: Place,
     days: u16,
 ) -> anyhow::Result<Value> {
-    let host: HostId = host.parse()?;
     let basis = client.get(&format!("/v1/location/hosts/{host}")).await?;
     let basis: Basis = serde_json::from_value(basis)?;
     let authority = read_authority(key)?;

@@ -1,8 +1,9 @@
 //! The life of a machine at the command line: inventory, join tokens, quarantine, out of service.
 
+mod ek_certificate;
+mod ek_prefix;
 mod file;
 
-use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +13,13 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::certified_key;
-use x509_parser::pem::Pem;
+use touchstone_evidence::host_id::HostId;
 
 use super::client::Client;
-use super::output::{line, moment, table, text};
+use super::output::{digits, line, moment, table, text};
+use ek_prefix::EkPrefix;
+
+use crate::audit::Reason;
 use crate::keys;
 
 /// `touchstone inventory …`
@@ -26,7 +29,7 @@ pub enum Inventory {
     Add {
         /// Name of the machine: a-z, 0-9, `-` and `.`
         #[arg(long)]
-        host: String,
+        host: HostId,
         /// The TPM
         #[command(flatten)]
         eks: Eks,
@@ -35,7 +38,7 @@ pub enum Inventory {
     /// machine's location tag is void after that: issue another one
     AddEk {
         /// Name of the machine
-        host: String,
+        host: HostId,
         /// The keys
         #[command(flatten)]
         eks: Eks,
@@ -55,12 +58,12 @@ pub enum Inventory {
     /// Show one machine
     Show {
         /// Name of the machine
-        host: String,
+        host: HostId,
     },
     /// Take a machine out: its identity, its location tag and its nodes are void at once
     Remove {
         /// Name of the machine
-        host: String,
+        host: HostId,
         /// Why
         #[command(flatten)]
         why: Why,
@@ -70,20 +73,20 @@ pub enum Inventory {
 /// The endorsement keys of one TPM.
 #[derive(Args, Debug)]
 pub struct Eks {
-    /// EK certificate, DER or PEM; may be given several times
+    /// EK certificate, DER or PEM, one a file; may be given several times
     #[arg(long, required_unless_present = "ek_digest")]
     ek_certificate: Vec<PathBuf>,
     /// SHA-256 of an EK's DER SubjectPublicKeyInfo; may be given several times
     #[arg(long)]
-    ek_digest: Vec<String>,
+    ek_digest: Vec<Sha256Digest>,
 }
 
 /// A reason.
 #[derive(Args, Debug)]
 pub struct Why {
-    /// Why, in a few words, for the audit log
+    /// Why, in a few words, for the audit log: one line of at most 200 characters
     #[arg(long)]
-    reason: Option<String>,
+    reason: Option<Reason>,
 }
 
 /// `touchstone join-token …`
@@ -99,7 +102,7 @@ pub enum JoinToken {
         lifetime_seconds: u32,
         /// The only machine that may enrol with it
         #[arg(long)]
-        host: Option<String>,
+        host: Option<HostId>,
         /// How many enrolments it is good for; without it, any number within its lifetime
         #[arg(long)]
         uses: Option<u32>,
@@ -121,21 +124,21 @@ pub enum Service {
     Quarantine(Quarantine),
     /// Put a TPM out of quarantine into the inventory; it enrols by itself after that
     Approve {
-        /// Digest of the endorsement key, as `quarantine list` shows it
-        ek_digest: String,
+        /// Digest of the endorsement key, or its first 8 digits or more, as `quarantine list` shows them
+        ek_digest: EkPrefix,
         /// Name of the machine
         #[arg(long)]
-        host: String,
+        host: HostId,
     },
     /// Say that a TPM in quarantine is none of ours
     Reject {
-        /// Digest of the endorsement key, as `quarantine list` shows it
-        ek_digest: String,
+        /// Digest of the endorsement key, or its first 8 digits or more, as `quarantine list` shows them
+        ek_digest: EkPrefix,
     },
     /// Let a host enrol once with other keys, as after a TPM2_Clear. On the host: `enrol --again`
     Reenrol {
         /// The host
-        host: String,
+        host: HostId,
         /// Seconds for which it may, at most a week
         #[arg(long = "for", value_name = "SECONDS", default_value_t = 3600)]
         seconds: u32,
@@ -147,7 +150,7 @@ pub enum Service {
     /// taken
     Retire {
         /// The host
-        host: String,
+        host: HostId,
         /// Why
         #[command(flatten)]
         why: Why,
@@ -155,7 +158,7 @@ pub enum Service {
     /// Put another TPM under a host's name, as after a new mainboard: all that the old one had is void
     Replace {
         /// The host
-        host: String,
+        host: HostId,
         /// The new TPM
         #[command(flatten)]
         eks: Eks,
@@ -183,7 +186,7 @@ pub(super) async fn inventory(
             let answer = client.post("/v1/inventory", &body).await?;
             line(json, &answer, || {
                 format!("{host} is in the inventory with {}", keys_of(&answer))
-            });
+            })?;
         }
         Inventory::AddEk { host, eks } => {
             let body = json!({ "ek_digests": eks.digests()? });
@@ -194,7 +197,7 @@ pub(super) async fn inventory(
                     "{host} is in the inventory with {}; its location tag is void, issue another one",
                     keys_of(&answer)
                 )
-            });
+            })?;
         }
         Inventory::Import { file } => import(client, json, &file).await?,
         Inventory::List => list(client, json).await?,
@@ -204,14 +207,14 @@ pub(super) async fn inventory(
             for (field, word) in [("ek_digests", "endorsement key"), ("nodes", "node")] {
                 rows.extend(strings(&answer, field).map(|value| vec![word.to_owned(), value]));
             }
-            table(json, &answer, &["about", &host], rows);
+            table(json, &answer, &["about", host.as_str()], rows)?;
         }
         Inventory::Remove { host, why } => {
             let path = format!("/v1/inventory/{host}/remove");
             let answer = client.post(&path, &why.body()).await?;
             line(json, &answer, || {
                 format!("{host} is out of the inventory; all that it had is void")
-            });
+            })?;
         }
     }
     Ok(())
@@ -237,7 +240,7 @@ async fn import(client: &Client, json: bool, path: &Path) -> anyhow::Result<()> 
             "{} machines are in the inventory",
             text(&answer, "imported")
         )
-    });
+    })?;
     Ok(())
 }
 
@@ -263,7 +266,9 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/inventory").await?;
     let machines = answer.get("inventory").and_then(Value::as_array);
     let rows = machines.into_iter().flatten().map(|machine| {
-        let digests: Vec<String> = strings(machine, "ek_digests").collect();
+        let digests: Vec<String> = strings(machine, "ek_digests")
+            .map(|digest| digits(&digest))
+            .collect();
         vec![
             text(machine, "host"),
             text(machine, "state"),
@@ -271,7 +276,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         ]
     });
     let header = ["host", "state", "endorsement keys"];
-    table(json, &answer, &header, rows.collect());
+    table(json, &answer, &header, rows.collect())?;
     Ok(())
 }
 
@@ -297,7 +302,7 @@ pub(super) async fn join_token(
                 .await?;
             line(json, &answer, || {
                 format!("join token {} is revoked", text(&answer, "id"))
-            });
+            })?;
             Ok(())
         }
     }
@@ -319,7 +324,7 @@ async fn create_token(
     let answer = client.post("/v1/join-tokens", body).await?;
     let token = text(&answer, "token");
     let Some(path) = out else {
-        line(json, &answer, || token);
+        line(json, &answer, || token)?;
         return Ok(());
     };
     keys::write_private(path, token.as_bytes())?;
@@ -330,7 +335,7 @@ async fn create_token(
             "wrote {} (id {id}); on the machine: touchstone-agent enrol --join-token FILE",
             path.display()
         )
-    });
+    })?;
     Ok(())
 }
 
@@ -355,7 +360,7 @@ async fn list_tokens(client: &Client, json: bool) -> anyhow::Result<()> {
         ]
     });
     let header = ["id", "expires", "only for", "uses", ""];
-    table(json, &answer, &header, rows.collect());
+    table(json, &answer, &header, rows.collect())?;
     Ok(())
 }
 
@@ -363,19 +368,21 @@ pub(super) async fn service(client: &Client, json: bool, command: Service) -> an
     match command {
         Service::Quarantine(Quarantine::List) => list_quarantine(client, json).await,
         Service::Approve { ek_digest, host } => {
+            let ek_digest = ek_digest.resolve(client).await?;
             let body = json!({ "ek_digest": ek_digest, "host": host });
             let answer = client.post("/v1/quarantine/approve", &body).await?;
             line(json, &answer, || {
                 format!("{host} is in the inventory; it enrols when it asks again")
-            });
+            })?;
             Ok(())
         }
         Service::Reject { ek_digest } => {
+            let ek_digest = ek_digest.resolve(client).await?;
             let body = json!({ "ek_digest": ek_digest });
             let answer = client.post("/v1/quarantine/reject", &body).await?;
             line(json, &answer, || {
                 format!("{ek_digest} is refused from now on, until it is added or approved")
-            });
+            })?;
             Ok(())
         }
         Service::Reenrol { host, seconds, why } => {
@@ -390,7 +397,7 @@ pub(super) async fn service(client: &Client, json: bool, command: Service) -> an
                      --join-token FILE",
                     moment(&answer, "expires_at")
                 )
-            });
+            })?;
             Ok(())
         }
         Service::Retire { host, why } => {
@@ -398,7 +405,7 @@ pub(super) async fn service(client: &Client, json: bool, command: Service) -> an
             let answer = client.post(&path, &why.body()).await?;
             line(json, &answer, || {
                 format!("{host} is out of service; all that it had is void")
-            });
+            })?;
             Ok(())
         }
         Service::Replace { host, eks, why } => {
@@ -409,7 +416,7 @@ pub(super) async fn service(client: &Client, json: bool, command: Service) -> an
                 .await?;
             line(json, &answer, || {
                 format!("{host} has another TPM with {}; enrol it", keys_of(&answer))
-            });
+            })?;
             Ok(())
         }
     }
@@ -422,7 +429,7 @@ async fn list_quarantine(client: &Client, json: bool) -> anyhow::Result<()> {
         let tpm = one.get("tpm").unwrap_or(&Value::Null);
         let rejected = one.get("rejected").and_then(Value::as_bool) == Some(true);
         vec![
-            text(one, "ek_digest"),
+            digits(&text(one, "ek_digest")),
             format!("{} {}", text(tpm, "manufacturer"), text(tpm, "model")),
             text(one, "root_class"),
             format!("{}\nserial {}", text(tpm, "subject"), text(tpm, "serial")),
@@ -442,15 +449,15 @@ async fn list_quarantine(client: &Client, json: bool) -> anyhow::Result<()> {
         "asked",
         "state",
     ];
-    table(json, &answer, &header, rows.collect());
+    table(json, &answer, &header, rows.collect())?;
     Ok(())
 }
 
 impl Eks {
-    fn digests(&self) -> anyhow::Result<Vec<String>> {
+    fn digests(&self) -> anyhow::Result<Vec<Sha256Digest>> {
         let mut digests = self.ek_digest.clone();
         for certificate in &self.ek_certificate {
-            digests.push(ek_digest(certificate)?.to_string());
+            digests.push(ek_certificate::digest(certificate)?);
         }
         Ok(digests)
     }
@@ -460,26 +467,6 @@ impl Why {
     fn body(&self) -> Value {
         json!({ "reason": self.reason })
     }
-}
-
-/// The digest of the EK in a certificate, DER or PEM, as its TPM shows it.
-fn ek_digest(path: &Path) -> anyhow::Result<Sha256Digest> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let der = match bytes.starts_with(b"-----") {
-        true => Pem::iter_from_buffer(&bytes)
-            .next()
-            .and_then(Result::ok)
-            .map(|pem| pem.contents)
-            .with_context(|| format!("`{}` holds no PEM certificate", path.display()))?,
-        false => bytes,
-    };
-    let key = certified_key(&der).with_context(|| {
-        format!(
-            "`{}` is no certificate of an RSA, P-256 or P-384 key; export it from the TPM's NV index, DER or PEM",
-            path.display()
-        )
-    })?;
-    Ok(Sha256Digest::of(&key))
 }
 
 fn keys_of(answer: &Value) -> String {

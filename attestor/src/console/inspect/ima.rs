@@ -11,22 +11,43 @@ use touchstone_evidence::ima::{
 };
 
 use super::paper::Paper;
-use super::pcr_file::{PcrBanks, read_banks};
+use super::pcr_file::{PcrBanks, ranges, read_banks};
 use super::{InspectError, Inspected, read, unparsed};
 
 type Replays<'a> = BTreeMap<&'a str, Result<ImaState, ImaError>>;
+
+/// Banks that the kernel extends in a way known here.
+const REPLAYED: [&str; 2] = ["sha1", "sha256"];
 
 pub(super) fn inspect(file: &Path, pcrs: Option<&Path>) -> Result<Inspected, InspectError> {
     let bytes = read(file)?;
     let list = ImaList::parse(&bytes)
         .map_err(|error| unparsed(file, "a runtime measurement list", error))?;
     let banks = pcrs.map(read_banks).transpose()?.unwrap_or_default();
-    let replays: Replays<'_> = ["sha1", "sha256"]
+    if let Some(file) = pcrs {
+        whole(file, &banks)?;
+    }
+    let replays: Replays<'_> = REPLAYED
         .into_iter()
         .filter(|bank| banks.contains_key(*bank))
         .map(|bank| (bank, replay(&list, &banks, bank)))
         .collect();
     Ok(show(&Summary::of(&list), pcrs.is_some(), &replays))
+}
+
+/// Values that are absent are no lie of the list's: there is nothing to replay onto.
+fn whole(file: &Path, banks: &PcrBanks) -> Result<(), InspectError> {
+    for (bank, values) in banks
+        .iter()
+        .filter(|(bank, _)| REPLAYED.contains(&bank.as_str()))
+    {
+        let absent: Vec<u8> = (0..=10).filter(|pcr| !values.contains_key(pcr)).collect();
+        if !absent.is_empty() {
+            let why = format!("its {bank} bank has no PCR {}", ranges(&absent));
+            return Err(unparsed(file, "enough to replay onto", why));
+        }
+    }
+    Ok(())
 }
 
 /// Where replay onto the bank's PCR 10 arrives.
