@@ -62,7 +62,7 @@ async fn a_tag_that_is_not_the_current_one_of_this_machine_proves_no_place() {
     // Until the host has proved the new place, the old verdict no longer admits.
     let (admitted, why) = world.server.place("u0", "node-de-1").await;
     assert!(
-        !admitted && why.contains("has not proved the new place"),
+        !admitted && why.contains("has not proved its place"),
         "{why}"
     );
     assert_eq!(host.attest(&world.server).unwrap()["tier"], "affirming");
