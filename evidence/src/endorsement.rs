@@ -11,6 +11,7 @@ mod error;
 mod leaf;
 mod name;
 mod path;
+mod platform_certificate;
 mod public_key;
 mod roca;
 mod roots;
@@ -22,6 +23,10 @@ pub use bundle::Bundle;
 pub use certificate::CertificateError;
 pub use crl::{KnownList, RevocationListError};
 pub use error::EndorsementError;
+pub use platform_certificate::{
+    Oem, OemError, PLATFORM_CERTIFICATE_MAX, PlatformCertificate, PlatformCertificateError,
+    PlatformName, VerifiedPlatform,
+};
 pub use roca::bears_roca_mark;
 pub use roots::{AddedList, Anchor, EndorsementRoots, Imported, KnownCertificate, RootImportError};
 pub use tpm_name::{ManufacturerId, TpmName, TpmNameError};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::boot_log::LOG_MAX;
 use crate::digest::Sha256Digest;
 use crate::encoded::{Bytes, Few};
+use crate::endorsement::PLATFORM_CERTIFICATE_MAX;
 use crate::finding::Finding;
 use crate::host_id::HostId;
 use crate::ima::{ImaState, PART_MAX};
@@ -47,6 +48,10 @@ pub struct EnrolmentRequest {
     /// CA certificates that its TPM holds beside it, DER, in any order.
     #[serde(default, skip_serializing_if = "Few::is_empty")]
     pub intermediates: Few<Bytes<4096>, INTERMEDIATES_MAX>,
+    /// The platform certificate that its TPM holds, an attribute certificate, DER. Looked at only where the
+    /// inventory does not know the EK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_certificate: Option<Bytes<PLATFORM_CERTIFICATE_MAX>>,
     /// EK, `TPMT_PUBLIC`.
     pub ek_public: Bytes<1024>,
     /// AK, `TPMT_PUBLIC`.

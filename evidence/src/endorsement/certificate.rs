@@ -107,6 +107,7 @@ pub(super) struct Extensions {
 /// The key usages that matter for signing certificates and lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyUsage {
+    pub(super) digital_signature: bool,
     pub(super) cert_sign: bool,
     pub(super) crl_sign: bool,
 }
@@ -201,6 +202,7 @@ impl Extensions {
             }
             ParsedExtension::KeyUsage(usage) => {
                 self.key_usage = Some(KeyUsage {
+                    digital_signature: usage.digital_signature(),
                     cert_sign: usage.key_cert_sign(),
                     crl_sign: usage.crl_sign(),
                 });

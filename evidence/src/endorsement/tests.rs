@@ -2,6 +2,7 @@
 
 mod corpus;
 mod oracles;
+mod platform;
 mod revocation;
 mod workshop;
 

@@ -146,6 +146,11 @@ impl Ca {
         params.signed_by(&issuer).unwrap().der().to_vec()
     }
 
+    /// A signature over bytes of one's own.
+    pub(super) fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        rcgen::SigningKey::sign(&self.key, bytes).unwrap()
+    }
+
     pub(super) fn pem(&self) -> String {
         Bundle::pem_block("CERTIFICATE", &self.der)
     }
