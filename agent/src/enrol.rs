@@ -182,6 +182,7 @@ async fn exchange(
             .iter()
             .map(|der| der.clone().into())
             .collect()),
+        platform_certificate: endorsement.platform_certificate.clone().map(Into::into),
         ek_public: endorsement.public.clone().into(),
         ak_public: ak.public.clone().into(),
     };

@@ -52,6 +52,8 @@ pub struct Endorsement {
     pub public: Vec<u8>,
     /// CA certificates that the TPM holds beside it, DER.
     pub intermediates: Vec<Vec<u8>>,
+    /// What it holds where platform certificates are kept, DER, unread; at most 8 KiB.
+    pub platform_certificate: Option<Vec<u8>>,
     /// Which EK it is.
     pub ek: EkReference,
 }

@@ -2,7 +2,7 @@
 //!
 //! The EK certificate shows a genuine TPM of a configured root; the inventory says whose it is;
 //! credential activation shows that this very TPM holds EK and AK together. All three are needed.
-//! A genuine TPM that nobody called ours waits in quarantine.
+//! A genuine TPM that nobody called ours waits in quarantine, unless its machine's maker vouches for it.
 
 mod ending;
 mod endorsements;
@@ -10,6 +10,7 @@ mod error;
 mod join_tokens;
 mod joining;
 mod machines;
+mod platforms;
 mod quarantine;
 
 use subtle::ConstantTimeEq as _;
@@ -34,6 +35,7 @@ pub(crate) use machines::{
     MachineError, add_eks, add_machine, import_machines, open_reenrolment, remove_machine,
     replace_tpm, retire_host,
 };
+pub(crate) use platforms::{add_oem, oems};
 pub(crate) use quarantine::{QuarantineError, approve, reject};
 
 use crate::appraisal::{self, Known, RoundError};
@@ -46,6 +48,7 @@ use crate::store::{
     StoreError, Tx,
 };
 use ending::Ending;
+use platforms::{Admission, Offer};
 
 /// Seconds between the two messages of an enrolment.
 const ACTIVATION_SECONDS: i64 = 120;
@@ -69,6 +72,7 @@ pub(crate) async fn begin(
         .await?;
     let known = Endorsements::read(&mut tx).await?;
     drop(tx);
+    let ek_certificate = request.ek_certificate.clone();
     let offered = (request.ek_certificate, request.intermediates.0);
     let endorsement = endorse(attestor, known, &ek, offered, now).await?;
     let identity = Identity {
@@ -83,7 +87,25 @@ pub(crate) async fn begin(
     let host = match tx.machine_of(&identity.ek_digest).await? {
         Some((host, MachineState::Active)) => host,
         Some((host, _)) => return Err(EnrolmentError::Retired(host)),
-        None => return Err(quarantine::note(tx, &endorsement, joining, now).await?),
+        None => {
+            let offer = Offer {
+                platform_certificate: request.platform_certificate.as_deref(),
+                ek_certificate: &ek_certificate,
+                endorsement: &endorsement,
+            };
+            let refusal = match platforms::admit(&mut tx, offer, now).await? {
+                Admission::Admitted(host) => Ok(host),
+                Admission::NotAsked => Err(None),
+                Admission::Refused(refusal) => Err(Some(refusal)),
+            };
+            match refusal {
+                Ok(host) => host,
+                Err(refusal) => {
+                    let noted = quarantine::note(tx, &endorsement, joining, refusal, now).await?;
+                    return Err(noted);
+                }
+            }
+        }
     };
     let replaces = may_enrol(attestor, &mut tx, &host, &identity, joining, now).await?;
     tx.forget_unmatched(&identity.ek_digest).await?;

@@ -13,6 +13,7 @@ mod inventory;
 mod join_tokens;
 mod log;
 mod machines;
+mod oems;
 mod policy;
 mod quarantine;
 mod rounds;
@@ -34,6 +35,7 @@ pub(crate) use hosts::{Advance, Endorsed, HostRecord, Identity, QuoteClock, clas
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use machines::{InventoryEntry, MachineState};
+pub(crate) use oems::StoredOem;
 pub(crate) use quarantine::TpmDescription;
 pub(crate) use rounds::StoredChallenge;
 

@@ -26,6 +26,7 @@ mod identity;
 mod inspect;
 mod late_bodies;
 mod location;
+mod platforms;
 mod policies;
 mod results;
 mod rounds;

@@ -4,10 +4,33 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SerialNumber, SignatureAlgorithm, SigningKey as _,
 };
 use touchstone_evidence::endorsement::Bundle;
 use touchstone_evidence::tpm::public::Public;
+
+/// `ecdsa-with-SHA256` (RFC 5758 §3.2) as an AlgorithmIdentifier.
+const ECDSA_SHA256: [u8; 12] = [
+    0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+];
+
+/// What a platform certificate says of its machine.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// Its serial number.
+    pub serial: &'static str,
+    /// The last second of the certificate, GeneralizedTime.
+    pub until: &'static str,
+}
+
+impl Platform {
+    /// The machine with this serial number, for decades.
+    #[must_use]
+    pub fn of(serial: &'static str) -> Self {
+        let until = "20600101000000Z";
+        Self { serial, until }
+    }
+}
 
 /// A CA.
 pub struct Ca {
@@ -68,6 +91,42 @@ impl Ca {
             key_identifier_method: KeyIdMethod::Sha256,
         };
         params.signed_by(&self.issuer()).unwrap().der().to_vec()
+    }
+
+    /// A platform certificate (RFC 5755) by this CA as a maker of machines, for the one with this EK
+    /// certificate.
+    #[must_use]
+    pub fn platform(&self, ek_certificate: &[u8], platform: &Platform) -> Vec<u8> {
+        let names = |name: &[u8]| tlv(0x30, &tlv(0xa4, name));
+        let id = [
+            names(field(ek_certificate, 3)),
+            field(ek_certificate, 1).to_vec(),
+        ]
+        .concat();
+        let validity = ["20200101000000Z", platform.until].map(|time| tlv(0x18, time.as_bytes()));
+        // platformManufacturerStr, platformModel, platformSerial (2.23.133.5.1.1, .4, .6).
+        let texts = [(1, "Machine Works"), (4, "R1"), (6, platform.serial)];
+        let name = texts.map(|(number, text)| {
+            let oid = tlv(0x06, &[0x67, 0x81, 0x05, 0x05, 0x01, number]);
+            let attribute = [oid, tlv(0x0c, text.as_bytes())].concat();
+            tlv(0x31, &tlv(0x30, &attribute))
+        });
+        let alt_name = tlv(0x04, &names(&tlv(0x30, &name.concat())));
+        let extension = [tlv(0x06, &[0x55, 0x1d, 0x11]), alt_name].concat();
+        let parts = [
+            tlv(0x02, &[1]),
+            tlv(0x30, &tlv(0xa0, &id)),
+            tlv(0xa0, &names(field(&self.der, 5))),
+            ECDSA_SHA256.to_vec(),
+            tlv(0x02, &[7]),
+            tlv(0x30, &validity.concat()),
+            tlv(0x30, &[]),
+            tlv(0x30, &tlv(0x30, &extension)),
+        ];
+        let info = tlv(0x30, &parts.concat());
+        let bits = [vec![0], self.key.sign(&info).unwrap()].concat();
+        let parts = [info, ECDSA_SHA256.to_vec(), tlv(0x03, &bits)];
+        tlv(0x30, &parts.concat())
     }
 
     /// Its certificate as PEM.
@@ -154,7 +213,22 @@ fn tpm_name() -> CustomExtension {
     CustomExtension::from_oid_content(&[2, 5, 29, 17], tlv(0x30, &tlv(0xa4, &name)))
 }
 
-/// One DER element of less than 128 bytes.
+/// One element of a certificate's signed part, counting from 0, the version (RFC 5280 §4.1).
+fn field(certificate: &[u8], number: usize) -> &[u8] {
+    let (_, content) = element(certificate);
+    let (_, mut rest) = element(content);
+    for _ in 0..number {
+        rest = &rest[element(rest).0.len()..];
+    }
+    element(rest).0
+}
+
+/// One DER element.
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+    let length = match u16::try_from(content.len()).unwrap().to_be_bytes() {
+        [0, short @ 0..=0x7f] => vec![short],
+        [0, long] => vec![0x81, long],
+        [high, low] => vec![0x82, high, low],
+    };
+    [&[tag][..], &length, content].concat()
 }

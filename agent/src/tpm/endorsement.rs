@@ -1,7 +1,7 @@
 //! The endorsement key that this host enrols with: the first whose certificate is in the TPM and is for
 //! the key that the TPM derives, and the CA certificates stored beside it.
 
-use touchstone_evidence::endorsement::is_for_key;
+use touchstone_evidence::endorsement::{PLATFORM_CERTIFICATE_MAX, is_for_key};
 use touchstone_evidence::tpm::public::Public as Parsed;
 use touchstone_evidence::wire::INTERMEDIATES_MAX;
 use tss_esapi::constants::CapabilityType;
@@ -19,6 +19,9 @@ const CHAIN_INDICES: std::ops::RangeInclusive<u32> = 0x01c0_0100..=0x01c0_01ff;
 /// Most bytes that are read of it, and of one certificate: what an enrolment request takes.
 const CHAIN_MAX: usize = 32 << 10;
 const CHAIN_CERTIFICATE_MAX: usize = 4096;
+/// Where the platform certificate is kept (TCG Registry of Reserved TPM 2.0 Handles: platform certificates
+/// begin here).
+const PLATFORM_INDEX: u32 = 0x01c0_8000;
 
 impl Visit<'_> {
     /// The EK to enrol with. The key is derived anew, never taken from a saved context.
@@ -48,6 +51,7 @@ impl Visit<'_> {
                 certificate,
                 public,
                 intermediates: self.chain(),
+                platform_certificate: self.platform_certificate(),
                 ek,
             });
         }
@@ -112,6 +116,19 @@ impl Visit<'_> {
             }
         }
         split_chain(&bytes)
+    }
+
+    /// What the TPM holds of its machine's maker. It only helps, like the chain: the attestor reads it, if it
+    /// has to.
+    fn platform_certificate(&mut self) -> Option<Vec<u8>> {
+        match self.certificate(PLATFORM_INDEX) {
+            Ok(found) => found.filter(|der| der.len() <= PLATFORM_CERTIFICATE_MAX),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the platform certificate in the TPM cannot be read");
+                None
+            }
+        }
     }
 
     fn chain_indices(&mut self) -> Result<Vec<u32>> {

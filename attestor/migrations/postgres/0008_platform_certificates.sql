@@ -17,7 +17,7 @@ INSERT INTO barred_eks (ek_digest, since)
     SELECT ek_digest, last_seen FROM quarantine WHERE rejected = 1;
 INSERT INTO barred_eks (ek_digest, since)
     SELECT ek_digest, MAX(ended_at) FROM former_identities
-    WHERE ended_by IN ('removed', 'replaced')
+    WHERE ended_by IN ('host-removed', 'host-replaced')
         AND ek_digest NOT IN (SELECT ek_digest FROM inventory_eks)
         AND ek_digest NOT IN (SELECT ek_digest FROM barred_eks)
     GROUP BY ek_digest;

@@ -68,6 +68,19 @@ pub(crate) enum Event {
         host: HostId,
         reason: Option<Reason>,
     },
+    /// Platform certificates of this maker of machines are believed from now on.
+    OemAdded {
+        oem: Sha256Digest,
+        subject: String,
+        host_prefix: String,
+    },
+    /// A platform certificate put a machine into the inventory. `oem`: SHA-256 of the maker's certificate.
+    PlatformAdmitted {
+        host: HostId,
+        ek_digest: Sha256Digest,
+        oem: Sha256Digest,
+        platform_certificate: Sha256Digest,
+    },
     /// A TPM in quarantine was called ours.
     HostApproved {
         host: HostId,
@@ -270,6 +283,17 @@ mod tests {
             Event::HostApproved {
                 host: host.clone(),
                 ek_digest: digest,
+            },
+            Event::OemAdded {
+                oem: digest,
+                subject: String::new(),
+                host_prefix: String::new(),
+            },
+            Event::PlatformAdmitted {
+                host: host.clone(),
+                ek_digest: digest,
+                oem: digest,
+                platform_certificate: digest,
             },
             Event::ReenrolmentOpened {
                 host: host.clone(),

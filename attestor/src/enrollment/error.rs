@@ -7,6 +7,7 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::tpm::reader::TpmFormatError;
 use touchstone_evidence::tpm::template::KeyTemplateError;
 
+use super::platforms::PlatformRefusal;
 use crate::appraisal::RoundError;
 use crate::random::NoRandomness;
 use crate::store::StoreError;
@@ -29,6 +30,10 @@ pub(crate) enum EnrolmentError {
         "this attestor runs in production, where the program that simulates this TPM has no place"
     )]
     Simulator,
+    #[error(
+        "{1}; the endorsement key {0} waits for an operator's `touchstone host approve {0} --host NAME`"
+    )]
+    Platform(Sha256Digest, PlatformRefusal),
     #[error("an operator said that the endorsement key {0} is none of ours")]
     Rejected(Sha256Digest),
     #[error(
@@ -88,6 +93,7 @@ impl EnrolmentError {
             Self::Endorsement(error) => error.code(),
             Self::NotInInventory(_) => "ek-not-in-inventory",
             Self::Simulator => "simulator-tpm-refused",
+            Self::Platform(_, refusal) => refusal.code(),
             Self::Rejected(_) => "ek-rejected",
             Self::Retired(_) => "host-retired",
             Self::AlreadyEnrolled(_) => "host-enrolled-with-other-keys",

@@ -261,7 +261,7 @@ pub(crate) async fn remove_machine(
         None | Some(MachineState::Removed) => return Err(MachineError::Unknown(host.clone())),
         Some(MachineState::Active | MachineState::Retired) => {}
     }
-    tx.drop_eks(host).await?;
+    tx.drop_eks(host, clock::now()).await?;
     let event = Event::InventoryRemoved {
         host: host.clone(),
         reason,
@@ -305,7 +305,7 @@ pub(crate) async fn replace_tpm(
     if let Some(ek) = entry.ek_digests.iter().find(|ek| known.contains(ek)) {
         return Err(MachineError::SameTpm(host.clone(), *ek));
     }
-    tx.drop_eks(host).await?;
+    tx.drop_eks(host, clock::now()).await?;
     let pairs: Vec<_> = entry.ek_digests.iter().map(|ek| (ek, host)).collect();
     if !tx.add_eks(&pairs).await? {
         return Err(MachineError::InInventory(host.clone()));

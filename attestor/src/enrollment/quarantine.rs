@@ -4,6 +4,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::endorsement::VerifiedEndorsement;
 use touchstone_evidence::host_id::HostId;
 
+use super::platforms::PlatformRefusal;
 use super::{EnrolmentError, Joining, MachineError, machines};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
@@ -34,11 +35,13 @@ impl QuarantineError {
     }
 }
 
-/// Keeps a TPM whose chain verified and whom the inventory does not know; returns the refusal.
+/// Keeps a TPM whose chain verified and whom the inventory does not know, nor its maker by a platform
+/// certificate that holds; returns the refusal.
 pub(super) async fn note(
     mut tx: Tx,
     endorsement: &VerifiedEndorsement,
     joining: &Joining,
+    refusal: Option<PlatformRefusal>,
     now: i64,
 ) -> Result<EnrolmentError, StoreError> {
     let ek = endorsement.ek_digest();
@@ -48,9 +51,10 @@ pub(super) async fn note(
         .note_in_quarantine(&ek, endorsement.class(), &tpm, &token, now)
         .await?;
     tx.commit().await?;
-    Ok(match rejected {
-        true => EnrolmentError::Rejected(ek),
-        false => EnrolmentError::NotInInventory(ek),
+    Ok(match (rejected, refusal) {
+        (true, _) => EnrolmentError::Rejected(ek),
+        (false, Some(refusal)) => EnrolmentError::Platform(ek, refusal),
+        (false, None) => EnrolmentError::NotInInventory(ek),
     })
 }
 
@@ -88,6 +92,7 @@ pub(crate) async fn reject(attestor: &Attestor, ek: &Sha256Digest) -> Result<(),
     if !tx.reject_in_quarantine(ek).await? {
         return Err(QuarantineError::NotThere(*ek));
     }
+    tx.bar_ek(ek, now).await?;
     Entry::new(
         &Event::HostRejected { ek_digest: *ek },
         Actor::Operator,

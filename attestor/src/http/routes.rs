@@ -10,6 +10,7 @@ mod inventory;
 mod join_tokens;
 mod location;
 mod nodes;
+mod oems;
 mod policies;
 mod quarantine;
 mod reviews;
@@ -90,6 +91,8 @@ pub(super) fn all() -> Vec<Route> {
         ),
         Route::new(POST, "/v1/inventory-imports", Operator, inventory::import)
             .with_body_of(INVENTORY_MAX),
+        Route::new(POST, "/v1/oems", Operator, oems::add),
+        Route::new(GET, "/v1/oems", Operator, oems::list),
         Route::new(GET, "/v1/quarantine", Operator, quarantine::list),
         Route::new(
             POST,

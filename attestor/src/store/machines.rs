@@ -102,6 +102,11 @@ impl Tx {
                 return Ok(false);
             }
         }
+        on!(self, connection => {
+            sqlx::query("DELETE FROM barred_eks WHERE ek_digest IN (SELECT ek_digest FROM inventory_eks)")
+                .execute(connection)
+                .await?;
+        });
         Ok(true)
     }
 
@@ -209,9 +214,17 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes all EKs from a machine.
-    pub(crate) async fn drop_eks(&mut self, host: &HostId) -> Result<(), StoreError> {
+    /// Takes all EKs from a machine; only an operator lets them in again.
+    pub(crate) async fn drop_eks(&mut self, host: &HostId, now: i64) -> Result<(), StoreError> {
         on!(self, connection => {
+            sqlx::query(
+                "INSERT INTO barred_eks (ek_digest, since)
+                 SELECT ek_digest, $2 FROM inventory_eks WHERE host = $1 ON CONFLICT DO NOTHING",
+            )
+            .bind(host.as_str())
+            .bind(now)
+            .execute(&mut *connection)
+            .await?;
             sqlx::query("DELETE FROM inventory_eks WHERE host = $1")
                 .bind(host.as_str())
                 .execute(connection)

@@ -236,6 +236,14 @@ fn certificates() {
     let serial = &under_root[start.unwrap() + 5..];
     let serial = serial[2..2 + usize::from(serial[1])].to_vec();
     write("crl", "leaf", authority::revocation_list(2, &[serial]));
+    for (name, serial, until) in [
+        ("valid", "SN 0042", "20400101000000Z"),
+        ("expired", "7", "20210101000000Z"),
+    ] {
+        let platform = authority::platform_certificate(&under_root, serial, until);
+        write("platform_certificate", name, platform);
+    }
+    write("platform_certificate", "ordinary", &under_root);
     write("ek_roots", "root", pem(&ROOT));
     write("ek_roots", "der", &*ROOT);
     write("ek_roots", "der-intermediate", &middle);

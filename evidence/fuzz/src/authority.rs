@@ -74,6 +74,42 @@ pub fn revocation_list(number: u64, serials: &[Vec<u8>]) -> Vec<u8> {
     params.signed_by(&issuer).unwrap().der().to_vec()
 }
 
+/// A platform certificate by the root as OEM, for the machine with this EK certificate, until that second.
+pub fn platform_certificate(ek_certificate: &[u8], serial: &str, until: &str) -> Vec<u8> {
+    let names = |name: &[u8]| tlv(0x30, &tlv(0xa4, name));
+    let id = [names(field(ek_certificate, 3)), field(ek_certificate, 1).to_vec()].concat();
+    let validity = ["20200101000000Z", until].map(|time| tlv(0x18, time.as_bytes()));
+    let name = [(1, "Maker"), (4, "R1"), (6, serial)].map(|(number, text)| {
+        let oid = tlv(0x06, &[0x67, 0x81, 0x05, 0x05, 0x01, number]);
+        let attribute = [oid, tlv(0x0c, text.as_bytes())].concat();
+        tlv(0x31, &tlv(0x30, &attribute))
+    });
+    let alt_name = tlv(0x04, &names(&tlv(0x30, &name.concat())));
+    let extension = [tlv(0x06, &[0x55, 0x1d, 0x11]), alt_name].concat();
+    let parts = [
+        tlv(0x02, &[1]),
+        tlv(0x30, &tlv(0xa0, &id)),
+        tlv(0xa0, &names(field(&ROOT, 5))),
+        ECDSA_SHA256.to_vec(),
+        tlv(0x02, &[7]),
+        tlv(0x30, &validity.concat()),
+        tlv(0x30, &[]),
+        tlv(0x30, &tlv(0x30, &extension)),
+    ];
+    let unsigned = tlv(0x30, &tlv(0x30, &parts.concat()));
+    sign_again(&unsigned).unwrap()
+}
+
+/// One element of a certificate's signed part, counting from 0, the version (RFC 5280 §4.1).
+fn field(certificate: &[u8], number: usize) -> &[u8] {
+    let (_, content, _) = element(certificate).unwrap();
+    let (_, mut rest, _) = element(content).unwrap();
+    for _ in 0..number {
+        (_, _, rest) = element(rest).unwrap();
+    }
+    element(rest).unwrap().0
+}
+
 /// The certificate's signed part under a new, valid signature; `None` if no such part is there.
 pub fn sign_again(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, content, _) = element(certificate)?;

@@ -8,7 +8,7 @@ use touchstone_tpm_sim::lies::{Group, catalogue};
 use super::operated;
 
 /// Codes that say only that something does not parse: each is the answer to one lie at most.
-const CATCH_ALL: [&str; 15] = [
+const CATCH_ALL: [&str; 16] = [
     "attest-malformed",
     "boot-log-digests-malformed",
     "boot-log-spec-id-malformed",
@@ -23,12 +23,18 @@ const CATCH_ALL: [&str; 15] = [
     "location-tag-malformed",
     "malformed-body",
     "malformed-path",
+    "platform-certificate-malformed",
     "signature-malformed",
 ];
 
 /// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
 /// belongs to one line.
-const SHARED: [(&str, &[&str], &str); 14] = [
+const SHARED: [(&str, &[&str], &str); 15] = [
+    (
+        "host-retired",
+        &["E7", "E8"],
+        "out of service is out of service, whoever vouches for the machine",
+    ),
     (
         "unauthenticated",
         &["E7", "Q15"],

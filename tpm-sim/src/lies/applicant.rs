@@ -47,6 +47,7 @@ impl Applicant {
                     .into_iter()
                     .map(Into::into)
                     .collect()),
+                platform_certificate: endorsement.platform_certificate.map(Into::into),
                 ek_public: endorsement.public.into(),
                 ak_public: ak.public.clone().into(),
             },
