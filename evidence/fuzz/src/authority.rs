@@ -77,7 +77,11 @@ pub fn revocation_list(number: u64, serials: &[Vec<u8>]) -> Vec<u8> {
 /// A platform certificate by the root as OEM, for the machine with this EK certificate, until that second.
 pub fn platform_certificate(ek_certificate: &[u8], serial: &str, until: &str) -> Vec<u8> {
     let names = |name: &[u8]| tlv(0x30, &tlv(0xa4, name));
-    let id = [names(field(ek_certificate, 3)), field(ek_certificate, 1).to_vec()].concat();
+    let id = [
+        names(field(ek_certificate, 3)),
+        field(ek_certificate, 1).to_vec(),
+    ]
+    .concat();
     let validity = ["20200101000000Z", until].map(|time| tlv(0x18, time.as_bytes()));
     let name = [(1, "Maker"), (4, "R1"), (6, serial)].map(|(number, text)| {
         let oid = tlv(0x06, &[0x67, 0x81, 0x05, 0x05, 0x01, number]);
