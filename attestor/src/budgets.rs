@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use touchstone_evidence::host_id::HostId;
 
-/// Most bytes that a host may send at once: some boots, each with its log and a long runtime list.
-const BURST: u64 = 32 << 20;
+/// Most bytes that a host may send at once: the longest runtime list that is replayed (64 MiB, a third more as
+/// it stands in messages), and some boots with their logs.
+const BURST: u64 = 128 << 20;
 /// Bytes that it gets back each second, 338 MiB a day: a steady round has a few thousand.
 const PER_SECOND: u64 = 4 << 10;
 /// What a message costs besides its bytes: the entry, the result and the answer that it may bring.
@@ -67,7 +68,7 @@ mod tests {
         }
         // One byte waits as long as the message that goes with it.
         assert_eq!(budgets.spend(&one, 1, 1000), Err(2));
-        assert_eq!(budgets.spend(&one, part, 1000), Err(1024));
+        assert_eq!(budgets.spend(&one, part, 1000), Err(4096));
         assert_eq!(budgets.spend(&other, part, 1000), Ok(()));
         assert_eq!(budgets.spend(&one, 1, 1001), Err(1));
         assert_eq!(budgets.spend(&one, 1, 1002), Ok(()));

@@ -388,7 +388,7 @@ async fn a_host_cannot_fill_the_disk() {
     let mut taken = 0;
     let refused = loop {
         let said = liar.send_bytes(&large).await.unwrap_err();
-        if said != "malformed-body" || taken > 20 {
+        if said != "malformed-body" || taken > 60 {
             break said;
         }
         taken += 1;
