@@ -130,7 +130,18 @@ async fn another_firmware_waits_for_an_operator() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&["de-1"]).contains("--version"));
-    assert!(refused(&["de-1", "--version", "12"]).contains("firmware-version-malformed"));
+    assert!(refused(&["de-1", "--version", "12"]).contains("hexadecimal"));
+    let (operator, body) = (
+        world.server.operator(),
+        serde_json::json!({ "version": "12" }),
+    );
+    let path = "/v1/hosts/de-1/firmware";
+    let token = operator["token"].as_str();
+    let sent = world
+        .server
+        .send(reqwest::Method::POST, path, token, Some(&body));
+    let (_, problem) = sent.await;
+    assert_eq!(problem["type"], "touchstone:firmware-version-malformed");
     assert!(refused(&["nobody", "--version", "0x12"]).contains("host-unknown"));
 }
 
