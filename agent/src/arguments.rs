@@ -79,7 +79,8 @@ pub(crate) enum Command {
         json: bool,
     },
 
-    /// Attest and print what the attestor says; a bad verdict is an answer, not a failure
+    /// Attest and print what the attestor says, round after round for ever; with `--once`, one round. A bad
+    /// verdict is an answer, not a failure
     Attest {
         /// Attest once and exit
         #[arg(long)]

@@ -25,8 +25,9 @@ use crate::serve::Settings;
 
 /// Touchstone decides which container hosts can be trusted, on evidence rooted in their TPM.
 ///
-/// `touchstone serve` runs the attestor. Every other command asks a running attestor, with the
-/// operator's credential that its first start wrote.
+/// `touchstone serve` runs the attestor. `inspect`, `audit verify` and `completions` ask nobody: they need
+/// no server and no credential. Every other command asks a running attestor, with the operator's
+/// credential that its first start wrote.
 #[derive(Parser, Debug)]
 #[command(name = "touchstone", version, propagate_version = true)]
 pub struct Arguments {

@@ -178,6 +178,15 @@ async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result
         rows.push(vec![field.to_owned(), moment(&answer, field)]);
     }
     rows.insert(1, vec!["place".to_owned(), place(&answer)]);
+    let nodes = answer.get("nodes").and_then(Value::as_array);
+    let nodes: Vec<&str> = nodes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !nodes.is_empty() {
+        rows.insert(2, vec!["nodes".to_owned(), nodes.join("\n")]);
+    }
     rows.extend(identity_rows(&answer));
     if let Some(vector) = answer.get("vector").and_then(Value::as_object) {
         for entry in vector.keys() {
