@@ -21,6 +21,9 @@ async fn a_malformed_argument_is_a_wrong_command_line_and_does_nothing() {
     let (ek, other) = ("11".repeat(32), "22".repeat(32));
     server.command(&["inventory", "add", "--host", "tmp-1", "--ek-digest", &ek]);
     let entries = server.audit_entries().len();
+    // A key that is taken is said to be whose.
+    let taken = server.run(&["inventory", "add", "--host", "tmp-2", "--ek-digest", &ek]);
+    assert!(said(&taken).contains("`tmp-1` has"), "{}", said(&taken));
     let long = "x".repeat(201);
     for line in [
         &["inventory", "show", "xx/../tmp-1"][..],

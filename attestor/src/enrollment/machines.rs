@@ -31,6 +31,8 @@ pub(crate) enum MachineError {
          `touchstone inventory show`"
     )]
     InInventory(HostId),
+    #[error("`{1}` has the endorsement key {0} already; see `touchstone inventory show {1}`")]
+    EkInInventory(Sha256Digest, HostId),
     #[error("nothing was imported: {}", faults(.0))]
     Import(BTreeMap<usize, String>),
     #[error("the inventory has no machine called `{0}`; add it with `touchstone inventory add`")]
@@ -55,7 +57,7 @@ impl MachineError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::EkCount(_) => "ek-count",
-            Self::InInventory(_) => "already-in-inventory",
+            Self::InInventory(_) | Self::EkInInventory(..) => "already-in-inventory",
             Self::Import(_) => "inventory-import-refused",
             Self::Unknown(_) => "host-not-in-inventory",
             Self::Retired(_) => "host-retired",
@@ -103,12 +105,29 @@ pub(super) async fn insert(
     now: i64,
 ) -> Result<(), MachineError> {
     if !tx.add_inventory(std::slice::from_ref(entry), now).await? {
-        return Err(MachineError::InInventory(entry.host.clone()));
+        return Err(already(tx, &entry.host, &entry.ek_digests).await?);
     }
     for ek in &entry.ek_digests {
         tx.leave_quarantine(ek).await?;
     }
     Ok(())
+}
+
+/// What of `host` and `eks` was there already: another machine's key before the name.
+async fn already(
+    tx: &mut Tx,
+    host: &HostId,
+    eks: &[Sha256Digest],
+) -> Result<MachineError, StoreError> {
+    for ek in eks {
+        match tx.machine_of(ek).await? {
+            Some((other, _)) if other != *host => {
+                return Ok(MachineError::EkInInventory(*ek, other));
+            }
+            _ => {}
+        }
+    }
+    Ok(MachineError::InInventory(host.clone()))
 }
 
 /// Adds many machines, all or none. Errors count machines from 1.
@@ -222,7 +241,7 @@ pub(crate) async fn add_eks(
     let mut known = in_service(&mut tx, host).await?;
     let pairs: Vec<_> = added.iter().map(|ek| (ek, host)).collect();
     if !tx.add_eks(&pairs).await? {
-        return Err(MachineError::InInventory(host.clone()));
+        return Err(already(&mut tx, host, &added).await?);
     }
     for ek in &added {
         tx.leave_quarantine(ek).await?;
@@ -308,7 +327,7 @@ pub(crate) async fn replace_tpm(
     tx.drop_eks(host, clock::now()).await?;
     let pairs: Vec<_> = entry.ek_digests.iter().map(|ek| (ek, host)).collect();
     if !tx.add_eks(&pairs).await? {
-        return Err(MachineError::InInventory(host.clone()));
+        return Err(already(&mut tx, host, &entry.ek_digests).await?);
     }
     for ek in &entry.ek_digests {
         tx.leave_quarantine(ek).await?;
