@@ -32,6 +32,10 @@ impl QualifyingData<'_> {
     /// four bytes, big-endian.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(&self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut encoded = DOMAIN.to_vec();
         append(&mut encoded, Some(self.nonce));
         append(&mut encoded, Some(self.host.as_str().as_bytes()));
@@ -46,7 +50,7 @@ impl QualifyingData<'_> {
             &mut encoded,
             self.node_token.as_ref().map(|token| &token.0[..]),
         );
-        Sha256Digest::of(&encoded)
+        encoded
     }
 }
 
@@ -64,7 +68,61 @@ fn append(encoded: &mut Vec<u8>, field: Option<&[u8]>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The fields of an encoded structure, read back.
+    fn fields(encoded: &[u8]) -> Vec<Option<&[u8]>> {
+        let mut rest = encoded.strip_prefix(DOMAIN).unwrap();
+        let mut fields = Vec::new();
+        while let Some((&present, after)) = rest.split_first() {
+            if present == 0 {
+                (rest, fields) = (after, [fields, vec![None]].concat());
+                continue;
+            }
+            assert_eq!(present, 1);
+            let (length, after) = after.split_first_chunk::<4>().unwrap();
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+            let (field, after) = after.split_at(length);
+            fields.push(Some(field));
+            rest = after;
+        }
+        fields
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_can_be_read_back(
+            (nonce, boot_id, tls_key) in any::<([u8; 32], [u8; 16], [u8; 32])>(),
+            host in "[a-z0-9]{1,20}",
+            location_tag in option::of(any::<[u8; 32]>()),
+            release_key in option::of(proptest::collection::vec(any::<u8>(), 0..70)),
+            node_token in option::of(any::<[u8; 32]>()),
+        ) {
+            let encoded = QualifyingData {
+                nonce: &nonce,
+                host: &host.parse().unwrap(),
+                boot_id: &boot_id,
+                location_tag: location_tag.map(Sha256Digest),
+                release_key: release_key.as_deref(),
+                tls_key: &Sha256Digest(tls_key),
+                node_token: node_token.map(Sha256Digest),
+            }
+            .encode();
+            let expected = vec![
+                Some(&nonce[..]),
+                Some(host.as_bytes()),
+                Some(&boot_id),
+                location_tag.as_ref().map(|tag| &tag[..]),
+                release_key.as_deref(),
+                Some(&tls_key),
+                node_token.as_ref().map(|token| &token[..]),
+            ];
+            prop_assert_eq!(fields(&encoded), expected);
+        }
+    }
 
     #[test]
     fn every_field_changes_the_digest_and_absent_is_not_empty() {

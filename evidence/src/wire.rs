@@ -40,7 +40,7 @@ pub struct SignedAttest {
 }
 
 /// First message of a host: who its TPM is. Sent with a join token, over the TLS key to be enrolled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentRequest {
     /// EK certificate, DER.
@@ -59,7 +59,7 @@ pub struct EnrolmentRequest {
 }
 
 /// Answer: prove that one TPM holds both keys (`TPM2_ActivateCredential`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentChallenge {
     /// Names this enrolment.
@@ -83,7 +83,7 @@ pub struct Activation {
 }
 
 /// The host is enrolled; here is its first challenge.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolled {
     /// Who it is from now on.
@@ -150,7 +150,7 @@ pub struct RuntimePart {
 }
 
 /// One round's evidence.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// Of the challenge that it answers.
@@ -193,7 +193,7 @@ pub struct BankEvidence {
 }
 
 /// What came of a round.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoundAnswer {
     /// The tier.
@@ -207,3 +207,6 @@ pub struct RoundAnswer {
     /// For the next round.
     pub challenge: Challenge,
 }
+
+#[cfg(test)]
+mod tests;

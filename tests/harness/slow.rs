@@ -9,23 +9,39 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use touchstone_agent::identity::Identity;
+use touchstone_agent::tls::TlsKey;
+use touchstone_evidence::wire::JoinToken;
 
 /// A request that was let in, and of whose body nothing was sent yet.
 pub struct Slow(StreamOwned<ClientConnection, TcpStream>);
 
 impl Slow {
-    /// Returns once the attestor asks for the body (RFC 9110 §10.1.1).
+    /// A request of an enrolled host. Returns once the attestor asks for the body (RFC 9110 §10.1.1).
     #[must_use]
     pub fn post(identity: &Identity, path: &str) -> Self {
-        let address = identity.server.trim_start_matches("https://");
+        let Identity {
+            server, ca, keys, ..
+        } = identity;
+        Self::begin(server, config(ca, &keys.tls), path, "")
+    }
+
+    /// The same of a machine that is to be enrolled with `key`.
+    #[must_use]
+    pub fn join(token: &JoinToken, key: &TlsKey, path: &str) -> Self {
+        let bearer = format!("Authorization: Bearer {}\r\n", token.secret.as_str());
+        Self::begin(&token.server, config(&token.ca, key), path, &bearer)
+    }
+
+    fn begin(server: &str, config: Arc<ClientConfig>, path: &str, headers: &str) -> Self {
+        let address = server.trim_start_matches("https://");
         let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        let connection = ClientConnection::new(config(identity), name).unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
         let mut stream = StreamOwned::new(connection, tcp);
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Type: application/json\r\n\
              Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
@@ -58,11 +74,10 @@ impl Slow {
     }
 }
 
-fn config(identity: &Identity) -> Arc<ClientConfig> {
+fn config(ca: &str, key: &TlsKey) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(identity.ca.as_bytes()).unwrap();
+    let ca = CertificateDer::from_pem_slice(ca.as_bytes()).unwrap();
     roots.add(ca).unwrap();
-    let key = &identity.keys.tls;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

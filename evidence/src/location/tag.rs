@@ -122,3 +122,50 @@ fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, TagFormatError> {
     let length = usize::from(reader.u8()?);
     std::str::from_utf8(reader.bytes(length)?).map_err(|_| TagFormatError::Place)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place() -> impl Strategy<Value = Place> {
+        let country = proptest::sample::select(vec!["DE", "US", "CH", "JP"]);
+        (country, option::of("[A-Z0-9]{1,3}"), "[a-zA-Z0-9_.-]{1,64}").prop_map(
+            |(country, subdivision, site)| {
+                let subdivision = subdivision.map(|code| format!("{country}-{code}"));
+                Place::new(country, subdivision.as_deref(), &site).unwrap()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_comes_back_and_no_part_of_it_does(
+            (authority, ek_set, serial) in any::<([u8; 32], [u8; 32], u64)>(),
+            (not_before, length) in (any::<i32>(), 1..i64::from(u32::MAX)),
+            place in place(),
+            signature in any::<[u8; 32]>(),
+        ) {
+            let not_before = i64::from(not_before);
+            let tag = LocationTag {
+                authority: Sha256Digest(authority),
+                ek_set: Sha256Digest(ek_set),
+                serial,
+                not_before,
+                not_after: not_before + length,
+                place,
+            };
+            let body = tag.encode().unwrap();
+            let signed = [&body[..], &signature, &signature].concat();
+            let (read, signed_body, read_signature) = LocationTag::parse(&signed).unwrap();
+            prop_assert_eq!(read, tag);
+            prop_assert_eq!(signed_body, &body[..]);
+            prop_assert_eq!(read_signature.to_vec(), [signature, signature].concat());
+            for length in 0..signed.len() {
+                prop_assert!(LocationTag::parse(&signed[..length]).is_err(), "{length}");
+            }
+        }
+    }
+}

@@ -43,12 +43,7 @@ pub(super) async fn tell() -> Told {
     told.insert("G1g", code(&liar.lie(|_| ()).await));
     told.insert("G1h", taken_back(&mut world, &liar).await);
 
-    // Q1 under a policy that asks for nothing else.
-    let policy = "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {name: any}\nspec: {hosts: ['*'], freshnessSeconds: 60}\n";
-    let file = world.server.file("any.yaml", policy);
-    world.server.command(&["policy", "apply", &file]);
-    let flipped = liar.lie(|lie| lie.quote.signature.0[70] ^= 1).await;
-    told.insert("Q1e", code(&flipped));
+    told.insert("Q1e", flipped_under_every_policy(&world, &liar).await);
 
     // L6: a violation where policy tolerates them.
     world.apply(&runtime_policy("tolerated"));
@@ -124,6 +119,41 @@ async fn taken_back(world: &mut World, liar: &Liar) -> String {
     let voided = |entry: &serde_json::Value| entry["kind"] == "location-tag-revoked";
     assert_eq!(entries.iter().filter(|entry| voided(entry)).count(), 1);
     code(&liar.lie(|_| ()).await)
+}
+
+/// Q1: a flipped bit under each combination of what a policy may ask for, from nothing to everything.
+async fn flipped_under_every_policy(world: &World, liar: &Liar) -> String {
+    let sample = std::fs::read_to_string(sample_policy()).unwrap();
+    let references = sample.rsplit("---\n").next().unwrap();
+    let demands = [
+        ["", "boot: {referenceValues: [debian-12-shim-grub]}"].as_slice(),
+        &["", "location: {grade: L1}"],
+        &["", "hardware: true"],
+        &[
+            "",
+            "runtime: {violations: refused}",
+            "runtime: {violations: tolerated}",
+        ],
+    ];
+    let shapes = demands.iter().fold(vec![String::new()], |shapes, part| {
+        let with = |shape: &String| {
+            let shape = shape.clone();
+            part.iter().map(move |part| format!("{shape}  {part}\n"))
+        };
+        shapes.iter().flat_map(with).collect()
+    });
+    assert_eq!(shapes.len(), 24);
+    let mut said = std::collections::BTreeSet::new();
+    for shape in shapes {
+        let policy = format!(
+            "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: any}}\n\
+             spec:\n  hosts: ['*']\n  freshnessSeconds: 60\n{shape}---\n{references}"
+        );
+        world.apply(&policy);
+        let flipped = liar.lie(|lie| lie.quote.signature.0[70] ^= 1).await;
+        said.insert(code(&flipped));
+    }
+    said.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// The code of the newest refusal of a pod.

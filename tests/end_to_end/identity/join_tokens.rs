@@ -1,8 +1,10 @@
 //! Join tokens: bound to a machine, counted, revoked.
 
+use touchstone_agent::tls::TlsKey;
 use touchstone_evidence::wire::JoinToken;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::slow::Slow;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::lies::Applicant;
 
@@ -74,6 +76,23 @@ async fn a_token_is_for_its_machine_as_often_as_it_says_and_until_it_is_revoked(
         assert_eq!(of(&once_id)["uses"], 1);
         assert_eq!(of(&once_id)["uses_max"], 1);
         assert!(of(&id)["revoked_at"].as_i64().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_in_force_when_the_request_is_whole() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+        world.admit(&host, None).await;
+        let (token, id) = create(&world, &[]);
+        let request = serde_json::to_vec(&with(&host, &token).await.request).unwrap();
+        let key = TlsKey::generate().unwrap();
+        let late = Slow::join(&token, &key, "/v1/enrolments");
+        world.server.command(&["join-token", "revoke", &id[..8]]);
+        let answer = late.send(&request);
+        assert!(answer.contains("touchstone:join-token-over"), "{answer}");
     }
 }
 

@@ -7,8 +7,9 @@ use super::liar::{accepted, code};
 use super::{Enrolled, Error, Liar, Machine, Result, Told};
 
 pub(super) const TOLD: &[&str] = &[
-    "Q1a", "Q1b", "Q1c", "Q1d", "Q2a", "Q3a", "Q3b", "Q3c", "Q3d", "Q3e", "Q4", "Q5a", "Q5b",
-    "Q5c", "Q6a", "Q6b", "Q8a", "Q8b", "Q9a", "Q9b", "Q11b", "Q12a", "Q12b", "Q14a", "Q14b", "Q15",
+    "Q1a", "Q1b", "Q1c", "Q1d", "Q2a", "Q3a", "Q3b", "Q3c", "Q3d", "Q3e", "Q3g", "Q4", "Q5a",
+    "Q5b", "Q5c", "Q5e", "Q6a", "Q6b", "Q8a", "Q8b", "Q9a", "Q9b", "Q11b", "Q12a", "Q12b", "Q14a",
+    "Q14b", "Q15",
 ];
 
 /// A lost answer that was asked for again was not the stored one.
@@ -66,6 +67,8 @@ async fn nonces(liar: &Liar, told: &mut Told) -> Result<()> {
     told.insert("Q3c", code(&invented));
     let truncated = liar.lie(|lie| lie.nonce.0.truncate(31)).await?;
     told.insert("Q3d", code(&truncated));
+    let right_prefix = liar.lie(|lie| flip_last(&mut lie.nonce.0)).await?;
+    told.insert("Q3g", code(&right_prefix));
     // Another encoding of the same bytes is not the canonical one.
     let challenge = liar.challenge().await?;
     let evidence = liar.evidence(&challenge).await?;
@@ -101,6 +104,13 @@ async fn selections(liar: &Liar, told: &mut Told) -> Result<()> {
     let sixteen = evidence.pcrs.0.remove(&16);
     evidence.pcrs.0.insert(8, sixteen.unwrap_or_default());
     told.insert("Q5c", code(&liar.send(&evidence).await?));
+    let reordered = liar.lie(|lie| {
+        let values: Vec<_> = lie.pcrs.0.values().rev().copied().collect();
+        for (value, other) in lie.pcrs.0.values_mut().zip(values) {
+            *value = other;
+        }
+    });
+    told.insert("Q5e", code(&reordered.await?));
     let wrong = liar
         .lie(|lie| {
             lie.pcrs.0.insert(8, Sha256Digest::ZERO);
