@@ -90,13 +90,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that a copy of the TPM spoke.
+    /// Notes that a copy of the TPM spoke, also where nothing else was kept of the boot: a host whose last
+    /// round is older than what is kept now.
     pub(crate) async fn mark_copied(&mut self, host: &HostId) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("UPDATE boots SET copied = 1 WHERE host = $1")
-                .bind(host.as_str())
-                .execute(connection)
-                .await?;
+            sqlx::query(
+                "INSERT INTO boots (host, reset_count, restart_count, challenged_at, received_at, banks, copied)
+                 SELECT host, COALESCE(reset_count, 0), COALESCE(restart_count, 0), 0, 0, NULL, 1
+                 FROM hosts WHERE host = $1
+                 ON CONFLICT (host) DO UPDATE SET copied = 1",
+            )
+            .bind(host.as_str())
+            .execute(connection)
+            .await?;
         });
         Ok(())
     }
@@ -108,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::store::Store;
+    use crate::store::hosts::tests::enrol;
 
     #[tokio::test]
     async fn a_boot_is_kept_until_the_next_one_and_once_copied_stays_so() {
@@ -116,7 +123,12 @@ mod tests {
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let mut tx = store.unwrap().write().await.unwrap();
         let host: HostId = "de-1".parse().unwrap();
+        enrol(&mut tx, &host).await;
         assert_eq!(tx.boot(&host).await.unwrap(), None);
+        // A copy may speak before anything is kept of a boot.
+        tx.mark_copied(&host).await.unwrap();
+        assert!(tx.boot(&host).await.unwrap().unwrap().copied);
+        tx.void_what_rests_on(&host).await.unwrap();
         let mut boot = Boot {
             reset_count: 5,
             restart_count: 2,

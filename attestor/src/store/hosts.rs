@@ -343,7 +343,7 @@ pub(crate) fn class(word: &str) -> Option<RootClass> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use touchstone_evidence::ima::{Bank, PcrDigest};
@@ -351,13 +351,8 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
-    #[tokio::test]
-    async fn counters_only_rise_and_the_first_that_differs_decides() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("database");
-        let store = Store::open(&format!("sqlite:{}", file.display())).await;
-        let mut tx = store.unwrap().write().await.unwrap();
-        let host: HostId = "de-1".parse().unwrap();
+    /// A host with keys of some kind.
+    pub(in crate::store) async fn enrol(tx: &mut Tx, host: &HostId) {
         let identity = Identity {
             ek_digest: Sha256Digest::ZERO,
             ek_public: Bytes(vec![1]),
@@ -373,7 +368,17 @@ mod tests {
             },
             root_key: Sha256Digest::ZERO,
         };
-        assert!(tx.add_host(&host, &identity, &endorsed, 0).await.unwrap());
+        assert!(tx.add_host(host, &identity, &endorsed, 0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn counters_only_rise_and_the_first_that_differs_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let host: HostId = "de-1".parse().unwrap();
+        enrol(&mut tx, &host).await;
         let state = ImaState {
             reset_count: 0,
             restart_count: 0,

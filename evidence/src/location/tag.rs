@@ -166,6 +166,8 @@ mod tests {
             for length in 0..signed.len() {
                 prop_assert!(LocationTag::parse(&signed[..length]).is_err(), "{length}");
             }
+            let longer = [&body[..], &[0], &signature, &signature].concat();
+            prop_assert!(LocationTag::parse(&longer).is_err());
         }
     }
 }
