@@ -29,7 +29,7 @@ const CATCH_ALL: [&str; 16] = [
 
 /// Codes that answer lies of several lines of the catalogue, and why that is right. Any other code
 /// belongs to one line.
-const SHARED: [(&str, &[&str], &str); 15] = [
+const SHARED: [(&str, &[&str], &str); 16] = [
     (
         "host-retired",
         &["E7", "E8"],
@@ -59,6 +59,11 @@ const SHARED: [(&str, &[&str], &str); 15] = [
         "qualifying-data-mismatch",
         &["Q3", "Q12", "G2"],
         "one digest binds nonce, boot and tag: which of them is another cannot be told",
+    ),
+    (
+        "pcr-digest-mismatch",
+        &["Q5", "Q6"],
+        "the digest is over the values in order: exchanged ones are wrong ones",
     ),
     (
         "boot-log-required",
