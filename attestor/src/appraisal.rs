@@ -2,35 +2,36 @@
 
 mod banks;
 mod basis;
+mod decide;
 mod runtime;
 mod verdict;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use touchstone_evidence::boot_log::BootLog;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::quote::NotAuthentic;
-use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer, RuntimePosition};
+use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
 
+pub(crate) use decide::{Decided, Round};
 pub(crate) use verdict::Verdict;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{Advance, End, HostRecord, StoreError, StoredChallenge, Tx};
+use crate::store::{Asked, End, Group, Held, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
 /// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
 const CHALLENGE_SECONDS: i64 = 300;
 /// How often a round is verified anew because another round of the same host was committed meanwhile.
 const ATTEMPTS: usize = 3;
-/// Seconds for which answers are kept for hosts that lost them.
-const ANSWER_SECONDS: i64 = 3600;
-
 /// Why a round was refused. None of these changes what is held about the host.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoundError {
@@ -56,6 +57,8 @@ pub(crate) enum RoundError {
     Randomness(#[from] NoRandomness),
     #[error("the work was cut off")]
     Cancelled,
+    #[error("more is asked of the attestor than it gets done; ask again in a while")]
+    Busy,
 }
 
 impl RoundError {
@@ -70,99 +73,157 @@ impl RoundError {
             Self::NotNewer => "quote-not-newer",
             Self::Ended(end) => end.code(),
             Self::Overtaken => "round-overtaken",
+            Self::Busy => "busy",
             Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
         }
     }
 }
 
-/// Gives `caller` a new challenge.
+/// Gives the host with this TLS key a new challenge.
 pub(crate) async fn challenge(
     attestor: &Attestor,
-    caller: &HostRecord,
+    tls_key: &Sha256Digest,
 ) -> Result<Challenge, RoundError> {
-    let host = &caller.host;
-    let mut tx = attestor.store.write().await?;
-    let record = living(&mut tx, caller).await?;
-    // Without its banks a log is needed again.
-    let proven = tx
-        .boot(host)
-        .await?
-        .is_some_and(|boot| boot.banks.is_some());
-    let known = Known {
-        boot_log: record.boot_log.filter(|_| proven),
-        runtime: record.runtime.as_ref().map(RuntimePosition::from),
-    };
-    let challenge = issue_challenge(&mut tx, host, known).await?;
-    tx.commit().await?;
-    Ok(challenge)
+    let asked = asked(tls_key, &[]);
+    for _ in 1..ATTEMPTS {
+        match attestor.commits.challenge(asked.clone()).await {
+            Err(RoundError::Overtaken) => {}
+            outcome => return outcome,
+        }
+        // Perhaps it was let in while it still was a host.
+        if let Some(end) = end_of(attestor, &asked).await? {
+            return Err(RoundError::Ended(end));
+        }
+    }
+    attestor.commits.challenge(asked).await
 }
 
-/// Appraises one round of `caller`. `body` is the evidence exactly as it was received.
+/// Appraises one round of the host with this TLS key. `body` is the evidence exactly as it was received.
 ///
 /// The same evidence for the same challenge gets the stored answer.
 pub(crate) async fn round(
     attestor: &Attestor,
-    caller: HostRecord,
+    tls_key: &Sha256Digest,
     evidence: Evidence,
-    body: &[u8],
+    body: Vec<u8>,
 ) -> Result<String, RoundError> {
-    let evidence = Arc::new(evidence);
+    let received = Received {
+        asked: asked(tls_key, &evidence.nonce),
+        digest: Sha256Digest::of(&body),
+        evidence: Arc::new(evidence),
+        body: Arc::new(body),
+        begun: Instant::now(),
+    };
     for _ in 1..ATTEMPTS {
-        match attempt(attestor, &caller, &evidence, body).await {
+        match attempt(attestor, &received).await {
             Err(RoundError::Overtaken) => {}
             outcome => return outcome,
         }
     }
-    attempt(attestor, &caller, &evidence, body).await
+    attempt(attestor, &received).await
+}
+
+fn asked(tls_key: &Sha256Digest, nonce: &[u8]) -> Asked {
+    Asked {
+        tls_key: tls_key.0,
+        nonce: nonce.to_vec(),
+    }
+}
+
+/// A round as it came.
+struct Received {
+    asked: Asked,
+    evidence: Arc<Evidence>,
+    body: Arc<Vec<u8>>,
+    digest: Sha256Digest,
+    begun: Instant,
 }
 
 /// The round against what is held about the host now. What was held when its caller was let in does not
 /// count: the body may have come much later.
-async fn attempt(
-    attestor: &Attestor,
-    caller: &HostRecord,
-    evidence: &Arc<Evidence>,
-    body: &[u8],
-) -> Result<String, RoundError> {
-    let digest = Sha256Digest::of(body);
-    let nonce = &evidence.nonce;
-    let mut tx = attestor.store.read().await?;
-    let record = living(&mut tx, caller).await?;
-    let challenge = match open_challenge(&mut tx, &record.host, nonce, &digest).await? {
+async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, RoundError> {
+    let seen = attestor.reads.look_up(received.asked.clone()).await?;
+    let Some(held) = seen.held else {
+        let end = end_of(attestor, &received.asked).await?;
+        return Err(end.map_or(StoreError::Malformed("identity").into(), RoundError::Ended));
+    };
+    let now = clock::now();
+    let challenge = held.challenge.clone();
+    let challenge = match open_challenge(challenge, &held.record.host, &received.digest, now)? {
         Open::Fresh(challenge) => challenge,
         Open::Answered(answer) => return Ok(answer),
     };
-    let inputs = verify::gather(
-        &mut tx,
-        Arc::clone(&attestor.revoked_tags),
-        record,
-        Arc::clone(evidence),
+    let inputs = verify::Inputs {
+        stored_boot_log: stored_boot_log(attestor, &received.evidence).await?,
+        held,
+        evidence: Arc::clone(&received.evidence),
         challenge,
-    )
-    .await?;
-    drop(tx);
-
+        logs: Arc::clone(&attestor.logs),
+        authorities: seen.authorities,
+        revoked_tags: Arc::clone(&attestor.revoked_tags),
+        now,
+    };
+    let verified = verified(inputs).await?;
     let policies = attestor.index.policies();
-    let verified = tokio::task::spawn_blocking(move || verify::verify(inputs))
-        .await
-        .map_err(|_| RoundError::Cancelled)??;
     let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
-    let verdict = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
-    commit(attestor, &verified, &verdict, nonce, body).await
+    let digest = received.digest;
+    let reached = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
+    attestor
+        .commits
+        .round(Round {
+            asked: received.asked.clone(),
+            verified,
+            reached,
+            body: Arc::clone(&received.body),
+            begun: received.begun,
+        })
+        .await
 }
 
-/// What is held about `caller` now. Its identity may have ended since it was let in, and the name may have
-/// another TPM by now.
-async fn living(tx: &mut Tx, caller: &HostRecord) -> Result<HostRecord, RoundError> {
-    let key = &caller.identity.tls_key;
-    let held = tx.host_by_tls_key(key).await?;
-    match held.filter(|held| held.identity.has_keys_of(&caller.identity)) {
-        Some(held) => Ok(held),
-        None => Err(match tx.end_of(key).await? {
-            Some(end) => RoundError::Ended(end),
-            None => StoreError::Malformed("identity").into(),
-        }),
+/// How the identity with the TLS key of who asks ended.
+async fn end_of(attestor: &Attestor, asked: &Asked) -> Result<Option<End>, StoreError> {
+    let mut tx = attestor.store.read().await?;
+    tx.end_of(&Sha256Digest(asked.tls_key)).await
+}
+
+/// The log that `evidence` names and did not bring, parsed; `None` if it brought one, or nobody proved it.
+async fn stored_boot_log(
+    attestor: &Attestor,
+    evidence: &Evidence,
+) -> Result<Option<Arc<BootLog>>, RoundError> {
+    let digest = evidence.boot_log_digest;
+    if evidence.boot_log.is_some() {
+        return Ok(None);
     }
+    if let Some(log) = attestor.logs.parsed(&digest) {
+        return Ok(Some(log));
+    }
+    let Some(bytes) = attestor.store.read().await?.boot_log(&digest).await? else {
+        return Ok(None);
+    };
+    let parsed = tokio::task::spawn_blocking(move || BootLog::parse(&bytes)).await;
+    let log = parsed.map_err(|_| RoundError::Cancelled)?;
+    let log = Arc::new(log.map_err(|_| StoreError::Malformed("boot log"))?);
+    attestor.logs.keep(digest, Arc::clone(&log));
+    Ok(Some(log))
+}
+
+/// Most bytes of a runtime list that are replayed where other requests wait: some tens of microseconds' worth.
+const AT_ONCE_MAX: usize = 16 << 10;
+
+/// Verifies. Long work goes to a thread of its own; two signatures and a few entries do not pay for the way.
+async fn verified(inputs: verify::Inputs) -> Result<verify::Verified, RoundError> {
+    let evidence = &inputs.evidence;
+    let entries = evidence
+        .runtime
+        .as_ref()
+        .map_or(0, |part| part.entries.len());
+    if evidence.boot_log.is_none() && entries <= AT_ONCE_MAX {
+        return verify::verify(inputs);
+    }
+    tokio::task::spawn_blocking(move || verify::verify(inputs))
+        .await
+        .map_err(|_| RoundError::Cancelled)?
 }
 
 enum Open {
@@ -170,110 +231,21 @@ enum Open {
     Answered(String),
 }
 
-async fn open_challenge(
-    tx: &mut Tx,
+fn open_challenge(
+    challenge: Option<StoredChallenge>,
     host: &HostId,
-    nonce: &[u8],
     evidence: &Sha256Digest,
+    now: i64,
 ) -> Result<Open, RoundError> {
-    let challenge = tx
-        .challenge(nonce)
-        .await?
+    let challenge = challenge
         .filter(|challenge| challenge.host == *host)
         .ok_or(RoundError::ChallengeUnknown)?;
     match challenge.answered {
         Some((answered, answer)) if answered == *evidence => Ok(Open::Answered(answer)),
         Some(_) => Err(RoundError::ChallengeReplayed),
-        None if clock::now() >= challenge.expires_at => Err(RoundError::ChallengeExpired),
+        None if now >= challenge.expires_at => Err(RoundError::ChallengeExpired),
         None => Ok(Open::Fresh(challenge)),
     }
-}
-
-/// One transaction: consume the challenge, move the host forward, append the entry, keep the
-/// evidence, issue the next challenge. Then publish, then answer.
-async fn commit(
-    attestor: &Attestor,
-    verified: &verify::Verified,
-    reached: &verdict::Reached,
-    nonce: &[u8],
-    body: &[u8],
-) -> Result<String, RoundError> {
-    let host = &verified.host;
-    let now = clock::now();
-    let mut tx = attestor.store.write().await?;
-    verified.basis.still_holds(&mut tx, host).await?;
-    // Another request with this challenge may have been faster: the same evidence gets its answer.
-    if let Open::Answered(answer) = open_challenge(&mut tx, host, nonce, &reached.evidence).await? {
-        return Ok(answer);
-    }
-    keep(&mut tx, verified, reached).await?;
-    let banks = verified.boot.banks.as_ref();
-    let known = Known {
-        boot_log: banks.map(|_| verified.boot_log_digest),
-        runtime: verified.runtime.as_ref().map(RuntimePosition::from),
-    };
-    let next = issue_challenge(&mut tx, host, known).await?;
-    let answer = serde_json::to_string(&RoundAnswer {
-        tier: reached.verdict.tier,
-        findings: reached.verdict.findings.clone(),
-        result: reached.result.clone(),
-        entry: reached.verdict.entry,
-        challenge: next,
-    })
-    .map_err(|_| StoreError::Malformed("answer"))?;
-    if !tx
-        .consume_challenge(nonce, &reached.evidence, &answer)
-        .await?
-    {
-        return Err(RoundError::ChallengeReplayed);
-    }
-    tx.add_evidence(&reached.evidence, host, now, body).await?;
-    tx.forget_challenges(now.saturating_sub(ANSWER_SECONDS))
-        .await?;
-    let order = reached.entry.append(&mut tx).await?;
-    // COMMIT POINT: from here on the verdict stands, whether or not the answer arrives.
-    tx.commit().await?;
-    let standing = reached.verdict.standing(host);
-    attestor
-        .index
-        .put_host(order, standing, reached.verdict.entry, now);
-    tracing::info!(
-        host.id = %host,
-        appraisal.tier = %reached.verdict.tier,
-        finding.code = reached.verdict.findings.first().map(|finding| finding.code.as_str()),
-        "appraised a round"
-    );
-    Ok(answer)
-}
-
-/// Moves the host to what the round says. The word of a copy of its TPM takes the verdict away and leaves
-/// the rest where it was: the copy is behind.
-async fn keep(
-    tx: &mut Tx,
-    verified: &verify::Verified,
-    reached: &verdict::Reached,
-) -> Result<(), RoundError> {
-    let host = &verified.host;
-    let verdict = reached.verdict.to_json()?;
-    if verified.behind {
-        tx.contradict_host(host, &verdict, &reached.result).await?;
-        return Ok(tx.mark_copied(host).await?);
-    }
-    let advance = Advance {
-        quote: &verified.clock,
-        boot_log: &verified.boot_log_digest,
-        runtime: verified.runtime.as_ref(),
-        verdict: &verdict,
-        result: &reached.result,
-    };
-    if !tx.advance_host(host, advance).await? {
-        return Err(RoundError::NotNewer);
-    }
-    tx.put_boot(host, &verified.boot).await?;
-    if let Some(body) = &verified.new_boot_log {
-        tx.add_boot_log(&verified.boot_log_digest, body).await?;
-    }
-    Ok(())
 }
 
 /// What a host need not send again.
@@ -283,32 +255,73 @@ pub(crate) struct Known {
     runtime: Option<RuntimePosition>,
 }
 
-/// Makes and keeps the next challenge of `host`.
-pub(crate) async fn issue_challenge(
-    tx: &mut Tx,
+/// A challenge as it is kept and as it is sent.
+struct Next {
+    nonce: [u8; 32],
+    stored: StoredChallenge,
+    sent: Challenge,
+}
+
+/// Makes the next challenge of `host`, whose key has `shown` this much.
+fn next_challenge(
     host: &HostId,
+    shown: Option<QuoteClock>,
     known: Known,
-) -> Result<Challenge, RoundError> {
-    let now = clock::now();
+    tag: Option<Vec<u8>>,
+    now: i64,
+) -> Result<Next, RoundError> {
     let nonce: [u8; 32] = random::bytes()?;
-    let last = tx.host(host).await?.and_then(|record| record.last_quote);
     let stored = StoredChallenge {
         host: host.clone(),
         pcrs: PcrSelection::DEFAULT,
-        floor: last.map(|quote| quote.reading()).transpose()?,
+        floor: shown.map(|quote| quote.reading()).transpose()?,
         issued_at: now,
         expires_at: now.saturating_add(CHALLENGE_SECONDS),
         answered: None,
     };
-    tx.add_challenge(&nonce, &stored).await?;
-    Ok(Challenge {
+    let sent = Challenge {
         nonce: Bytes(nonce.to_vec()),
         pcrs: stored.pcrs,
         expires_at: stored.expires_at,
         known_boot_log: known.boot_log,
         runtime: known.runtime,
-        location_tag: tx.tag(host).await?.map(|(_, tag)| Bytes(tag)),
+        location_tag: tag.map(Bytes),
+    };
+    Ok(Next {
+        nonce,
+        stored,
+        sent,
     })
+}
+
+/// Adds another challenge of a host to `group`. `held` is what is held of it in the group's transaction.
+pub(crate) fn issue(
+    held: Option<Held>,
+    group: &mut Group,
+    now: i64,
+) -> Result<(HostId, Challenge), RoundError> {
+    let Held {
+        record, boot, tag, ..
+    } = held.ok_or(RoundError::Overtaken)?;
+    // Without its banks a log is needed again.
+    let proven = boot.is_some_and(|boot| boot.banks.is_some());
+    let known = Known {
+        boot_log: record.boot_log.filter(|_| proven),
+        runtime: record.runtime.as_ref().map(RuntimePosition::from),
+    };
+    let tag = tag.map(|(_, tag)| tag);
+    let next = next_challenge(&record.host, record.last_quote, known, tag, now)?;
+    group.challenge(&next.nonce, &next.stored)?;
+    Ok((record.host, next.sent))
+}
+
+/// The first challenge of a host that is enrolled within `tx`.
+pub(crate) async fn first_challenge(tx: &mut Tx, host: &HostId) -> Result<Challenge, RoundError> {
+    let last = tx.host(host).await?.and_then(|record| record.last_quote);
+    let tag = tx.tag(host).await?.map(|(_, tag)| tag);
+    let next = next_challenge(host, last, Known::default(), tag, clock::now())?;
+    tx.add_challenge(&next.nonce, &next.stored).await?;
+    Ok(next.sent)
 }
 
 /// The entry of an appraisal.

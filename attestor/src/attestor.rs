@@ -10,8 +10,12 @@ use touchstone_policies::manifest::{ManifestError, PolicySet};
 use crate::audit::{Actor, Entry, Event};
 use crate::budgets::Budgets;
 use crate::clock;
+use crate::commits::Commits;
 use crate::keys::ServerKeys;
 use crate::location;
+use crate::logs::BootLogs;
+use crate::metrics::Metrics;
+use crate::reads::Reads;
 use crate::refusals::Refusals;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -23,9 +27,13 @@ const CLOCK_TOLERANCE: i64 = 30;
 pub(crate) struct Attestor {
     pub(crate) store: Store,
     pub(crate) keys: ServerKeys,
-    pub(crate) index: TrustIndex,
+    pub(crate) index: Arc<TrustIndex>,
+    pub(crate) reads: Reads,
+    pub(crate) commits: Commits,
+    pub(crate) logs: Arc<BootLogs>,
     pub(crate) refusals: Refusals,
     pub(crate) budgets: Budgets,
+    pub(crate) metrics: Arc<Metrics>,
     /// SHA-256 of location tags that the operator's settings take back.
     pub(crate) revoked_tags: Arc<[Sha256Digest]>,
     /// Simulators' roots are refused.
@@ -84,8 +92,9 @@ impl Attestor {
         }
         start_log(&store, &keys).await?;
         location::void_revoked(&store, &revoked_tags).await?;
-        let index = TrustIndex::default();
+        let index = Arc::new(TrustIndex::default());
         let mut tx = store.read().await?;
+        index.note_committed(tx.frontier().await?.size());
         if let Some(policy) = tx.policy().await? {
             let set = PolicySet::parse(&policy.manifests).map_err(|source| OpenError::Policy {
                 version: policy.version,
@@ -106,12 +115,18 @@ impl Attestor {
                 );
             }
         }
+        let metrics = Arc::new(Metrics::new());
+        let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            reads: Reads::start(store.clone()),
+            commits: Commits::start(store.clone(), committer.0, committer.1),
+            logs: Arc::default(),
             store,
             keys,
             index,
             refusals: Refusals::default(),
             budgets: Budgets::default(),
+            metrics,
             revoked_tags: revoked_tags.into(),
             production,
         }))

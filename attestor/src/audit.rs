@@ -14,7 +14,7 @@ pub(crate) use event::{Actor, Appraised, Event, ListImported};
 pub(crate) use reason::Reason;
 
 use crate::random;
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Group, Store, StoreError, Tx};
 
 /// An entry before it is appended: its exact bytes.
 pub(crate) struct Entry(Vec<u8>);
@@ -35,6 +35,11 @@ impl Entry {
     /// Appends it within `tx` and returns its index: the order in which commits took effect.
     pub(crate) async fn append(&self, tx: &mut Tx) -> Result<u64, StoreError> {
         tx.append(&self.0).await
+    }
+
+    /// Appends it with what else `group` writes, and returns its index.
+    pub(crate) fn append_to(&self, group: &mut Group) -> Result<u64, StoreError> {
+        group.append(&self.0)
     }
 }
 

@@ -1,8 +1,8 @@
 //! How much evidence a host may send. What is accepted is kept for good, so a host pays for each message
 //! whatever becomes of it, also for what it costs to look at it.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use touchstone_evidence::host_id::HostId;
 
@@ -14,10 +14,36 @@ const PER_SECOND: u64 = 4 << 10;
 /// What a message costs besides its bytes: the entry, the result and the answer that it may bring.
 const MESSAGE: u64 = 4 << 10;
 
+/// Most bodies of one host that are on their way at once: of a round, and of one that was given up.
+const COMING_MAX: usize = 4;
+
 /// What each host has spent since the start of this process.
 #[derive(Default)]
 pub(crate) struct Budgets {
     inner: Mutex<BTreeMap<HostId, Spent>>,
+    coming: Mutex<HashMap<HostId, usize>>,
+}
+
+/// A body that is on its way; it counts until this is dropped.
+pub(crate) struct Coming<'a> {
+    budgets: &'a Budgets,
+    host: HostId,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        let mut coming = lock(&self.budgets.coming);
+        if let Some(count) = coming.get_mut(&self.host) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                coming.remove(&self.host);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -29,13 +55,27 @@ struct Spent {
 }
 
 impl Budgets {
+    /// Lets another body of `host` come; `None`: enough of them do.
+    pub(crate) fn coming(&self, host: &HostId) -> Option<Coming<'_>> {
+        let mut coming = lock(&self.coming);
+        let count = coming.entry(host.clone()).or_default();
+        if *count >= COMING_MAX {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Coming {
+            budgets: self,
+            host: host.clone(),
+        })
+    }
+
     /// Takes a message of `length` bytes off what `host` may send. Nothing is taken where that is too
     /// little; then the error is the seconds after which it suffices.
     pub(crate) fn spend(&self, host: &HostId, length: usize, now: i64) -> Result<(), u64> {
         let cost = u64::try_from(length)
             .unwrap_or(u64::MAX)
             .saturating_add(MESSAGE);
-        let mut hosts = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = lock(&self.inner);
         let spent = hosts.entry(host.clone()).or_default();
         // A clock that is set back gives nothing back.
         let passed = u64::try_from(now.saturating_sub(spent.at)).unwrap_or_default();
@@ -77,6 +117,21 @@ mod tests {
         let all = usize::try_from(BURST).unwrap();
         assert_eq!(budgets.spend(&other, all, i64::MAX), Err(1));
         assert_eq!(budgets.spend(&other, part, i64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn few_bodies_of_a_host_come_at_once() {
+        let budgets = Budgets::default();
+        let [one, other] = ["de-1", "de-2"].map(|name| name.parse::<HostId>().unwrap());
+        let mut bodies: Vec<_> = (0..COMING_MAX)
+            .map(|_| budgets.coming(&one).unwrap())
+            .collect();
+        assert!(budgets.coming(&one).is_none());
+        assert!(budgets.coming(&other).is_some());
+        bodies.pop();
+        assert!(budgets.coming(&one).is_some());
+        bodies.clear();
+        assert!(lock(&budgets.coming).is_empty());
     }
 
     #[test]

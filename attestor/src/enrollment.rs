@@ -38,7 +38,7 @@ pub(crate) use machines::{
 pub(crate) use platforms::{add_oem, oems};
 pub(crate) use quarantine::{QuarantineError, approve, reject};
 
-use crate::appraisal::{self, Known, RoundError};
+use crate::appraisal::{self, RoundError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
@@ -262,7 +262,7 @@ pub(crate) async fn activate(
             return Err(refusal);
         }
     };
-    let challenge = appraisal::issue_challenge(&mut tx, &host, Known::default()).await?;
+    let challenge = appraisal::first_challenge(&mut tx, &host).await?;
     tx.commit().await?;
     if let Some(ending) = ending {
         ending.publish(attestor, now);

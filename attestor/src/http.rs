@@ -15,10 +15,11 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Router, middleware};
+use tokio::sync::Semaphore;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::PodMemory;
-use access::Access;
+use access::{Access, Rule};
 use problem::Problem;
 
 /// What handlers work with.
@@ -26,6 +27,19 @@ use problem::Problem;
 pub(crate) struct App {
     pub(crate) attestor: Arc<Attestor>,
     pub(crate) pods: Arc<PodMemory>,
+    /// Kibibytes that are free for bodies on their way.
+    pub(crate) bodies: Arc<Semaphore>,
+}
+
+impl App {
+    /// Nothing under way yet.
+    pub(crate) fn new(attestor: Arc<Attestor>) -> Self {
+        Self {
+            attestor,
+            pods: Arc::default(),
+            bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
+        }
+    }
 }
 
 /// One route: how it is called and by whom.
@@ -77,9 +91,12 @@ pub fn routes() -> Vec<Route> {
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let access = route.access;
+        let rule = Rule {
+            access: route.access,
+            body_max: route.body_max,
+        };
         let guard = middleware::from_fn_with_state(app.clone(), move |app, request, next| {
-            access::check(access, app, request, next)
+            access::check(rule, app, request, next)
         });
         let handler = route
             .handler

@@ -15,10 +15,10 @@ use touchstone_policies::prose;
 pub(crate) use pod_memory::PodMemory;
 use review::{Request, Response};
 
+use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::StoreError;
 
 /// What is asked, once the review is understood.
 enum Question {
@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     memory: &PodMemory,
     request: &Request,
     caller: Actor,
-) -> Result<Response, StoreError> {
+) -> Result<Response, RoundError> {
     // No policy names the namespace: nothing about the pod could make it our concern, and a pod that
     // we do not remember must not wait for us.
     let policies = attestor.index.policies();
@@ -122,7 +122,7 @@ async fn place(
     uid: Option<String>,
     pod: &PodFacts,
     node: &str,
-) -> Result<Response, StoreError> {
+) -> Result<Response, RoundError> {
     let policies = attestor.index.policies();
     if !concerns(&policies, pod) {
         return Ok(Response::allowed(request, None));
@@ -174,7 +174,7 @@ async fn record(
     node: &str,
     decision: &Decision,
     now: i64,
-) -> Result<Option<Sha256Digest>, StoreError> {
+) -> Result<Option<Sha256Digest>, RoundError> {
     if request.dry_run {
         return Ok(None);
     }
@@ -198,8 +198,7 @@ async fn record(
         result_entry: decision.result_entry,
     };
     let entry = Entry::new(&event, caller, now)?;
-    let mut tx = attestor.store.write().await?;
-    entry.append(&mut tx).await?;
-    tx.commit().await?;
-    Ok(Some(entry.leaf()))
+    let leaf = entry.leaf();
+    attestor.commits.entry(entry).await?;
+    Ok(Some(leaf))
 }

@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::StoreError;
 
 /// Seconds between two summaries.
 const PAUSE: i64 = 60;
@@ -36,29 +35,58 @@ impl Refusals {
         counted.last_entry = now;
         Some(std::mem::take(&mut counted.counts))
     }
+
+    /// What was counted since the last summary, whenever that was; `None`: nothing.
+    fn rest(&self, now: i64) -> Option<BTreeMap<String, u64>> {
+        let mut counted = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.counts.is_empty() {
+            return None;
+        }
+        counted.last_entry = now;
+        Some(std::mem::take(&mut counted.counts))
+    }
+
+    /// Counts again what could not be written.
+    fn put_back(&self, counts: BTreeMap<String, u64>) {
+        let mut counted = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        for (code, more) in counts {
+            let count = counted.counts.entry(code).or_default();
+            *count = count.saturating_add(more);
+        }
+    }
 }
 
 impl Attestor {
     /// Notes that a message was refused for `code`. The refusal stands whether or not the entry can
     /// be written.
     pub(crate) async fn note_refusal(&self, code: &str) {
-        let Some(counts) = self.refusals.count(code, clock::now()) else {
-            return;
-        };
-        if let Err(error) = self.record_refusals(counts).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "refusals were not recorded"
-            );
+        self.metrics.refusal(code);
+        if let Some(counts) = self.refusals.count(code, clock::now()) {
+            self.record_refusals(counts).await;
         }
     }
 
-    async fn record_refusals(&self, counts: BTreeMap<String, u64>) -> Result<(), StoreError> {
-        let mut tx = self.store.write().await?;
-        Entry::new(&Event::Refused { counts }, Actor::Attestor, clock::now())?
-            .append(&mut tx)
-            .await?;
-        tx.commit().await
+    /// Writes down what was counted and waits for its summary: a flood must not go unseen because nothing
+    /// followed it.
+    pub(crate) async fn flush_refusals(&self) {
+        if let Some(counts) = self.refusals.rest(clock::now()) {
+            self.record_refusals(counts).await;
+        }
+    }
+
+    async fn record_refusals(&self, counts: BTreeMap<String, u64>) {
+        let event = Event::Refused {
+            counts: counts.clone(),
+        };
+        let written = async {
+            let entry = Entry::new(&event, Actor::Attestor, clock::now())?;
+            self.commits.entry(entry).await
+        };
+        if let Err(error) = written.await {
+            self.refusals.put_back(counts);
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "refusals were not recorded");
+        }
     }
 }
 
@@ -76,5 +104,20 @@ mod tests {
         assert_eq!(refusals.count("b", 1059), None);
         let summary = refusals.count("a", 1060).unwrap_or_default();
         assert_eq!((summary["a"], summary["b"]), (501, 1));
+    }
+
+    #[test]
+    fn what_nothing_follows_is_not_forgotten() {
+        let refusals = Refusals::default();
+        assert_eq!(refusals.rest(999), None);
+        refusals.count("a", 1000);
+        assert_eq!(refusals.count("a", 1001), None);
+        let rest = refusals.rest(1002).unwrap_or_default();
+        assert_eq!(rest["a"], 1);
+        // It could not be written.
+        refusals.put_back(rest);
+        assert_eq!(refusals.count("a", 1003), None);
+        assert_eq!(refusals.rest(1004).unwrap_or_default()["a"], 2);
+        assert_eq!(refusals.rest(1005), None);
     }
 }

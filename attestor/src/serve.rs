@@ -19,12 +19,12 @@ use touchstone_evidence::digest::Sha256Digest;
 use crate::attestor::Attestor;
 use crate::clock;
 use crate::console::OperatorFile;
+use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::{self, ServerKeys};
-use crate::kubernetes::PodMemory;
 use crate::random;
 use crate::store::Store;
-use crate::tls::{self, PeerKeyAcceptor};
+use crate::tls::{self, PeerAcceptor};
 
 /// Time that requests under way get at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -121,21 +121,22 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let attestor = Attestor::open(store.clone(), keys, revoked_tags, settings.production).await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 
-    let app = App {
-        attestor,
-        pods: Arc::new(PodMemory::default()),
-    };
+    let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
+    let app = App::new(Arc::clone(&attestor));
     let handle = Handle::new();
     tokio::spawn(stop_on_signal(handle.clone()));
-    let acceptor = PeerKeyAcceptor(RustlsAcceptor::new(RustlsConfig::from_config(tls)));
+    let acceptor = PeerAcceptor::new(RustlsAcceptor::new(RustlsConfig::from_config(tls)));
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
     stdout.flush()?;
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(acceptor)
-        .handle(handle);
+        .handle(handle)
+        .http1_only();
     end_idle_connections(&mut server);
     server.serve(http::router(app).into_make_service()).await?;
+    house.abort();
+    attestor.flush_refusals().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -268,18 +269,14 @@ fn write_operator_file(
     Ok(())
 }
 
-/// A caller that sends nothing, or half a request, must not hold a connection for ever.
-fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerKeyAcceptor>) {
-    let builder = server.http_builder();
-    builder
+/// A caller that sends nothing, or half a request, must not hold a connection for ever. HTTP/1.1 alone: telling
+/// two protocols apart waits for a first byte without end, and streams would be connections that nobody counts.
+fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAcceptor>) {
+    server
+        .http_builder()
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PATIENCE)
-        .keep_alive_timeout(PATIENCE);
 }
 
 async fn stop_on_signal(handle: Handle<SocketAddr>) {

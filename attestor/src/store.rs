@@ -7,6 +7,8 @@
 mod boots;
 mod endorsements;
 mod enrolment;
+mod groups;
+mod held;
 mod hosts;
 mod identities;
 mod inventory;
@@ -31,7 +33,9 @@ use crate::random::NoRandomness;
 pub(crate) use boots::Boot;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
-pub(crate) use hosts::{Advance, Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
+pub(crate) use groups::{Group, RoundRow};
+pub(crate) use held::{Asked, Held};
+pub(crate) use hosts::{Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use machines::{InventoryEntry, MachineState};
@@ -54,6 +58,9 @@ pub(crate) enum StoreError {
     /// No randomness for what must be unique in it.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// What was looked up with others was not found out; the reason is in the log.
+    #[error("the database could not be asked")]
+    Unavailable,
     /// A row does not hold what this software writes.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),

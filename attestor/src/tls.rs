@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::version::TLS13;
 
-pub(crate) use accept::{PeerKey, PeerKeyAcceptor};
+pub(crate) use accept::{Peer, PeerAcceptor};
 pub(crate) use authority::{ServerCertificate, certificate};
 
 use crate::keys::KeyError;
@@ -43,6 +43,6 @@ pub(crate) fn server_config(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(client_keys::AnyKey::new(&provider)))
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((Arc::new(config), ca_pem))
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
@@ -36,6 +37,7 @@ struct Inner {
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
+    committed: u64,
 }
 
 impl Default for Inner {
@@ -45,6 +47,7 @@ impl Default for Inner {
             nodes: HashMap::new(),
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
+            committed: 0,
         }
     }
 }
@@ -143,6 +146,40 @@ impl TrustIndex {
             held.standing.expires_at = i64::MIN;
         }
         Some(held)
+    }
+
+    /// How many hosts stand in each tier now; those whose time is over in none.
+    pub(crate) fn tiers(&self, now: i64) -> [(TrustTier, usize); 4] {
+        let mut tiers = [
+            (TrustTier::None, 0),
+            (TrustTier::Affirming, 0),
+            (TrustTier::Warning, 0),
+            (TrustTier::Contraindicated, 0),
+        ];
+        let instant = Instant::now();
+        self.look(|inner| {
+            for held in inner.hosts.values() {
+                let over = instant >= held.ends || now >= held.standing.expires_at;
+                let tier = match over {
+                    true => TrustTier::None,
+                    false => held.standing.tier,
+                };
+                for (other, count) in &mut tiers {
+                    *count += usize::from(*other == tier);
+                }
+            }
+        });
+        tiers
+    }
+
+    /// Takes over that the log has at least `size` entries.
+    pub(crate) fn note_committed(&self, size: u64) {
+        self.change(|inner| inner.committed = inner.committed.max(size));
+    }
+
+    /// Entries of the log that are known to be committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.look(|inner| inner.committed)
     }
 
     fn look<T>(&self, read: impl FnOnce(&Inner) -> T) -> T {

@@ -29,7 +29,7 @@ pub use content::Content;
 pub use describe::{Description, Phase};
 pub use order::{Disorder, ExitBootServices};
 pub use parse::{BootLog, BootLogError, EVENTS_MAX, LOG_MAX};
-pub use replay::{ReplayError, ReplayedLog, Unexplained};
+pub use replay::{QuotedBoot, ReplayError, ReplayedLog, Unexplained};
 pub use untouched::Untouched;
 pub use variable::{SecureBootPolicy, Variable};
 

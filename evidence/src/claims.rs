@@ -3,6 +3,8 @@
 //! Invariant: each part is either proven, by a proof type, or carries the findings that say why it
 //! is not. Nothing here can be made from unproven bytes.
 
+use std::sync::Arc;
+
 use crate::boot_log::ReplayedLog;
 use crate::continuity::Continuity;
 use crate::endorsement::{RootClass, TpmName};
@@ -48,7 +50,7 @@ pub struct Claims {
     tpm: Option<TpmName>,
     quote: Proof<VerifiedQuote>,
     continuity: Proof<Continuity>,
-    boot: Proof<ReplayedLog>,
+    boot: Proof<Arc<ReplayedLog>>,
     runtime: Proof<ProvenRuntime>,
     place: Proof<VerifiedPlace>,
 }
@@ -62,7 +64,7 @@ impl Claims {
         endorsement: RootClass,
         quote: Proof<VerifiedQuote>,
         continuity: Proof<Continuity>,
-        boot: Proof<ReplayedLog>,
+        boot: Proof<Arc<ReplayedLog>>,
         runtime: Proof<ProvenRuntime>,
         place: Proof<VerifiedPlace>,
     ) -> Self {
@@ -123,7 +125,7 @@ impl Claims {
 
     /// The boot log.
     #[must_use]
-    pub fn boot(&self) -> &Proof<ReplayedLog> {
+    pub fn boot(&self) -> &Proof<Arc<ReplayedLog>> {
         &self.boot
     }
 

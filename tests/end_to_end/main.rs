@@ -28,6 +28,7 @@ mod late_bodies;
 mod location;
 mod platforms;
 mod policies;
+mod pressure;
 mod results;
 mod rounds;
 mod runtime;

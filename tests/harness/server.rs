@@ -143,6 +143,17 @@ impl Server {
         body
     }
 
+    /// GET as the operator, of what is not JSON.
+    pub async fn text(&self, path: &str) -> String {
+        let operator = self.operator();
+        let url = format!("{}{path}", self.url);
+        let request = client(&operator).get(url);
+        let request = request.bearer_auth(operator["token"].as_str().unwrap());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.unwrap()
+    }
+
     /// Any request, with any bearer token or none.
     pub async fn send(
         &self,

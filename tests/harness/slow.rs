@@ -22,23 +22,45 @@ impl Slow {
         let Identity {
             server, ca, keys, ..
         } = identity;
+        Self::begin(server, config(ca, &keys.tls), path, "").unwrap()
+    }
+
+    /// The same; an error is the head of an answer that did not wait for the body.
+    ///
+    /// # Errors
+    /// The head.
+    pub fn try_post(identity: &Identity, path: &str) -> Result<Self, String> {
+        let Identity {
+            server, ca, keys, ..
+        } = identity;
         Self::begin(server, config(ca, &keys.tls), path, "")
+    }
+
+    /// A connection over which nothing is said but `first`.
+    #[must_use]
+    pub fn silent(identity: &Identity, first: &[u8]) -> Self {
+        let config = config(&identity.ca, &identity.keys.tls);
+        let mut stream = connect(&identity.server, config);
+        stream.write_all(first).unwrap();
+        stream.flush().unwrap();
+        Self(stream)
     }
 
     /// The same of a machine that is to be enrolled with `key`.
     #[must_use]
     pub fn join(token: &JoinToken, key: &TlsKey, path: &str) -> Self {
         let bearer = format!("Authorization: Bearer {}\r\n", token.secret.as_str());
-        Self::begin(&token.server, config(&token.ca, key), path, &bearer)
+        Self::begin(&token.server, config(&token.ca, key), path, &bearer).unwrap()
     }
 
-    fn begin(server: &str, config: Arc<ClientConfig>, path: &str, headers: &str) -> Self {
+    fn begin(
+        server: &str,
+        config: Arc<ClientConfig>,
+        path: &str,
+        headers: &str,
+    ) -> Result<Self, String> {
         let address = server.trim_start_matches("https://");
-        let tcp = TcpStream::connect(address).unwrap();
-        tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let connection = ClientConnection::new(config, name).unwrap();
-        let mut stream = StreamOwned::new(connection, tcp);
+        let mut stream = connect(server, config);
         write!(
             stream,
             "POST {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Type: application/json\r\n\
@@ -51,8 +73,10 @@ impl Slow {
             stream.read_exact(&mut byte).unwrap();
             said.extend(byte);
         }
-        assert!(said.starts_with(b"HTTP/1.1 100 "), "{said:?}");
-        Self(stream)
+        match said.starts_with(b"HTTP/1.1 100 ") {
+            true => Ok(Self(stream)),
+            false => Err(String::from_utf8(said).unwrap()),
+        }
     }
 
     /// Sends the body: the whole answer.
@@ -72,6 +96,13 @@ impl Slow {
         self.0.read_to_string(&mut answer).unwrap();
         answer
     }
+}
+
+fn connect(server: &str, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let tcp = TcpStream::connect(server.trim_start_matches("https://")).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    StreamOwned::new(ClientConnection::new(config, name).unwrap(), tcp)
 }
 
 fn config(ca: &str, key: &TlsKey) -> Arc<ClientConfig> {

@@ -2,11 +2,9 @@
 //! another round proved in the meantime would be passed over.
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::ima::ImaState;
 
-use super::RoundError;
-use crate::store::{Boot, HostRecord, Identity, QuoteClock, Tx};
+use crate::store::{Boot, Held, Identity, QuoteClock};
 
 /// All that a verdict rests on of what is held about a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,28 +14,22 @@ pub(super) struct Basis {
     boot_log: Option<Sha256Digest>,
     runtime: Option<ImaState>,
     boot: Option<Boot>,
+    eks: Vec<Sha256Digest>,
+    tag: Option<(i64, Vec<u8>)>,
 }
 
 impl Basis {
     /// What is held.
-    pub(super) fn of(record: &HostRecord, boot: Option<&Boot>) -> Self {
+    pub(super) fn of(held: &Held) -> Self {
+        let Held { record, .. } = held;
         Self {
             identity: record.identity.clone(),
             last_quote: record.last_quote,
             boot_log: record.boot_log,
             runtime: record.runtime,
-            boot: boot.cloned(),
-        }
-    }
-
-    /// Refuses a round whose basis has moved. Writers come one after the other, so what is found here holds
-    /// until `tx` ends.
-    pub(super) async fn still_holds(&self, tx: &mut Tx, host: &HostId) -> Result<(), RoundError> {
-        let record = tx.host(host).await?.ok_or(RoundError::Overtaken)?;
-        let boot = tx.boot(host).await?;
-        match Self::of(&record, boot.as_ref()) == *self {
-            true => Ok(()),
-            false => Err(RoundError::Overtaken),
+            boot: held.boot.clone(),
+            eks: held.eks.clone(),
+            tag: held.tag.clone(),
         }
     }
 }

@@ -6,7 +6,6 @@ use touchstone_evidence::boot_log::{BootLog, ReplayedLog};
 use touchstone_evidence::claims::{Claims, Proof};
 use touchstone_evidence::continuity::{Continuity, ContinuityError, History, Reading, Window};
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::endorsement::RootClass;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
@@ -24,23 +23,20 @@ use touchstone_evidence::wire::Evidence;
 use super::basis::Basis;
 use super::runtime::{self, Runtime};
 use super::{RoundError, banks};
-use crate::clock;
-use crate::store::{Boot, HostRecord, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::logs::BootLogs;
+use crate::store::{Boot, Held, HostRecord, QuoteClock, StoreError, StoredChallenge};
 
 /// All that verification needs; no database after this.
 pub(super) struct Inputs {
-    record: HostRecord,
-    evidence: Arc<Evidence>,
-    challenge: StoredChallenge,
+    pub(super) held: Held,
+    pub(super) evidence: Arc<Evidence>,
+    pub(super) challenge: StoredChallenge,
     /// The log that the evidence names, when it was not sent along.
-    stored_boot_log: Option<Vec<u8>>,
-    /// The boot of the last accepted round.
-    boot: Option<Boot>,
-    authorities: Vec<AuthorityKey>,
-    ek_set: Sha256Digest,
-    current_serial: Option<u64>,
-    revoked_tags: Arc<[Sha256Digest]>,
-    now: i64,
+    pub(super) stored_boot_log: Option<Arc<BootLog>>,
+    pub(super) logs: Arc<BootLogs>,
+    pub(super) authorities: Arc<[AuthorityKey]>,
+    pub(super) revoked_tags: Arc<[Sha256Digest]>,
+    pub(super) now: i64,
 }
 
 /// What an authentic round established.
@@ -63,49 +59,17 @@ pub(super) struct Verified {
     pub(super) runtime: Option<ImaState>,
 }
 
-/// Reads what the attestor knows about the host.
-pub(super) async fn gather(
-    tx: &mut Tx,
-    revoked_tags: Arc<[Sha256Digest]>,
-    record: HostRecord,
-    evidence: Arc<Evidence>,
-    challenge: StoredChallenge,
-) -> Result<Inputs, RoundError> {
-    let stored_boot_log = match evidence.boot_log {
-        Some(_) => None,
-        None => tx.boot_log(&evidence.boot_log_digest).await?,
-    };
-    let boot = tx.boot(&record.host).await?;
-    let authorities = tx.authorities().await?;
-    let eks = tx.eks_of(&record.host).await?;
-    let tag = tx.tag(&record.host).await?;
-    Ok(Inputs {
-        stored_boot_log,
-        boot,
-        authorities: authorities
-            .iter()
-            .filter_map(AuthorityKey::from_bytes)
-            .collect(),
-        ek_set: ek_set_digest(&eks),
-        current_serial: tag.and_then(|(serial, _)| u64::try_from(serial).ok()),
-        revoked_tags,
-        now: clock::now(),
-        record,
-        evidence,
-        challenge,
-    })
-}
-
 /// Verifies the round. An error: it is not an authentic round, or not a whole one.
 pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
-    let key = attestation_key(&inputs.record)?;
+    let record = &inputs.held.record;
+    let key = attestation_key(record)?;
     let qualifying = qualifying_data(&inputs)?;
     let statement = Authentic::verify(&inputs.evidence.quote, &key, &qualifying)?;
     let clock = quote_clock(&statement).ok_or(RoundError::NotNewer)?;
     let reading = Reading::from(statement.clock());
-    let boot_log = boot_log_bytes(&inputs, &reading)?;
+    let boot_log = boot_log(&inputs, &reading)?;
 
-    let kept = inputs.record.runtime;
+    let kept = record.runtime;
     let values = inputs.evidence.pcrs.clone();
     let quote = match VerifiedQuote::verify(&statement, inputs.challenge.pcrs, values) {
         Ok(quote) => Proof::Proven(quote),
@@ -143,7 +107,6 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
             Proof::Refuted(findings.clone()),
         ),
     };
-    let class: RootClass = inputs.record.identity.root_class;
     let log_digest = inputs.evidence.boot_log_digest;
     let new_boot_log = inputs
         .evidence
@@ -151,19 +114,19 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         .as_ref()
         .filter(|_| matches!(log, Proof::Proven(_)))
         .map(|log| log.to_vec());
+    let claims = Claims::new(
+        record.host.clone(),
+        record.identity.root_class,
+        quote,
+        continuity,
+        log,
+        runtime.proof,
+        place,
+    );
     Ok(Verified {
-        basis: Basis::of(&inputs.record, inputs.boot.as_ref()),
-        claims: Claims::new(
-            inputs.record.host.clone(),
-            class,
-            quote,
-            continuity,
-            log,
-            runtime.proof,
-            place,
-        )
-        .with_tpm(inputs.record.tpm),
-        host: inputs.record.host,
+        basis: Basis::of(&inputs.held),
+        claims: claims.with_tpm(record.tpm.clone()),
+        host: record.host.clone(),
         clock,
         boot,
         behind,
@@ -201,11 +164,11 @@ fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
     });
     Ok(QualifyingData {
         nonce,
-        host: &inputs.record.host,
+        host: &inputs.held.record.host,
         boot_id,
         location_tag: carried,
         release_key: None,
-        tls_key: &inputs.record.identity.tls_key,
+        tls_key: &inputs.held.record.identity.tls_key,
         node_token: None,
     }
     .digest())
@@ -229,31 +192,36 @@ fn quote_clock(statement: &Authentic) -> Option<QuoteClock> {
 
 /// What is remembered of the boot that `reading` is of, if the last accepted round was in it too.
 fn this_boot<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a Boot> {
-    inputs.record.last_quote?;
-    inputs.boot.as_ref().filter(|boot| boot.holds(reading))
+    inputs.held.record.last_quote?;
+    inputs.held.boot.as_ref().filter(|boot| boot.holds(reading))
 }
 
 /// Whether a copy of the TPM spoke with this key, in whatever boot.
 fn copied(inputs: &Inputs) -> bool {
-    let boot = inputs.boot.as_ref();
-    inputs.record.last_quote.is_some() && boot.is_some_and(|boot| boot.copied)
+    let Held { record, boot, .. } = &inputs.held;
+    record.last_quote.is_some() && boot.as_ref().is_some_and(|boot| boot.copied)
 }
 
 /// The banks that an earlier round of this boot proved for the log that the evidence names.
 fn remembered_banks<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a str> {
-    let same_log = inputs.record.boot_log == Some(inputs.evidence.boot_log_digest);
+    let same_log = inputs.held.record.boot_log == Some(inputs.evidence.boot_log_digest);
     let boot = this_boot(inputs, reading).filter(|_| same_log)?;
     boot.banks.as_deref()
 }
 
-/// The log's bytes. After either counter moved the whole log must come anew, and so must one whose banks
-/// are not proven.
-fn boot_log_bytes<'a>(inputs: &'a Inputs, reading: &Reading) -> Result<&'a [u8], RoundError> {
+/// The log that the round rests on.
+enum LogOf<'a> {
+    Sent(&'a [u8]),
+    Stored(&'a Arc<BootLog>),
+}
+
+/// After either counter moved the whole log must come anew, and so must one whose banks are not proven.
+fn boot_log<'a>(inputs: &'a Inputs, reading: &Reading) -> Result<LogOf<'a>, RoundError> {
     if let Some(log) = &inputs.evidence.boot_log {
-        return Ok(log);
+        return Ok(LogOf::Sent(log));
     }
     match &inputs.stored_boot_log {
-        Some(log) if remembered_banks(inputs, reading).is_some() => Ok(log),
+        Some(log) if remembered_banks(inputs, reading).is_some() => Ok(LogOf::Stored(log)),
         _ => Err(RoundError::BootLogRequired),
     }
 }
@@ -261,7 +229,7 @@ fn boot_log_bytes<'a>(inputs: &'a Inputs, reading: &Reading) -> Result<&'a [u8],
 /// What a proven quote lets be proven.
 struct Proven {
     continuity: Result<Continuity, ContinuityError>,
-    log: Proof<ReplayedLog>,
+    log: Proof<Arc<ReplayedLog>>,
     banks: Option<String>,
     place: Proof<VerifiedPlace>,
 }
@@ -270,7 +238,7 @@ fn prove(
     inputs: &Inputs,
     key: &AttestationKey,
     qualifying: &Sha256Digest,
-    boot_log: &[u8],
+    boot_log: LogOf<'_>,
     quote: &VerifiedQuote,
 ) -> Result<Proven, RoundError> {
     let (log, banks) = prove_boot(inputs, key, qualifying, boot_log, quote);
@@ -290,7 +258,7 @@ fn window(inputs: &Inputs) -> Window {
 }
 
 fn history(inputs: &Inputs, quote: &VerifiedQuote) -> Result<History, RoundError> {
-    let last = inputs.record.last_quote;
+    let last = inputs.held.record.last_quote;
     let boot = this_boot(inputs, &quote.clock().into());
     let reading = last.map(|last| last.reading()).transpose()?;
     Ok(History {
@@ -307,22 +275,29 @@ fn prove_boot(
     inputs: &Inputs,
     key: &AttestationKey,
     qualifying: &Sha256Digest,
-    bytes: &[u8],
+    log: LogOf<'_>,
     quote: &VerifiedQuote,
-) -> (Proof<ReplayedLog>, Option<String>) {
+) -> (Proof<Arc<ReplayedLog>>, Option<String>) {
     let refuted = |findings| (Proof::Refuted(findings), None);
-    if Sha256Digest::of(bytes) != inputs.evidence.boot_log_digest {
-        return refuted(vec![Finding::new("boot-log-digest-mismatch")]);
-    }
-    let log = match BootLog::parse(bytes) {
-        Ok(log) => log,
-        Err(error) => return refuted(vec![error.finding()]),
+    let digest = inputs.evidence.boot_log_digest;
+    let log = match log {
+        LogOf::Stored(log) => Arc::clone(log),
+        LogOf::Sent(bytes) if Sha256Digest::of(bytes) != digest => {
+            return refuted(vec![Finding::new("boot-log-digest-mismatch")]);
+        }
+        LogOf::Sent(bytes) => match BootLog::parse(bytes) {
+            Ok(log) => Arc::new(log),
+            Err(error) => return refuted(vec![error.finding()]),
+        },
     };
     let sent = inputs.evidence.banks.as_ref();
     let remembered = remembered_banks(inputs, &quote.clock().into());
     let banks = banks::prove(sent, remembered, &log, key, qualifying, quote);
-    match (ReplayedLog::verify(log, quote), banks) {
-        (Ok(log), Ok(banks)) => (Proof::Proven(log), Some(banks)),
+    match (inputs.logs.replay(digest, &log, quote), banks) {
+        (Ok(replayed), Ok(banks)) => {
+            inputs.logs.keep(digest, log);
+            (Proof::Proven(replayed), Some(banks))
+        }
         // If it is not even the history of the quoted bank, that says it all.
         (Err(error), _) => refuted(error.findings()),
         (Ok(_), Err(findings)) => refuted(findings),
@@ -335,6 +310,8 @@ fn prove_place(
     qualifying: &Sha256Digest,
     quote: &VerifiedQuote,
 ) -> Proof<VerifiedPlace> {
+    let tag = inputs.held.tag.as_ref();
+    let serial = tag.and_then(|(serial, _)| u64::try_from(*serial).ok());
     let place = || -> Result<VerifiedPlace, LocationError> {
         let signed = inputs
             .evidence
@@ -348,8 +325,8 @@ fn prove_place(
             &carried,
             &TagExpectation {
                 authorities: &inputs.authorities,
-                ek_set: inputs.ek_set,
-                current_serial: inputs.current_serial,
+                ek_set: ek_set_digest(&inputs.held.eks),
+                current_serial: serial,
                 revoked: &inputs.revoked_tags,
                 now: inputs.now,
             },

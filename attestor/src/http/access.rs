@@ -6,21 +6,24 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest as _, FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
 
 use super::App;
 use super::problem::Problem;
 use crate::audit::Actor;
+use crate::budgets::Coming;
 use crate::clock;
 use crate::enrollment::Joining;
-use crate::store::{End, HostRecord, StoreError};
-use crate::tls::PeerKey;
+use crate::store::{End, StoreError};
+use crate::tls::Peer;
 
 /// The rule of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +42,23 @@ pub enum Access {
     WebhookSecret,
 }
 
-/// A host that called over its enrolled TLS key.
+/// How a route is guarded.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) access: Access,
+    /// Largest body, bytes.
+    pub(super) body_max: usize,
+}
+
+/// Kibibytes of bodies that may be on their way at once.
+pub(crate) const BODIES_MAX: usize = 256 << 10;
+
+/// A host that called over its enrolled TLS key. By the time that its body is there it may be one no more.
 #[derive(Clone)]
-pub(crate) struct CallingHost(pub(crate) HostRecord);
+pub(crate) struct CallingHost {
+    pub(crate) host: HostId,
+    pub(crate) tls_key: Sha256Digest,
+}
 
 /// The join token and the TLS key of a caller that showed both.
 #[derive(Clone)]
@@ -58,12 +75,12 @@ const DRAINED_MAX: usize = 64 << 10;
 
 /// Checks `access` before the handler, and before the body is read. The handler finds the whole body.
 pub(super) async fn check(
-    access: Access,
+    Rule { access, body_max }: Rule,
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Response {
-    match whole(access, &app, request).await {
+    match whole(access, body_max, &app, request).await {
         // In a task of its own: a caller that goes away must not stop it between commit and publish.
         Ok(request) => match tokio::spawn(next.run(request)).await {
             Ok(response) => response,
@@ -78,7 +95,12 @@ pub(super) async fn check(
 
 /// The request with all of its body, if `access` lets it in. The body is read after that, and within
 /// [`PATIENCE`].
-async fn whole(access: Access, app: &App, request: Request) -> Result<Request, Problem> {
+async fn whole(
+    access: Access,
+    body_max: usize,
+    app: &App,
+    request: Request,
+) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
     let admitted = admit(access, app, &mut parts).await;
     if let Err(problem) = admitted.and_then(|()| plain_body(&parts)) {
@@ -86,10 +108,42 @@ async fn whole(access: Access, app: &App, request: Request) -> Result<Request, P
         let _unread = timeout(PATIENCE, axum::body::to_bytes(body, DRAINED_MAX)).await;
         return Err(problem);
     }
+    let _room = room(app, &parts, body_max).await?;
     let limited = Request::from_parts(parts.clone(), body);
     let read = timeout(PATIENCE, Bytes::from_request(limited, app)).await;
     let body = read.map_err(|_| too_slow())??;
     Ok(Request::from_parts(parts, body.into()))
+}
+
+/// Room for a body, of this host's and of everybody's. What is promised by `Content-Length` is what is held for
+/// it; without it, the most that the route takes.
+async fn room<'a>(
+    app: &'a App,
+    parts: &Parts,
+    body_max: usize,
+) -> Result<(Option<Coming<'a>>, SemaphorePermit<'a>), Problem> {
+    let coming = match parts.extensions.get::<CallingHost>() {
+        Some(CallingHost { host, .. }) => {
+            Some(app.attestor.budgets.coming(host).ok_or_else(|| {
+                Problem::refused(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too-many-at-once",
+                    "this host sends several bodies already; wait until they are answered",
+                )
+                .until(1)
+            })?)
+        }
+        None => None,
+    };
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = length.unwrap_or(body_max).min(body_max);
+    let kibibytes = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+    let room = timeout(PATIENCE, app.bodies.acquire_many(kibibytes)).await;
+    match room {
+        Ok(Ok(room)) => Ok((coming, room)),
+        _ => Err(Problem::busy()),
+    }
 }
 
 fn too_slow() -> Problem {
@@ -173,7 +227,10 @@ async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
             }
         });
     };
-    parts.extensions.insert(CallingHost(record));
+    parts.extensions.insert(CallingHost {
+        host: record.host,
+        tls_key: key,
+    });
     Ok(())
 }
 
@@ -230,8 +287,8 @@ fn bearer(parts: &Parts) -> Result<&str, Problem> {
 }
 
 fn peer_key(parts: &Parts) -> Result<Sha256Digest, Problem> {
-    match parts.extensions.get::<PeerKey>() {
-        Some(PeerKey(Some(key))) => Ok(*key),
+    match parts.extensions.get::<Peer>() {
+        Some(Peer { key: Some(key), .. }) => Ok(*key),
         _ => Err(Problem::unauthenticated("show a TLS client certificate")),
     }
 }

@@ -53,6 +53,12 @@ impl Problem {
         Self::refused(StatusCode::FORBIDDEN, code, detail)
     }
 
+    /// More is asked than gets done.
+    pub(crate) fn busy() -> Self {
+        let detail = "more is asked of the attestor than it gets done; ask again in a while";
+        Self::refused(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).until(1)
+    }
+
     /// Our own failure: logged with its chain here, not shown to the caller.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed");

@@ -26,9 +26,51 @@ pub(crate) struct StoredChallenge {
     pub(crate) answered: Option<(Sha256Digest, String)>,
 }
 
+impl StoredChallenge {
+    /// Selection and floor as they are kept.
+    pub(super) fn json(&self) -> Result<(String, String), StoreError> {
+        let pcrs = serde_json::to_string(&self.pcrs);
+        let floor = serde_json::to_string(&self.floor);
+        Ok((
+            pcrs.map_err(|_| StoreError::Malformed("PCR selection"))?,
+            floor.map_err(|_| StoreError::Malformed("floor"))?,
+        ))
+    }
+}
+
 /// Most challenges of one host that wait for an answer: enough for one that lost a few, too few to
 /// fill the table with.
 const UNANSWERED_MAX: i64 = 8;
+
+pub(super) type Row = (
+    String,
+    String,
+    i64,
+    i64,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
+);
+
+/// Reads a challenge out of its columns.
+pub(super) fn challenge(row: Row) -> Result<StoredChallenge, StoreError> {
+    let (host, pcrs, issued_at, expires_at, evidence, answer, floor) = row;
+    let answered = match (evidence, answer) {
+        (Some(evidence), Some(answer)) => Some((digest(&evidence)?, answer)),
+        _ => None,
+    };
+    Ok(StoredChallenge {
+        host: host_id(&host)?,
+        pcrs: serde_json::from_str(&pcrs).map_err(|_| StoreError::Malformed("PCR selection"))?,
+        floor: match floor.as_deref().map(serde_json::from_str).transpose() {
+            Ok(floor) => floor.flatten(),
+            Err(_) => return Err(StoreError::Malformed("floor")),
+        },
+        issued_at,
+        expires_at,
+        answered,
+    })
+}
 
 impl Tx {
     /// Keeps a new challenge, and forgets the host's oldest beyond [`UNANSWERED_MAX`].
@@ -37,10 +79,7 @@ impl Tx {
         nonce: &[u8; 32],
         challenge: &StoredChallenge,
     ) -> Result<(), StoreError> {
-        let pcrs = serde_json::to_string(&challenge.pcrs)
-            .map_err(|_| StoreError::Malformed("PCR selection"))?;
-        let floor =
-            serde_json::to_string(&challenge.floor).map_err(|_| StoreError::Malformed("floor"))?;
+        let (pcrs, floor) = challenge.json()?;
         on!(self, connection => {
             sqlx::query("INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at, floor) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(&nonce[..])
@@ -51,78 +90,30 @@ impl Tx {
                 .bind(floor)
                 .execute(&mut *connection)
                 .await?;
+        });
+        self.forget_oldest_challenges(&challenge.host, nonce).await
+    }
+
+    /// Forgets the oldest challenges of `host` that wait for an answer, beyond [`UNANSWERED_MAX`] and `newest`.
+    pub(crate) async fn forget_oldest_challenges(
+        &mut self,
+        host: &HostId,
+        newest: &[u8],
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
             sqlx::query(
                 "DELETE FROM challenges WHERE nonce IN (
                      SELECT nonce FROM challenges
                      WHERE host = $1 AND evidence IS NULL AND nonce <> $2
                      ORDER BY issued_at DESC LIMIT 1000 OFFSET $3)",
             )
-            .bind(challenge.host.as_str())
-            .bind(&nonce[..])
+            .bind(host.as_str())
+            .bind(newest)
             .bind(UNANSWERED_MAX)
             .execute(connection)
             .await?;
         });
         Ok(())
-    }
-
-    /// The challenge with this nonce.
-    pub(crate) async fn challenge(
-        &mut self,
-        nonce: &[u8],
-    ) -> Result<Option<StoredChallenge>, StoreError> {
-        type Row = (
-            String,
-            String,
-            i64,
-            i64,
-            Option<Vec<u8>>,
-            Option<String>,
-            Option<String>,
-        );
-        let row: Option<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT host, pcrs, issued_at, expires_at, evidence, answer, floor FROM challenges WHERE nonce = $1")
-                .bind(nonce)
-                .fetch_optional(connection)
-                .await?
-        });
-        let Some((host, pcrs, issued_at, expires_at, evidence, answer, floor)) = row else {
-            return Ok(None);
-        };
-        let answered = match (evidence, answer) {
-            (Some(evidence), Some(answer)) => Some((digest(&evidence)?, answer)),
-            _ => None,
-        };
-        Ok(Some(StoredChallenge {
-            host: host_id(&host)?,
-            pcrs: serde_json::from_str(&pcrs)
-                .map_err(|_| StoreError::Malformed("PCR selection"))?,
-            floor: match floor.as_deref().map(serde_json::from_str).transpose() {
-                Ok(floor) => floor.flatten(),
-                Err(_) => return Err(StoreError::Malformed("floor")),
-            },
-            issued_at,
-            expires_at,
-            answered,
-        }))
-    }
-
-    /// Consumes a challenge with its evidence and answer. `false`: it was consumed already.
-    pub(crate) async fn consume_challenge(
-        &mut self,
-        nonce: &[u8],
-        evidence: &Sha256Digest,
-        answer: &str,
-    ) -> Result<bool, StoreError> {
-        Ok(on!(self, connection => {
-            sqlx::query("UPDATE challenges SET evidence = $2, answer = $3 WHERE nonce = $1 AND evidence IS NULL")
-                .bind(nonce)
-                .bind(&evidence.0[..])
-                .bind(answer)
-                .execute(connection)
-                .await?
-                .rows_affected()
-        }) == 1)
     }
 
     /// Forgets challenges that expired before `before`, answered or not.
@@ -150,24 +141,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Keeps raw evidence under its digest.
-    pub(crate) async fn add_evidence(
+    /// Raw evidence with this digest.
+    #[cfg(test)]
+    pub(super) async fn evidence(
         &mut self,
         evidence: &Sha256Digest,
-        host: &HostId,
-        now: i64,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query("INSERT INTO evidence (digest, host, received_at, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT body FROM evidence WHERE digest = $1")
                 .bind(&evidence.0[..])
-                .bind(host.as_str())
-                .bind(now)
-                .bind(body)
-                .execute(connection)
-                .await?;
+                .fetch_optional(connection)
+                .await?
         });
-        Ok(())
+        Ok(row.map(|(body,)| body))
     }
 
     /// Keeps a boot log under its digest; logs that are the same are kept once.
@@ -198,42 +184,5 @@ impl Tx {
                 .await?
         });
         Ok(row.map(|(body,)| body))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use super::*;
-    use crate::store::Store;
-
-    #[tokio::test]
-    async fn a_challenge_is_consumed_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("database");
-        let store = Store::open(&format!("sqlite:{}", file.display())).await;
-        let mut tx = store.unwrap().write().await.unwrap();
-        let challenge = StoredChallenge {
-            host: "de-1".parse().unwrap(),
-            pcrs: PcrSelection::DEFAULT,
-            floor: Some(Reading {
-                reset_count: 5,
-                restart_count: 2,
-                clock: u64::MAX,
-            }),
-            issued_at: 1,
-            expires_at: 2,
-            answered: None,
-        };
-        tx.add_challenge(&[7; 32], &challenge).await.unwrap();
-        let digest = Sha256Digest::ZERO;
-        for (answer, first) in [("one", true), ("two", false)] {
-            let consumed = tx.consume_challenge(&[7; 32], &digest, answer).await;
-            assert_eq!(consumed.unwrap(), first);
-        }
-        let kept = tx.challenge(&[7; 32]).await.unwrap().unwrap();
-        assert_eq!(kept.answered, Some((digest, "one".to_owned())));
-        assert_eq!(kept.floor, challenge.floor);
     }
 }

@@ -1,6 +1,7 @@
 //! The fold of a log's digests into PCR values, and the proof that they are those of the quote.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::bank::{Bank, BankDigest};
 use super::command_line::{self, CommandLine};
@@ -47,9 +48,20 @@ impl BootLog {
 /// A log whose SHA-256 digests reproduce the quoted PCRs, in the order that firmware measures.
 #[derive(Clone, Debug)]
 pub struct ReplayedLog {
-    events: Vec<Event>,
+    log: Arc<BootLog>,
     command_lines: Vec<CommandLine>,
-    startup_locality: u8,
+}
+
+/// All of a quote that replay looks at: with the same log and the same of these, it comes to the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QuotedBoot([Option<Sha256Digest>; BOOT_PCRS.len()]);
+
+impl QuotedBoot {
+    /// The quoted values of [`BOOT_PCRS`], among which are those of the firmware.
+    #[must_use]
+    pub fn of(quote: &VerifiedQuote) -> Self {
+        Self(BOOT_PCRS.map(|pcr| quote.values().value(pcr).copied()))
+    }
 }
 
 /// A PCR that the log does not explain.
@@ -135,7 +147,11 @@ impl ReplayedLog {
     ///
     /// # Errors
     /// All that is wrong, not only the first.
-    pub fn verify(log: BootLog, quote: &VerifiedQuote) -> Result<Self, ReplayError> {
+    pub fn verify(
+        log: impl Into<Arc<BootLog>>,
+        quote: &VerifiedQuote,
+    ) -> Result<Self, ReplayError> {
+        let log = log.into();
         if let Some(untouched) = Untouched::of(quote.values()) {
             return Err(untouched.into());
         }
@@ -164,22 +180,21 @@ impl ReplayedLog {
             });
         }
         Ok(Self {
-            command_lines: command_line::find(&log.events, Bank::Sha256),
-            startup_locality: log.startup_locality(),
-            events: log.events,
+            command_lines: command_line::find(log.events(), Bank::Sha256),
+            log,
         })
     }
 
     /// The extended events in order.
     #[must_use]
     pub fn events(&self) -> &[Event] {
-        &self.events
+        self.log.events()
     }
 
     /// The locality that PCR 0 started from: proven, since PCR 0 comes out only with the right one.
     #[must_use]
     pub fn startup_locality(&self) -> u8 {
-        self.startup_locality
+        self.log.startup_locality()
     }
 
     /// Kernel command lines whose text the log holds and proves, in order: of GRUB, and of
@@ -204,12 +219,12 @@ impl ReplayedLog {
     /// What the measured variables say about Secure Boot.
     #[must_use]
     pub fn secure_boot_policy(&self) -> SecureBootPolicy {
-        SecureBootPolicy::of(&self.events, Bank::Sha256)
+        SecureBootPolicy::of(self.events(), Bank::Sha256)
     }
 
     /// How the firmware handed over to the operating system.
     #[must_use]
     pub fn exit_boot_services(&self) -> ExitBootServices {
-        ExitBootServices::of(&self.events, Bank::Sha256)
+        ExitBootServices::of(self.events(), Bank::Sha256)
     }
 }

@@ -19,43 +19,47 @@ use crate::http::problem::Problem;
 /// Most bytes by which evidence may be longer than its shortest JSON: line breaks and spaces between what is there.
 const PADDING_MAX: usize = 4 << 10;
 
+/// What a challenge counts, in bytes of evidence: a host that loses answers needs one now and then, and each
+/// takes a place in a commit that others wait for.
+const CHALLENGE_COST: usize = 60 << 10;
+
 /// Gives the calling host a challenge.
 pub(super) async fn challenge(
     State(app): State<App>,
-    Extension(CallingHost(record)): Extension<CallingHost>,
+    Extension(caller): Extension<CallingHost>,
 ) -> Result<Json<Challenge>, Problem> {
-    match appraisal::challenge(&app.attestor, &record).await {
+    within_budget(&app, &caller.host, CHALLENGE_COST)?;
+    match appraisal::challenge(&app.attestor, &caller.tls_key).await {
         Ok(challenge) => Ok(Json(challenge)),
-        Err(error) => Err(refusal(&app, &error).await),
+        Err(error) => Err(refusal(&app, error).await),
     }
 }
 
 /// Appraises the calling host's evidence. The answer is sent as it was stored.
 pub(super) async fn evidence(
     State(app): State<App>,
-    Extension(CallingHost(record)): Extension<CallingHost>,
+    Extension(CallingHost { host, tls_key }): Extension<CallingHost>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let body = body?;
-    let host = record.host.clone();
-    let evidence = match within_budget(&app, &host, &body).and_then(|()| read(&body)) {
+    let evidence = match within_budget(&app, &host, body.len()).and_then(|()| read(&body)) {
         Ok(evidence) => evidence,
         Err(problem) => {
             app.attestor.note_refusal(problem.code()).await;
             return Err(problem);
         }
     };
-    match appraisal::round(&app.attestor, record, evidence, &body).await {
+    match appraisal::round(&app.attestor, &tls_key, evidence, body.into()).await {
         Ok(answer) => Ok(([(CONTENT_TYPE, "application/json")], answer)),
         Err(error) => {
             tracing::warn!(host.id = %host, finding.code = error.code(), "refused evidence: {error}");
-            Err(refusal(&app, &error).await)
+            Err(refusal(&app, error).await)
         }
     }
 }
 
-fn within_budget(app: &App, host: &HostId, body: &[u8]) -> Result<(), Problem> {
-    let spent = app.attestor.budgets.spend(host, body.len(), clock::now());
+fn within_budget(app: &App, host: &HostId, bytes: usize) -> Result<(), Problem> {
+    let spent = app.attestor.budgets.spend(host, bytes, clock::now());
     spent.map_err(|seconds| {
         let detail = format_args!("this host sent more than is kept of one; wait {seconds} s");
         Problem::refused(StatusCode::TOO_MANY_REQUESTS, "evidence-too-much", detail).until(seconds)
@@ -83,13 +87,23 @@ fn read(body: &[u8]) -> Result<Evidence, Problem> {
     }
 }
 
-async fn refusal(app: &App, error: &RoundError) -> Problem {
-    if error.code() == "internal" {
-        return Problem::internal(error);
+async fn refusal(app: &App, error: RoundError) -> Problem {
+    let problem = Problem::from(error);
+    if problem.code() != "internal" {
+        app.attestor.note_refusal(problem.code()).await;
     }
-    app.attestor.note_refusal(error.code()).await;
-    if let RoundError::Ended(end) = error {
-        return access::ended(*end);
+    problem
+}
+
+impl From<RoundError> for Problem {
+    fn from(error: RoundError) -> Self {
+        match error.code() {
+            "internal" => Self::internal(&error),
+            "busy" => Self::busy(),
+            code => match error {
+                RoundError::Ended(end) => access::ended(end),
+                error => Self::refused(StatusCode::CONFLICT, code, error),
+            },
+        }
     }
-    Problem::refused(StatusCode::CONFLICT, error.code(), error)
 }

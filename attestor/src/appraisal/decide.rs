@@ -1,0 +1,154 @@
+//! A verified round within the group that it is committed with: whether it still holds, and what it writes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::wire::{RoundAnswer, RuntimePosition};
+
+use super::basis::Basis;
+use super::verdict::Reached;
+use super::verify::Verified;
+use super::{Known, Open, RoundError, next_challenge, open_challenge};
+use crate::metrics::Metrics;
+use crate::store::{Asked, Group, Held, RoundRow, StoreError, Tx};
+use crate::trust_index::TrustIndex;
+
+/// A round that waits for its commit.
+pub(crate) struct Round {
+    pub(super) asked: Asked,
+    pub(super) verified: Verified,
+    pub(super) reached: Reached,
+    /// The evidence exactly as it was received.
+    pub(super) body: Arc<Vec<u8>>,
+    /// When it was there.
+    pub(super) begun: Instant,
+}
+
+/// What a round comes to if its group becomes durable.
+pub(crate) enum Decided {
+    /// The challenge was answered with the same evidence before.
+    Again(String),
+    Moved {
+        answer: String,
+        /// Index of its entry.
+        order: u64,
+    },
+}
+
+impl Round {
+    /// Whose it is, and which challenge it answers.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// The host that it moves.
+    pub(crate) fn host(&self) -> &HostId {
+        &self.verified.host
+    }
+
+    /// Decides upon what is `held` in the transaction of `group`, and adds to the group what is to be written.
+    pub(crate) fn decide(
+        &self,
+        held: Option<Held>,
+        group: &mut Group,
+        now: i64,
+    ) -> Result<Decided, RoundError> {
+        let held = held.ok_or(RoundError::Overtaken)?;
+        let evidence = &self.reached.evidence;
+        if let Open::Answered(answer) =
+            open_challenge(held.challenge.clone(), self.host(), evidence, now)?
+        {
+            return Ok(Decided::Again(answer));
+        }
+        let policy = group.policy_in_force();
+        let same_policy = policy.is_none_or(|digest| *digest == self.reached.verdict.policy_digest);
+        if !same_policy || Basis::of(&held) != self.verified.basis {
+            return Err(RoundError::Overtaken);
+        }
+        self.advance(&held, group)?;
+        let answer = self.answer(&held, group, now)?;
+        group.answer(&self.asked.nonce, evidence, &answer);
+        group.evidence(evidence, self.host().as_str(), now, &self.body);
+        let order = self.reached.entry.append_to(group)?;
+        Ok(Decided::Moved { answer, order })
+    }
+
+    /// Moves the host to what the round says. The word of a copy of its TPM leaves it where it was, since the
+    /// copy is behind: [`Round::write_apart`] takes the verdict away.
+    fn advance(&self, held: &Held, group: &mut Group) -> Result<(), RoundError> {
+        let Verified { clock, boot, .. } = &self.verified;
+        if self.verified.behind {
+            return Ok(());
+        }
+        if held
+            .record
+            .last_quote
+            .is_some_and(|last| !clock.is_after(&last))
+        {
+            return Err(RoundError::NotNewer);
+        }
+        Ok(group.advance(RoundRow {
+            host: self.host().as_str(),
+            quote: clock,
+            boot_log: &self.verified.boot_log_digest,
+            runtime: self.verified.runtime.as_ref(),
+            verdict: &self.reached.verdict.to_json()?,
+            result: &self.reached.result,
+            boot,
+        })?)
+    }
+
+    fn answer(&self, held: &Held, group: &mut Group, now: i64) -> Result<String, RoundError> {
+        let Verified { clock, boot, .. } = &self.verified;
+        let banks = boot.banks.as_ref();
+        let known = Known {
+            boot_log: banks.map(|_| self.verified.boot_log_digest),
+            runtime: self.verified.runtime.as_ref().map(RuntimePosition::from),
+        };
+        let shown = match self.verified.behind {
+            true => held.record.last_quote,
+            false => Some(*clock),
+        };
+        let tag = held.tag.as_ref().map(|(_, tag)| tag.clone());
+        let next = next_challenge(self.host(), shown, known, tag, now)?;
+        group.challenge(&next.nonce, &next.stored)?;
+        let answer = serde_json::to_string(&RoundAnswer {
+            tier: self.reached.verdict.tier,
+            findings: self.reached.verdict.findings.clone(),
+            result: self.reached.result.clone(),
+            entry: self.reached.verdict.entry,
+            challenge: next.sent,
+        });
+        Ok(answer.map_err(|_| StoreError::Malformed("answer"))?)
+    }
+
+    /// What few rounds write: the first ones of a boot, and those of a copied TPM.
+    pub(crate) async fn write_apart(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let host = self.host();
+        if self.verified.behind {
+            let verdict = self.reached.verdict.to_json()?;
+            tx.contradict_host(host, &verdict, &self.reached.result)
+                .await?;
+            return tx.mark_copied(host).await;
+        }
+        match &self.verified.new_boot_log {
+            Some(log) => tx.add_boot_log(&self.verified.boot_log_digest, log).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Publishes the round, which is durable.
+    pub(crate) fn publish(&self, order: u64, index: &TrustIndex, metrics: &Metrics, now: i64) {
+        let verdict = &self.reached.verdict;
+        let host = self.host();
+        index.put_host(order, verdict.standing(host), verdict.entry, now);
+        metrics.round(verdict.tier, self.begun.elapsed());
+        tracing::debug!(
+            host.id = %host,
+            appraisal.tier = %verdict.tier,
+            finding.code = verdict.findings.first().map(|finding| finding.code.as_str()),
+            "appraised a round"
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! Commits in groups: whatever waits when the last group is durable makes up the next one, so that one write to
+//! the disk serves many. Each member has its own outcome, duplicates are decided in order, and an answer waits
+//! for its group: commit, then publish, then answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::wire::Challenge;
+
+use crate::appraisal::{self, Decided, Round, RoundError};
+use crate::audit::Entry;
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::store::{Asked, Group, Held, Store, StoreError, Tx};
+use crate::trust_index::TrustIndex;
+
+/// Most members of a group: a later one waits for the next.
+const GROUP_MAX: usize = 256;
+/// Most that wait: beyond them the caller is told to come later.
+const WAITING_MAX: usize = 4096;
+
+/// Hands changes to the one task that commits them.
+pub(crate) struct Commits(mpsc::Sender<Job>);
+
+/// A change, and where its outcome goes.
+enum Job {
+    Round(Box<Round>, Reply<String>),
+    Challenge(Asked, Reply<Challenge>),
+    Entry(Entry, Reply<u64>),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, RoundError>>;
+
+impl Commits {
+    /// Starts the task. It ends with the last handle.
+    pub(crate) fn start(store: Store, index: Arc<TrustIndex>, metrics: Arc<Metrics>) -> Self {
+        let (sender, waiting) = mpsc::channel(WAITING_MAX);
+        let committer = Committer {
+            store,
+            index,
+            metrics,
+        };
+        tokio::spawn(committer.run(waiting));
+        Self(sender)
+    }
+
+    /// Commits a round; returns its answer.
+    pub(crate) async fn round(&self, round: Round) -> Result<String, RoundError> {
+        self.ask(|reply| Job::Round(Box::new(round), reply)).await
+    }
+
+    /// Makes another challenge for a host.
+    pub(crate) async fn challenge(&self, asked: Asked) -> Result<Challenge, RoundError> {
+        self.ask(|reply| Job::Challenge(asked, reply)).await
+    }
+
+    /// Appends an entry; returns its index.
+    pub(crate) async fn entry(&self, entry: Entry) -> Result<u64, RoundError> {
+        self.ask(|reply| Job::Entry(entry, reply)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, RoundError> {
+        let (reply, outcome) = oneshot::channel();
+        let sent = self.0.try_send(job(reply));
+        sent.map_err(|_| RoundError::Busy)?;
+        outcome.await.map_err(|_| RoundError::Cancelled)?
+    }
+}
+
+struct Committer {
+    store: Store,
+    index: Arc<TrustIndex>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a member comes to once its group is durable.
+enum Outcome {
+    Round(Decided),
+    Challenge(HostId, Challenge),
+    Entry(u64),
+}
+
+impl Committer {
+    async fn run(self, mut waiting: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(GROUP_MAX);
+        while waiting.recv_many(&mut jobs, GROUP_MAX).await > 0 {
+            self.commit(std::mem::take(&mut jobs)).await;
+        }
+    }
+
+    /// Commits `jobs` together; if that fails, one by one, so that none fails for another.
+    async fn commit(&self, jobs: Vec<Job>) {
+        match self.write(&jobs).await {
+            Ok(outcomes) => self.conclude(jobs, outcomes),
+            Err(error) if jobs.len() == 1 => {
+                if let Some(job) = jobs.into_iter().next() {
+                    fail(job, error);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a group of {} was not committed; each is tried by itself",
+                    jobs.len()
+                );
+                for job in jobs {
+                    match self.write(std::slice::from_ref(&job)).await {
+                        Ok(outcomes) => self.conclude(vec![job], outcomes),
+                        Err(error) => fail(job, error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction. An error: nothing of it happened.
+    async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
+        let mut tx = self.store.write().await?;
+        let mut held = look_up(&mut tx, jobs).await?.into_iter();
+        let mut group = Group::upon(&mut tx).await?;
+        let mut moved = HashSet::new();
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let now = clock::now();
+        for job in jobs {
+            let held = job.asked().and_then(|_| held.next().flatten());
+            match decide(job, held, &mut group, &mut moved, now) {
+                // It may have added half of what it writes.
+                Err(RoundError::Store(error)) => return Err(error),
+                Err(RoundError::Randomness(error)) => return Err(error.into()),
+                outcome => outcomes.push(outcome),
+            }
+        }
+        if group.is_empty() {
+            return Ok(outcomes);
+        }
+        tx.write_group(group).await?;
+        for (job, outcome) in jobs.iter().zip(&outcomes) {
+            write_apart(&mut tx, job, outcome).await?;
+        }
+        // COMMIT POINT: from here on it stands, whether or not the answers arrive.
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+
+    /// Publishes what is durable, then answers.
+    fn conclude(&self, jobs: Vec<Job>, outcomes: Vec<Result<Outcome, RoundError>>) {
+        let now = clock::now();
+        self.metrics.committed(jobs.len());
+        for (job, outcome) in jobs.iter().zip(&outcomes) {
+            match (job, outcome) {
+                (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { order, .. }))) => {
+                    round.publish(*order, &self.index, &self.metrics, now);
+                }
+                (_, Ok(Outcome::Entry(order))) => {
+                    self.index.note_committed(order.saturating_add(1));
+                }
+                _ => {}
+            }
+        }
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            answer(job, outcome);
+        }
+    }
+}
+
+impl Job {
+    fn asked(&self) -> Option<&Asked> {
+        match self {
+            Self::Round(round, _) => Some(round.asked()),
+            Self::Challenge(asked, _) => Some(asked),
+            Self::Entry(..) => None,
+        }
+    }
+}
+
+async fn look_up(tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Held>>, StoreError> {
+    let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
+    match asked.is_empty() {
+        true => Ok(Vec::new()),
+        false => tx.held(&asked).await,
+    }
+}
+
+/// What only few members write.
+async fn write_apart(
+    tx: &mut Tx,
+    job: &Job,
+    outcome: &Result<Outcome, RoundError>,
+) -> Result<(), StoreError> {
+    match (job, outcome) {
+        (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { .. }))) => {
+            round.write_apart(tx).await
+        }
+        (Job::Challenge(..), Ok(Outcome::Challenge(host, challenge))) => {
+            tx.forget_oldest_challenges(host, &challenge.nonce).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `held` is what was there before the group, so a host that was moved within it waits for the next one.
+fn decide(
+    job: &Job,
+    held: Option<Held>,
+    group: &mut Group,
+    moved: &mut HashSet<HostId>,
+    now: i64,
+) -> Result<Outcome, RoundError> {
+    if let Some(held) = &held
+        && moved.contains(&held.record.host)
+    {
+        return Err(RoundError::Overtaken);
+    }
+    match job {
+        Job::Round(round, _) => {
+            let decided = round.decide(held, group, now)?;
+            if let Decided::Moved { .. } = decided {
+                moved.insert(round.host().clone());
+            }
+            Ok(Outcome::Round(decided))
+        }
+        Job::Challenge(..) => {
+            let (host, challenge) = appraisal::issue(held, group, now)?;
+            Ok(Outcome::Challenge(host, challenge))
+        }
+        Job::Entry(entry, _) => Ok(Outcome::Entry(entry.append_to(group)?)),
+    }
+}
+
+fn answer(job: Job, outcome: Result<Outcome, RoundError>) {
+    // A caller that went away does not miss its answer.
+    match (job, outcome) {
+        (Job::Round(_, reply), Ok(Outcome::Round(decided))) => {
+            let (Decided::Again(answer) | Decided::Moved { answer, .. }) = decided;
+            let _gone = reply.send(Ok(answer));
+        }
+        (Job::Challenge(_, reply), Ok(Outcome::Challenge(_, challenge))) => {
+            let _gone = reply.send(Ok(challenge));
+        }
+        (Job::Entry(_, reply), Ok(Outcome::Entry(order))) => {
+            let _gone = reply.send(Ok(order));
+        }
+        (job, Err(error)) => fail(job, error),
+        (job, Ok(_)) => fail(job, RoundError::Cancelled),
+    }
+}
+
+fn fail(job: Job, error: impl Into<RoundError>) {
+    let error = error.into();
+    match job {
+        Job::Round(_, reply) => drop(reply.send(Err(error))),
+        Job::Challenge(_, reply) => drop(reply.send(Err(error))),
+        Job::Entry(_, reply) => drop(reply.send(Err(error))),
+    }
+}

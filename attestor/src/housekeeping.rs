@@ -1,0 +1,36 @@
+//! What is done now and then, for nobody in particular.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::attestor::Attestor;
+use crate::clock;
+use crate::store::StoreError;
+
+/// Between two rounds of it.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Seconds for which answers are kept for hosts that lost them.
+const ANSWER_SECONDS: i64 = 3600;
+
+/// Keeps house until it is dropped.
+pub(crate) async fn run(attestor: Arc<Attestor>) {
+    let mut ticks = interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        attestor.flush_refusals().await;
+        if let Err(error) = forget(&attestor).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "what has expired was not forgotten");
+        }
+    }
+}
+
+async fn forget(attestor: &Attestor) -> Result<(), StoreError> {
+    let before = clock::now().saturating_sub(ANSWER_SECONDS);
+    let mut tx = attestor.store.write().await?;
+    tx.forget_challenges(before).await?;
+    tx.commit().await
+}

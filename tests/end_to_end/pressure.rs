@@ -1,0 +1,87 @@
+//! More than one caller may take: connections that say nothing, bodies that do not come.
+
+use std::time::{Duration, Instant};
+
+use touchstone_tests::liar::Liar;
+use touchstone_tests::slow::Slow;
+use touchstone_tests::world::healthy_host;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_ended() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let begun = Instant::now();
+    // Nothing at all, half a head, and the beginning of another protocol.
+    let silent = [&b""[..], b"GET /healthz HT", b"PRI * HTTP"].map(|first| {
+        let identity = liar.identity.clone();
+        std::thread::spawn(move || Slow::silent(&identity, first).answer())
+    });
+    for connection in silent {
+        // Whether it is told so or not, it ends.
+        let _said = connection.join();
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(world.server.get("/healthz").await["status"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_bodies_of_a_host_come_at_once_and_no_other_host_waits_for_them() {
+    let (world, host, maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let held: Vec<Slow> = (0..4)
+        .map(|_| Slow::post(&liar.identity, "/v1/evidence"))
+        .collect();
+    let head = Slow::try_post(&liar.identity, "/v1/evidence")
+        .map(drop)
+        .unwrap_err();
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    assert!(
+        head.to_ascii_lowercase().contains("retry-after: 1"),
+        "{head}"
+    );
+    let other = touchstone_tests::host::Host::boot(
+        &maker.authority,
+        "de-2",
+        touchstone_tests::host::Profile::Healthy,
+    );
+    assert_eq!(world.join(&other, Some("DE")).await["tier"], "affirming");
+    // Room comes back with each of them.
+    drop(held);
+    let waited = Instant::now();
+    while Slow::try_post(&liar.identity, "/v1/evidence").is_err() {
+        assert!(waited.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_counted() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let refused = liar.lie(|lie| lie.quote.signature.0.clear()).await;
+    assert_eq!(refused.unwrap_err(), "signature-absent");
+    let text = world.server.text("/metrics").await;
+    let of = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.trim().parse().unwrap()
+    };
+    assert_eq!(of("touchstone_rounds_total{tier=\"affirming\"}"), 1.0);
+    assert_eq!(
+        of("touchstone_refusals_total{code=\"signature-absent\"}"),
+        1.0
+    );
+    assert_eq!(of("touchstone_hosts{tier=\"affirming\"}"), 1.0);
+    assert_eq!(of("touchstone_round_seconds_count"), 1.0);
+    assert!(of("process_cpu_seconds_total") > 0.0);
+    assert!(of("process_resident_memory_bytes") > 1e6);
+    // Each is explained.
+    let page = std::fs::read_to_string("../docs/operators.md").unwrap();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(page.contains(&format!("`{name}")), "{name} is in no docs");
+    }
+}
