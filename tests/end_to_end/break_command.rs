@@ -1,6 +1,7 @@
 //! `tpm-sim break`: its exit code is what a developer's pipeline goes by.
 
-use std::process::Output;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use touchstone_tests::database::Database;
@@ -9,16 +10,22 @@ use touchstone_tests::server::Server;
 use touchstone_tests::world::sample_policy;
 
 fn tell(arguments: &[&str]) -> Output {
-    programs::command(&programs::path("tpm-sim"))
-        .arg("break")
-        .args(arguments)
-        .output()
-        .unwrap()
+    tell_with(None, arguments)
 }
 
+/// As somebody who has exported this variable for other commands.
+fn tell_with(exported: Option<&Path>, arguments: &[&str]) -> Output {
+    let mut command = programs::command(&programs::path("tpm-sim"));
+    if let Some(operator) = exported {
+        command.env("TOUCHSTONE_OPERATOR", operator);
+    }
+    command.arg("break").args(arguments).output().unwrap()
+}
+
+/// The environment once chose whom lies were told to.
 #[test]
-fn an_attestor_of_its_own_catches_every_lie() {
-    let output = tell(&["--json"]);
+fn an_attestor_of_its_own_catches_every_lie_whatever_was_exported() {
+    let output = tell_with(Some(Path::new("/nowhere/operator.json")), &["--json"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
     let lies = shown["lies"].as_array().unwrap();
@@ -48,14 +55,18 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
     let token = folder.path().join("token");
     let token = token.to_str().unwrap();
     server.command(&["join-token", "create", "--out", token]);
-    let output = tell(&["--cast", cast, "--join-token", token, "Q1"]);
+    let operator = server.folder().join("operator.json");
+    let output = tell_with(
+        Some(&operator),
+        &["--cast", cast, "--join-token", token, "Q1"],
+    );
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && said.contains("liar-1"),
         "{said}"
     );
+    assert!(said.starts_with("lying to https://"), "{said}");
 
-    let operator = server.folder().join("operator.json");
     let output = tell(&[
         "--cast",
         cast,
@@ -63,6 +74,7 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
         operator.to_str().unwrap(),
         "Q1",
     ]);
+    assert!(output.stderr.starts_with(b"lying to https://"));
     let said = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),
@@ -76,6 +88,15 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
         !output.status.success() && said.contains("left out"),
         "{said}"
     );
+    let two = format!(
+        "{}---\napiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata:\n  name: second\nspec:\n  \
+         hosts: [runtime-1]\n  freshnessSeconds: 300\n  runtime:\n    violations: refused\n",
+        std::fs::read_to_string(sample_policy()).unwrap()
+    );
+    apply(&server, &two);
+    let output = tell(&["--cast", cast, "--join-token", token, "L6"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("host-policy-ambiguous"), "{said}");
     let output = tell(&["--cast", cast, "--join-token", token, "L", "--any-code"]);
     let said = [output.stdout, output.stderr].concat();
     assert!(
@@ -83,6 +104,60 @@ fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
         "{}",
         String::from_utf8_lossy(&said)
     );
+}
+
+fn apply(server: &Server, manifests: &str) {
+    let file = server.folder().join("lies.yaml");
+    std::fs::write(&file, manifests).unwrap();
+    server.command(&["policy", "apply", file.to_str().unwrap()]);
+}
+
+/// As docs/break.md says.
+#[test]
+fn under_the_policy_that_it_prints_none_is_left_out() {
+    let server = Server::start(&Database::Sqlite);
+    let policy = tell(&["--policy"]);
+    assert!(policy.status.success());
+    apply(&server, std::str::from_utf8(&policy.stdout).unwrap());
+    let operator = server.folder().join("operator.json");
+    let output = tell(&["--operator", operator.to_str().unwrap(), "L6"]);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("L6h"), "{said}");
+    assert!(!said.contains("are left out"), "{said}");
+}
+
+#[test]
+fn a_credential_that_is_not_there_is_named_with_what_to_do() {
+    for arguments in [
+        &["break", "--operator", "nofile"][..],
+        &["review", "worker-1", "--operator", "nofile"],
+    ] {
+        let output = programs::command(&programs::path("tpm-sim"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("`nofile`; name with --operator the `operator.json`"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_the_list_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = programs::command(&programs::path("tpm-sim"))
+        .args(["break", "--list"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*said), (Some(0), ""));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The attestor under demonstration, and the operator's command that speaks to it.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout};
@@ -47,7 +48,7 @@ impl Attestor {
             .await
             .with_context(|| format!("the attestor is not ready after {START_MAX:?}"))??;
         if !line.starts_with("listening on ") {
-            let said = std::fs::read_to_string(log).unwrap_or_default();
+            let said = fs::read_to_string(log).unwrap_or_default();
             bail!("the attestor did not start: {}", said.trim());
         }
         Ok(Self {
@@ -95,5 +96,31 @@ impl Console {
         }
         command.arg("--json").arg("--operator").arg(&self.operator);
         process::json(command).await
+    }
+}
+
+/// What is needed of the operator's credential.
+#[derive(Deserialize)]
+pub(crate) struct Credential {
+    /// Base URL of the attestor.
+    pub(crate) server: String,
+    /// Its CA, PEM.
+    pub(crate) ca: String,
+    /// The webhook, with its secret.
+    pub(crate) webhook: String,
+}
+
+impl Credential {
+    /// Reads it, or says what to name instead.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let text = fs::read(path).with_context(|| {
+            format!(
+                "cannot read the operator's credential `{shown}`; name with --operator the `operator.json` in the \
+                 data folder of an attestor that runs, as `tpm-sim demo --keep` starts one"
+            )
+        })?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("`{shown}` is no operator's credential"))
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use touchstone_tpm_sim::lies::{Cast, Group, RUNTIME, Told, catalogue};
+use touchstone_tpm_sim::lies::{Answers, Cast, Group, RUNTIME, catalogue};
 use touchstone_tpm_sim::swtpm;
 
 use crate::cli::Break;
@@ -25,6 +25,10 @@ struct NoSuchLie(String);
 
 /// Tells the lies. Exit code 1: some answer was not the one that is due.
 pub(crate) fn run(options: &Break) -> anyhow::Result<ExitCode> {
+    if options.policy {
+        outcome::say(verifier::policy().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows = match chosen(&options.ids) {
         Err(error) if error.is::<NoSuchLie>() => {
             eprintln!("tpm-sim: {error}");
@@ -46,6 +50,9 @@ pub(crate) fn run(options: &Break) -> anyhow::Result<ExitCode> {
             "there are no machines in `{0}`; make them first: tpm-sim break --cast {0}",
             place.display()
         );
+    }
+    if let Some(server) = verifier::server(options)? {
+        eprintln!("lying to {server}");
     }
     std::fs::create_dir_all(place).with_context(|| format!("cannot make `{}`", place.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -74,24 +81,18 @@ async fn tell(options: &Break, rows: &[Row], place: &Path) -> anyhow::Result<Exi
         })
         .collect();
     progress.set_message("enrolling honestly");
-    let told = cast
+    let answers = cast
         .tell(verifier.token(), &groups, |_, told| {
             progress.set_message(format!("{} lies told", told.len()));
         })
         .await?;
     progress.finish_and_clear();
     verifier.stop().await?;
-    let (rows, left_out) = shown(rows, &told);
-    if left_out > 0 {
-        eprintln!(
-            "tpm-sim: {left_out} lies about runtime lists are left out, since they would not show; demand `runtime` \
-             alone of {RUNTIME}, with violations `refused`"
-        );
-    }
+    let rows = shown(rows, &answers);
     if rows.is_empty() {
         bail!("no lie was told");
     }
-    let outcome = Outcome::new(&rows, &told, options.any_code);
+    let outcome = Outcome::new(&rows, &answers.told, options.any_code);
     outcome.print(options.json)?;
     Ok(match outcome.as_expected() {
         true => ExitCode::SUCCESS,
@@ -99,15 +100,21 @@ async fn tell(options: &Break, rows: &[Row], place: &Path) -> anyhow::Result<Exi
     })
 }
 
-/// The rows without those about runtime lists where policy does not let them show, and how many these are.
-fn shown(rows: &[Row], told: &Told) -> (Vec<Row>, usize) {
+/// The rows without those about runtime lists where policy does not let them show; that is said.
+fn shown(rows: &[Row], answers: &Answers) -> Vec<Row> {
+    let mut shown = rows.to_vec();
+    let Some(said) = &answers.runtime_unjudged else {
+        return shown;
+    };
     let ids = Group::RuntimeLists.ids();
-    let judged = ids.iter().any(|id| told.contains_key(id));
-    let (kept, left_out): (Vec<Row>, Vec<Row>) = rows
-        .iter()
-        .cloned()
-        .partition(|row| judged || !ids.contains(&row.id.as_str()));
-    (kept, left_out.len())
+    shown.retain(|row| !ids.contains(&row.id.as_str()));
+    eprintln!(
+        "tpm-sim: {} lies about runtime lists are left out, since they would not show: the honest round of {RUNTIME} \
+         says {said}. One `HostPolicy` must match {RUNTIME}, no second one, and demand `runtime` alone, with \
+         violations `refused`; `tpm-sim break --policy` prints one that does",
+        rows.len() - shown.len()
+    );
+    shown
 }
 
 /// The rows of the catalogue that can be told here and whose id begins with one of `ids`; all, if there are none.

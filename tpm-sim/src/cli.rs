@@ -22,6 +22,7 @@ Examples:
   tpm-sim break                                 every lie, to an attestor of its own
   tpm-sim break Q1 L                            lies about signatures, boot logs and runtime lists
   tpm-sim break --list                          what is there to tell
+  tpm-sim break --policy > lies.yaml            the policy under which every lie shows
   tpm-sim break --operator operator.json        to a running test attestor
   tpm-sim break --cast DIR                      make the machines; says what another verifier must know
   tpm-sim break --cast DIR --join-token FILE    tell them to it";
@@ -95,14 +96,14 @@ pub(crate) struct Break {
     #[arg(long)]
     pub(crate) list: bool,
 
+    /// Print the policy under which every lie shows, for `touchstone policy apply`
+    #[arg(long, conflicts_with_all = ["ids", "list", "operator", "cast"])]
+    pub(crate) policy: bool,
+
     /// Tell them to a running attestor: the operator's credential of one that is for testing only, since a
-    /// simulator's CA is imported and machines are added
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TOUCHSTONE_OPERATOR",
-        conflicts_with = "join_token"
-    )]
+    /// simulator's CA is imported and machines are added. It is not taken from the environment
+    // A variable that was exported for other commands would choose whom lies are told to.
+    #[arg(long, value_name = "FILE", conflicts_with = "join_token")]
     pub(crate) operator: Option<PathBuf>,
 
     /// Keep the machines in this folder; alone, make them and say what a verifier's operator has to do. Machines

@@ -32,6 +32,15 @@ pub use liar::{Liar, Said, code, codes};
 /// What became of each lie that was told: id → code.
 pub type Told = BTreeMap<&'static str, String>;
 
+/// What came of groups of lies.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// What became of each.
+    pub told: Told,
+    /// What the honest round of [`RUNTIME`] said, where lies about runtime lists were left out for it.
+    pub runtime_unjudged: Option<String>,
+}
+
 /// Why a lie could not be told. What the verifier makes of a lie is no error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -84,6 +93,9 @@ pub enum Error {
         /// Why.
         findings: String,
     },
+    /// Policy does not demand the runtime of the host that lies about it, so that no lie would show.
+    #[error("the honest round of `{RUNTIME}` says {0}: its runtime is not judged")]
+    RuntimeUnjudged(String),
     /// The liar's TPM does not let its owner change an index.
     #[error("the liar's TPM refuses a change of its NV indices")]
     Index(#[source] tss_esapi::Error),

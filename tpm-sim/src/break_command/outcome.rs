@@ -1,9 +1,10 @@
 //! What came of the lies: a table and a count, or JSON.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -131,7 +132,8 @@ pub(super) fn what_an_operator_does(cast: &Cast, place: &Path) -> anyhow::Result
     }
     text.push_str(&format!(
         "3. accept the boot `shim_sb` as known good (tpm-sim profile reference shim_sb --life-cycle active);\n\
-         4. demand `runtime` alone of {RUNTIME}, with violations refused, or its lies are left out;\n\
+         4. demand `runtime` alone of {RUNTIME}, with violations refused, or its lies are left out; for Touchstone\n   \
+            `tpm-sim break --policy` prints a policy for this and the boot;\n\
          5. make a join token.\n\
          Then: tpm-sim break --cast {} --join-token FILE [--any-code]",
         place.display()
@@ -165,8 +167,13 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     say(&serde_json::to_string_pretty(value)?)
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{text}")?)
+/// A reader that has seen enough, as of `| head`, is no failure.
+pub(super) fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => said.context("cannot write to standard output"),
+    }
 }
 
 #[cfg(test)]

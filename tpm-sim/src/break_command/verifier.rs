@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use touchstone_evidence::wire::JoinToken;
 use touchstone_tpm_sim::lies::Cast;
 
-use crate::attestor::{Attestor, Console};
+use crate::attestor::{Attestor, Console, Credential};
 use crate::cli::Break;
 use crate::process;
 
@@ -25,6 +25,21 @@ spec:
   runtime:
     violations: refused
 ";
+
+/// The policy under which every lie shows: one `HostPolicy` for each host, as two for one are ambiguous.
+pub(super) fn policy() -> String {
+    let others = "hosts: [\"liar-*\", \"applicant-*\", \"foreign-*\"]";
+    POLICY.replacen("hosts: [\"*\"]", others, 1) + RUNTIME_POLICY
+}
+
+/// The server that the lies go to, if it is one that runs already.
+pub(super) fn server(options: &Break) -> anyhow::Result<Option<String>> {
+    Ok(match (&options.join_token, &options.operator) {
+        (Some(file), _) => Some(read_token(file)?.server.clone()),
+        (None, Some(operator)) => Some(Credential::read(operator)?.server),
+        (None, None) => None,
+    })
+}
 
 /// A verifier that knows the machines of the cast.
 pub(super) struct Verifier {
@@ -50,13 +65,10 @@ impl Verifier {
         }
         let attestor =
             Attestor::start(&place.join("attestor"), &place.join("attestor.log")).await?;
-        let policy = place.join("policy.yaml");
-        // One policy for each host.
-        let others = "hosts: [\"liar-*\", \"applicant-*\", \"foreign-*\"]";
-        let fleet = POLICY.replacen("hosts: [\"*\"]", others, 1);
-        fs::write(&policy, fleet + RUNTIME_POLICY)?;
+        let file = place.join("policy.yaml");
+        fs::write(&file, policy())?;
         let console = attestor.console();
-        console.run(&[&"policy", &"apply", &policy]).await?;
+        console.run(&[&"policy", &"apply", &file]).await?;
         let token = introduce(console, place, cast).await?;
         Ok(Self {
             token,
@@ -81,7 +93,7 @@ impl Verifier {
 /// Nothing is changed at an attestor at which it would not lead to the end.
 async fn check_ready(console: &Console, cast: &Cast) -> anyhow::Result<()> {
     console.run(&[&"policy", &"show"]).await.context(
-        "the attestor has no policy, so no honest round is affirming; next: touchstone policy apply policies/samples/germany-only/policy.yaml",
+        "the attestor has no policy, so no honest round is affirming; next: tpm-sim break --policy > lies.yaml; touchstone policy apply lies.yaml",
     )?;
     let there = console.run(&[&"inventory", &"list"]).await?.to_string();
     let known = cast.parts().iter().map(|part| part.role.name);

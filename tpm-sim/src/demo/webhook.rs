@@ -3,15 +3,15 @@
 //! A pod's CREATE review comes first and names no node; its binding's review names the node and
 //! carries no pod.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::host::fresh_uuid;
+use crate::attestor::Credential;
 
 /// As long as an API server would wait (`timeoutSeconds`).
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -33,12 +33,6 @@ pub(super) struct Decision {
     pub(super) message: Option<String>,
     /// Leaf hash of the audit entry.
     pub(super) entry: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Credential {
-    ca: String,
-    webhook: String,
 }
 
 #[derive(Deserialize)]
@@ -69,8 +63,7 @@ struct Annotations {
 impl Webhook {
     /// The webhook that the operator's credential names.
     pub(super) fn of(operator: &Path) -> anyhow::Result<Self> {
-        let credential: Credential = serde_json::from_slice(&fs::read(operator)?)
-            .with_context(|| format!("`{}` is no operator's credential", operator.display()))?;
+        let credential = Credential::read(operator)?;
         // Another provider may be installed already: it does as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()

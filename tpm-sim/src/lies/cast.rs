@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use touchstone_agent::Settings;
 use touchstone_evidence::wire::JoinToken;
 
-use super::{Enrolled, Enrolling, Error, Group, Liar, Machine, Result, Told};
+use super::{Answers, Enrolled, Enrolling, Error, Group, Liar, Machine, Result, Told};
 use crate::profile::Profile;
 use crate::runtime_list::RuntimeList;
 use crate::swtpm::{Authority, RunningTpm, Swtpm};
@@ -125,13 +125,19 @@ impl Cast {
         token: &JoinToken,
         groups: &[Group],
         mut heard: impl FnMut(Group, &Told),
-    ) -> Result<Told> {
-        let mut all = Told::new();
+    ) -> Result<Answers> {
+        let mut all = Answers::default();
         let mut liars = None;
         for group in groups {
             let told = match group {
                 Group::Endorsements => self.enrolling(token)?.tell().await?,
-                Group::RuntimeLists => self.tell_runtime_lists(token).await?,
+                Group::RuntimeLists => match self.tell_runtime_lists(token).await {
+                    Err(Error::RuntimeUnjudged(said)) => {
+                        all.runtime_unjudged = Some(said);
+                        continue;
+                    }
+                    told => told?,
+                },
                 _ => {
                     let (liar, other) = match liars.take() {
                         Some(liars) => liars,
@@ -148,7 +154,7 @@ impl Cast {
                 }
             };
             heard(*group, &told);
-            all.extend(told);
+            all.told.extend(told);
         }
         Ok(all)
     }
@@ -157,9 +163,6 @@ impl Cast {
         let part = self.part(6)?;
         let settings = part.settings();
         let liar = Liar::join_for_runtime(part.role.name, &settings, token).await?;
-        let Some(liar) = liar else {
-            return Ok(Told::new());
-        };
         let scene = Enrolled {
             liar: &liar,
             machine: part.machine(self.profile),

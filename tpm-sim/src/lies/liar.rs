@@ -73,24 +73,23 @@ impl Liar {
         Self::take(settings).await
     }
 
-    /// As [`Liar::join`], for a host whose runtime policy demands: `None` if it does not, so that no lie about
-    /// it would show.
+    /// As [`Liar::join`], for a host whose runtime policy demands.
     ///
     /// # Errors
-    /// As [`Liar::join`].
+    /// [`Error::RuntimeUnjudged`] if it does not, so that no lie about it would show; else as [`Liar::join`].
     pub async fn join_for_runtime(
         name: &str,
         settings: &Settings,
         token: &JoinToken,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let outcome = enter(name, settings, token).await?;
         let codes: Vec<&str> = outcome.findings.iter().map(|f| f.code.as_str()).collect();
         match codes[..] {
-            ["runtime-not-judged"] => Self::take(settings).await.map(Some),
+            ["runtime-not-judged"] => Self::take(settings).await,
             _ if codes.iter().any(|code| code.starts_with("ima-")) => {
                 Err(not_affirming(name, &outcome))
             }
-            _ => Ok(None),
+            _ => Err(Error::RuntimeUnjudged(words(&outcome))),
         }
     }
 
@@ -316,11 +315,19 @@ async fn enter(name: &str, settings: &Settings, token: &JoinToken) -> Result<Out
 }
 
 fn not_affirming(name: &str, outcome: &Outcome) -> Error {
-    let codes = outcome.findings.iter().map(|finding| finding.code.as_str());
     Error::NotAffirming {
         host: name.to_owned(),
         tier: outcome.tier.to_string(),
-        findings: codes.collect::<Vec<_>>().join(", "),
+        findings: words(outcome),
+    }
+}
+
+/// The codes of its findings, or its tier where there are none.
+fn words(outcome: &Outcome) -> String {
+    let codes: Vec<&str> = outcome.findings.iter().map(|f| f.code.as_str()).collect();
+    match codes.is_empty() {
+        true => outcome.tier.to_string(),
+        false => codes.join(", "),
     }
 }
 
