@@ -80,7 +80,8 @@ async fn two_tpms_with_one_key_are_found() {
         assert_eq!(codes(&again), ["tpm-cloned"]);
     }
 
-    // Until an operator has it enrolled anew, with a key that the copy does not have.
+    // Until an operator has it enrolled anew, which is right once no second TPM is left: a copy has the same
+    // endorsement seed and could load the new key. This one lies still, with the old key.
     world.server.command(&["host", "reenrol", "de-1"]);
     host.enrol_again(&world.server, &world.join_token).unwrap();
     world.tag(&host, "DE");

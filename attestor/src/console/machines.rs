@@ -158,6 +158,9 @@ pub enum Service {
         ek_digest: EkPrefix,
     },
     /// Let a host enrol once with other keys, as after a TPM2_Clear. On the host: `enrol --again`
+    ///
+    /// Nothing is void until it does: its verdict counts until then. Where a copy of its TPM may be about, it
+    /// needs another TPM and `replace`, since a copy can enrol in its place.
     Reenrol {
         /// The host
         host: HostId,
@@ -449,8 +452,8 @@ pub(super) async fn service(client: &Client, json: bool, command: Service) -> an
                 .await?;
             line(json, &answer, || {
                 format!(
-                    "{host} may enrol once with other keys until {}; on the host: touchstone-agent enrol --again \
-                     --join-token FILE",
+                    "{host} may enrol once with other keys until {}; until it does, nothing is void and its verdict \
+                     counts; on the host: touchstone-agent enrol --again --join-token FILE",
                     moment(&answer, "expires_at")
                 )
             })?;

@@ -4,6 +4,7 @@ use touchstone_agent::state::{Records, State};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
+use touchstone_tests::programs;
 use touchstone_tests::world::{Maker, World, sample_policy};
 
 use super::{applicant, enrol, kinds, view};
@@ -42,9 +43,17 @@ async fn a_cleared_tpm_enrols_anew_once_an_operator_agrees() {
         // Until an operator agrees, nothing moved.
         assert!(server.place("u2", "node-de-1").await.0);
 
-        server.command(&[
-            "host", "reenrol", "de-1", "--for", "60", "--reason", "cleared",
-        ]);
+        let opened = programs::command(&programs::path("touchstone"))
+            .args([
+                "host", "reenrol", "de-1", "--for", "60", "--reason", "cleared",
+            ])
+            .env("TOUCHSTONE_OPERATOR", server.folder().join("operator.json"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(opened.stdout).unwrap();
+        assert!(said.contains("nothing is void"), "{said}");
+        // Nor is it: the door is open, and nobody came.
+        assert!(server.place("u4", "node-de-1").await.0);
         let identity = view(&world, "de-1").await["identity"].clone();
         assert_eq!(identity["state"], "awaiting-re-enrolment");
         host.enrol_again(server, &world.join_token).unwrap();
