@@ -147,6 +147,10 @@ async fn a_root_vouches_only_for_the_manufacturers_named_at_its_import() {
     );
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     endorse(&host, &ca, 1).await;
+    // What stands at the lower end of a path is never imported.
+    let leaf = host.ek_certificate().await;
+    let leaf = [&import[..], &[&leaf]].concat();
+    assert_eq!(refusal(&world.server, &leaf), "endorsement-not-a-ca");
     world.admit(&host, None).await;
     let refused = host.enrol(&world.server, &world.join_token).unwrap_err();
     assert!(refused.contains("ek-manufacturer-not-vouched"), "{refused}");

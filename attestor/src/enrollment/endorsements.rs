@@ -101,6 +101,8 @@ fn add(
     manufacturers: &[ManufacturerId],
 ) -> Result<ImportDone, ImportError> {
     let mut roots = known.parse()?;
+    // Here and not where bundles are read back: one that was taken by an earlier version must go on being read.
+    bundle.check_authorities()?;
     let mut imported = match class {
         Some(class) => roots.add_certificates(bundle, class, manufacturers)?,
         None => Imported::default(),

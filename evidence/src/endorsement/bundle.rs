@@ -52,6 +52,24 @@ impl Bundle {
         !self.certificates.is_empty()
     }
 
+    /// Refuses certificates that are no CA's, and so could never stand in a path: an EK certificate is not
+    /// imported, its CA is.
+    ///
+    /// # Errors
+    /// [`RootImportError::NotCa`], [`RootImportError::Malformed`].
+    pub fn check_authorities(&self) -> Result<(), RootImportError> {
+        for (number, der) in &self.certificates {
+            let number = *number;
+            let certificate = Certificate::parse(der)
+                .map_err(|source| RootImportError::Malformed { number, source })?;
+            if !certificate.extensions.is_ca {
+                let subject = certificate.subject.to_string();
+                return Err(RootImportError::NotCa { number, subject });
+            }
+        }
+        Ok(())
+    }
+
     /// The DER of the revocation list with this digest.
     #[must_use]
     pub fn list(&self, digest: &Sha256Digest) -> Option<&[u8]> {

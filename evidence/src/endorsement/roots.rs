@@ -88,6 +88,17 @@ pub enum RootImportError {
         /// What is wrong with it.
         source: CertificateError,
     },
+    /// A certificate is no CA's.
+    #[error(
+        "certificate {number}, `{subject}`, is no CA's: import the CA that issued it; an EK certificate goes to \
+         `touchstone inventory add --ek-certificate`"
+    )]
+    NotCa {
+        /// Which.
+        number: usize,
+        /// Whose it is.
+        subject: String,
+    },
     /// A certificate cannot serve as a root.
     #[error("certificate {number} cannot be a root")]
     Unfit {
@@ -144,6 +155,7 @@ impl RootImportError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::NotCa { .. } => "endorsement-not-a-ca",
             Self::List { .. } => "crl-malformed",
             Self::ListIssuerUnknown { .. } => "crl-issuer-unknown",
             Self::ListNotSigned { .. } => "crl-signature-invalid",
