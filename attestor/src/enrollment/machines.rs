@@ -37,7 +37,10 @@ pub(crate) enum MachineError {
     Import(BTreeMap<usize, String>),
     #[error("the inventory has no machine called `{0}`; add it with `touchstone inventory add`")]
     Unknown(HostId),
-    #[error("`{0}` is out of service; `touchstone host replace` gives it another TPM")]
+    #[error(
+        "`{0}` is out of service; `touchstone host replace` gives it another TPM, `touchstone inventory remove {0}` \
+         and then `inventory add` take it back with the one that it had"
+    )]
     Retired(HostId),
     #[error("`{0}` is not enrolled, so it can enrol as it is")]
     NotEnrolled(HostId),
@@ -46,6 +49,11 @@ pub(crate) enum MachineError {
          reenrol` lets it enrol with other keys"
     )]
     SameTpm(HostId, Sha256Digest),
+    #[error(
+        "`{0}` is out of service and has a TPM with the endorsement key {1} already, so nothing was replaced; \
+         `touchstone inventory remove {0}` and then `inventory add` take it back with that one"
+    )]
+    SameTpmRetired(HostId, Sha256Digest),
     #[error("a host may be let in for 1 to {DOOR_SECONDS_MAX} seconds, not {0}")]
     DoorSeconds(i64),
     #[error(transparent)]
@@ -62,7 +70,7 @@ impl MachineError {
             Self::Unknown(_) => "host-not-in-inventory",
             Self::Retired(_) => "host-retired",
             Self::NotEnrolled(_) => "host-not-enrolled",
-            Self::SameTpm(..) => "replacement-of-same-tpm",
+            Self::SameTpm(..) | Self::SameTpmRetired(..) => "replacement-of-same-tpm",
             Self::DoorSeconds(_) => "reenrolment-lifetime",
             Self::Store(_) => "internal",
         }
@@ -322,7 +330,11 @@ pub(crate) async fn replace_tpm(
     // A TPM that it has is no other one, and an act that is done twice must not end what came between.
     let known: HashSet<_> = tx.eks_of_any(host, state).await?.into_iter().collect();
     if let Some(ek) = entry.ek_digests.iter().find(|ek| known.contains(ek)) {
-        return Err(MachineError::SameTpm(host.clone(), *ek));
+        let (host, ek) = (host.clone(), *ek);
+        return Err(match state {
+            MachineState::Retired => MachineError::SameTpmRetired(host, ek),
+            _ => MachineError::SameTpm(host, ek),
+        });
     }
     tx.drop_eks(host, clock::now()).await?;
     let pairs: Vec<_> = entry.ek_digests.iter().map(|ek| (ek, host)).collect();

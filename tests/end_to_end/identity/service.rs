@@ -58,6 +58,16 @@ async fn a_retired_host_is_nobody_and_its_name_stays_taken() {
         assert_eq!(server.refusal(&["host", "reenrol", "de-1"]), "host-retired");
         let map = ["node", "map", "node-de-1", "de-1"];
         assert_eq!(server.refusal(&map), "host-not-in-inventory");
+        // No hint leads in a circle.
+        for act in [
+            &["host", "replace", "de-1", "--ek-certificate", &certificate][..],
+            &["host", "reenrol", "de-1"],
+        ] {
+            let said = server.run(act).stderr;
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains("inventory remove de-1"), "{said}");
+            assert!(!said.contains("host reenrol"), "{said}");
+        }
     }
 }
 
