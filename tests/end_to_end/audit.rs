@@ -97,8 +97,12 @@ async fn an_export_verifies_without_the_server_and_any_change_shows() {
     let key_file = world.server.file("log.key", &format!("{key}\n"));
     let held = ["audit", "verify", &file, "--key", &key_file];
     assert_eq!(world.server.command(&held)["key_given"], true);
+    let no_log = world.server.file("no.log", "not a log\n");
+    let empty = world.server.file("empty.jsonl", "");
     for line in [
         &["audit", "verify", &format!("{file}.absent")][..],
+        &["audit", "verify", &no_log],
+        &["audit", "verify", &empty, "--key", &key],
         &["audit", "verify", &file, "--key", "no-key"],
         &["audit", "verify", &file, "--key", &file],
         &["audit", "verify", &file, "--head", "no-head"],

@@ -52,12 +52,14 @@ pub(super) fn verify(
     heads: &[String],
 ) -> anyhow::Result<ExitCode> {
     match read_asked(file, key, heads) {
-        Ok(asked) => verify_asked(json, &asked),
-        Err(error) => {
-            eprintln!("touchstone: {error:#}");
-            Ok(ExitCode::from(2))
-        }
+        Ok(asked) => verify_asked(json, file, &asked),
+        Err(error) => Ok(unreadable(&error)),
     }
+}
+
+fn unreadable(error: &anyhow::Error) -> ExitCode {
+    eprintln!("touchstone: {error:#}");
+    ExitCode::from(2)
 }
 
 fn read_asked(file: &Path, key: Option<&str>, heads: &[String]) -> anyhow::Result<Asked> {
@@ -70,7 +72,11 @@ fn read_asked(file: &Path, key: Option<&str>, heads: &[String]) -> anyhow::Resul
     Ok(Asked { export, key, heads })
 }
 
-fn verify_asked(json: bool, Asked { export, key, heads }: &Asked) -> anyhow::Result<ExitCode> {
+fn verify_asked(
+    json: bool,
+    file: &Path,
+    Asked { export, key, heads }: &Asked,
+) -> anyhow::Result<ExitCode> {
     let trust = key
         .as_ref()
         .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
@@ -99,6 +105,13 @@ fn verify_asked(json: bool, Asked { export, key, heads }: &Asked) -> anyhow::Res
                 )
             })?;
             Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if error.is_no_export() => {
+            let name = format!(
+                "`{}` is no log that `touchstone audit export` wrote",
+                file.display()
+            );
+            Ok(unreadable(&anyhow::Error::from(error).context(name)))
         }
         Err(error) => {
             let error = anyhow::Error::from(error);

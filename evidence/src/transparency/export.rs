@@ -164,6 +164,20 @@ pub enum ExportError {
     Tree(#[from] FrontierError),
 }
 
+impl ExportError {
+    /// Whether the file does not even begin as an export does: nobody altered a log, this is none.
+    #[must_use]
+    pub fn is_no_export(&self) -> bool {
+        matches!(
+            self,
+            Self::Empty
+                | Self::Format(_)
+                | Self::Malformed { line: 1, .. }
+                | Self::LongLine { line: 1 }
+        )
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
