@@ -1,5 +1,7 @@
 //! Every way in which an EK certificate can be refused, each with a stable code.
 
+use x509_parser::time::ASN1Time;
+
 use super::certificate::CertificateError;
 use super::tpm_name::{ManufacturerId, TpmNameError};
 
@@ -26,7 +28,7 @@ pub enum EndorsementError {
         oid: String,
     },
     /// A certificate of the path is not valid yet.
-    #[error("`{subject}` is not valid before {not_before}")]
+    #[error("`{subject}` is not valid before {}", moment(.not_before))]
     NotYetValid {
         /// The certificate.
         subject: String,
@@ -34,7 +36,7 @@ pub enum EndorsementError {
         not_before: i64,
     },
     /// A certificate of the path is no longer valid.
-    #[error("`{subject}` expired at {not_after}")]
+    #[error("`{subject}` expired at {}", moment(.not_after))]
     Expired {
         /// The certificate.
         subject: String,
@@ -178,7 +180,8 @@ pub enum EndorsementError {
     },
     /// The issuer's imported revocation list is not of this time: a revocation may be missing.
     #[error(
-        "the revocation list of `{issuer}` held until {next_update}: import its next one with `touchstone endorsement import`"
+        "the revocation list of `{issuer}` held until {}: import its next one with `touchstone endorsement import`",
+        moment(.next_update)
     )]
     StaleList {
         /// The issuer.
@@ -245,5 +248,32 @@ impl EndorsementError {
             Self::StaleList { .. } => "ek-crl-stale",
             Self::NotVouched { .. } => "ek-manufacturer-not-vouched",
         }
+    }
+}
+
+/// Unix seconds as people read time (RFC 3339, UTC).
+fn moment(seconds: &i64) -> String {
+    let Ok(time) = ASN1Time::from_timestamp(*seconds) else {
+        return seconds.to_string();
+    };
+    let time = time.to_datetime();
+    let (hour, minute, second) = time.to_hms();
+    format!(
+        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_people_read_them() {
+        assert_eq!(moment(&1_795_294_440), "2026-11-21T20:54:00Z");
+        assert_eq!(moment(&-1), "1969-12-31T23:59:59Z");
+        assert_eq!(moment(&i64::MAX), i64::MAX.to_string());
     }
 }
