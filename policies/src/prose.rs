@@ -472,13 +472,22 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Sentences where nothing was expected that `{expected}` could stand for.
+const WITHOUT_EXPECTED: &[(&str, &str)] = &[(
+    "location-tag-superseded",
+    "the location tag has serial {observed}, and none is current; issue a new one with `touchstone location tag`",
+)];
+
 /// The sentence of `finding`; for an unknown code, the code and what is known.
 #[must_use]
 pub fn sentence(finding: &Finding) -> String {
     let expected = finding.expected.as_deref().unwrap_or("nothing");
     let observed = finding.observed.as_deref().unwrap_or("nothing");
-    let template = SENTENCES
+    let bare = WITHOUT_EXPECTED
         .iter()
+        .filter(|_| finding.expected.is_none());
+    let template = bare
+        .chain(SENTENCES)
         .find(|(code, _)| *code == finding.code)
         .map_or(
             "{code} {subject}: expected {expected}, saw {observed}",
@@ -628,6 +637,14 @@ mod tests {
             sentence(&finding),
             "host {observed} is none; policy demands affirming"
         );
+    }
+
+    #[test]
+    fn a_tag_is_told_to_be_issued_where_none_is_current() {
+        let old = Finding::new("location-tag-superseded").observed(3);
+        let said = sentence(&old);
+        assert!(said.contains("issue a new one"), "{said}");
+        assert!(sentence(&old.expected(4)).contains("the current one is 4"));
     }
 
     #[test]
