@@ -117,6 +117,8 @@ pub enum Endorsement {
     /// List roots with the hosts enrolled under them, intermediates and revocation lists
     List,
     /// List machines that asked to enrol and whose maker's CA is not known: the latest 256
+    ///
+    /// The CA's name is unproven: it stands in a certificate that leads nowhere, and whoever asked could write it.
     Unmatched,
 }
 

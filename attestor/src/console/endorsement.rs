@@ -146,7 +146,7 @@ pub(super) async fn unmatched(client: &Client, json: bool) -> anyhow::Result<()>
     });
     let header = [
         "host",
-        "missing CA",
+        "missing CA (unproven)",
         "code",
         "attempts",
         "first",
