@@ -24,6 +24,14 @@ async fn a_malformed_argument_is_a_wrong_command_line_and_does_nothing() {
     // A key that is taken is said to be whose.
     let taken = server.run(&["inventory", "add", "--host", "tmp-2", "--ek-digest", &ek]);
     assert!(said(&taken).contains("`tmp-1` has"), "{}", said(&taken));
+    // One that has only to enrol is not unknown.
+    let waiting = said(&server.run(&["host", "show", "tmp-1"]));
+    assert!(
+        waiting.contains("join-token create --host tmp-1"),
+        "{waiting}"
+    );
+    let unknown = said(&server.run(&["host", "show", "tmp-9"]));
+    assert!(unknown.contains("host-unknown"), "{unknown}");
     let long = "x".repeat(201);
     for line in [
         &["inventory", "show", "xx/../tmp-1"][..],
@@ -50,6 +58,16 @@ async fn a_malformed_argument_is_a_wrong_command_line_and_does_nothing() {
         assert_eq!(output.status.code(), Some(2), "{line:?}: {}", said(&output));
     }
     assert_eq!(server.audit_entries().len(), entries);
+    for line in [
+        &["inventory", "add", "--host", "tmp-2"][..],
+        &["inventory", "add-ek", "tmp-1"],
+        &["host", "replace", "tmp-1"],
+    ] {
+        let output = server.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}");
+        let either = "<--ek-certificate <FILE>|--ek-digest <HEX>>";
+        assert!(said(&output).contains(either), "{}", said(&output));
+    }
 }
 
 fn inspect_into(stdout: Stdio) -> Output {

@@ -73,10 +73,18 @@ pub(super) struct Client {
 }
 
 /// A problem as the attestor sends it.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize, thiserror::Error)]
+#[error("{detail} ({type})")]
 struct Problem {
     r#type: String,
     detail: String,
+}
+
+/// Whether the attestor refused with this code.
+pub(super) fn is_refusal(error: &anyhow::Error, code: &str) -> bool {
+    let refusal = error.downcast_ref::<Problem>();
+    let code_of = |problem: &Problem| problem.r#type.strip_prefix("touchstone:") == Some(code);
+    refusal.is_some_and(code_of)
 }
 
 impl Client {
@@ -132,7 +140,7 @@ impl Client {
             return Ok(text);
         }
         match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) => bail!("{} ({})", problem.detail, problem.r#type),
+            Ok(problem) => Err(problem.into()),
             Err(_) => bail!("the attestor answered {status}"),
         }
     }

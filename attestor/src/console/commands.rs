@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultKey, VerifiedResult};
 
-use super::client::Client;
+use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
@@ -169,7 +169,12 @@ async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {
 }
 
 async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result<()> {
-    let answer = client.get(&format!("/v1/hosts/{host}")).await?;
+    let answer = match client.get(&format!("/v1/hosts/{host}")).await {
+        Err(error) if is_refusal(&error, "host-unknown") => {
+            return Err(not_enrolled(client, host, error).await);
+        }
+        answer => answer?,
+    };
     let mut rows: Vec<Vec<String>> = ["host", "tier", "fresh", "policy", "entry"]
         .into_iter()
         .map(|field| vec![field.to_owned(), text(&answer, field)])
@@ -204,6 +209,18 @@ async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result
     }
     table(json, &answer, &["about", host.as_str()], rows)?;
     Ok(())
+}
+
+/// What to say instead of `unknown`: a machine of the inventory only has to enrol.
+async fn not_enrolled(client: &Client, host: &HostId, unknown: anyhow::Error) -> anyhow::Error {
+    let machine = client.get(&format!("/v1/inventory/{host}")).await;
+    match machine.map(|machine| text(&machine, "state")).as_deref() {
+        Ok("active") => anyhow!(
+            "`{host}` is in the inventory and has not enrolled; next: touchstone join-token create --host {host} \
+             --out join-token; then on the machine: touchstone-agent enrol --join-token join-token"
+        ),
+        _ => unknown,
+    }
 }
 
 /// Who the host is: state, TPM, keys.

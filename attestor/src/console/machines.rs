@@ -94,12 +94,13 @@ pub enum Oem {
 
 /// The endorsement keys of one TPM.
 #[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
 pub struct Eks {
     /// EK certificate, DER or PEM, one a file; may be given several times
-    #[arg(long, required_unless_present = "ek_digest")]
+    #[arg(long, value_name = "FILE")]
     ek_certificate: Vec<PathBuf>,
     /// SHA-256 of an EK's DER SubjectPublicKeyInfo; may be given several times
-    #[arg(long)]
+    #[arg(long, value_name = "HEX")]
     ek_digest: Vec<Sha256Digest>,
 }
 
