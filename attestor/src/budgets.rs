@@ -11,8 +11,9 @@ use touchstone_evidence::host_id::HostId;
 const BURST: u64 = 128 << 20;
 /// Bytes that it gets back each second, 338 MiB a day: a steady round has a few thousand.
 const PER_SECOND: u64 = 4 << 10;
-/// What a message costs besides its bytes: the entry, the result and the answer that it may bring.
-const MESSAGE: u64 = 4 << 10;
+/// What a message costs besides its bytes: the entry and the result that it may bring, with as much text in their
+/// findings as there may be.
+const MESSAGE: u64 = 16 << 10;
 
 /// Most bodies of one host that are on their way at once: of a round, and of one that was given up.
 const COMING_MAX: usize = 4;
@@ -107,15 +108,15 @@ mod tests {
             assert_eq!(budgets.spend(&one, part, 1000), Ok(()));
         }
         // One byte waits as long as the message that goes with it.
-        assert_eq!(budgets.spend(&one, 1, 1000), Err(2));
+        assert_eq!(budgets.spend(&one, 1, 1000), Err(5));
         assert_eq!(budgets.spend(&one, part, 1000), Err(4096));
         assert_eq!(budgets.spend(&other, part, 1000), Ok(()));
-        assert_eq!(budgets.spend(&one, 1, 1001), Err(1));
-        assert_eq!(budgets.spend(&one, 1, 1002), Ok(()));
-        assert_eq!(budgets.spend(&one, 1, 500), Err(1));
+        assert_eq!(budgets.spend(&one, 1, 1004), Err(1));
+        assert_eq!(budgets.spend(&one, 1, 1005), Ok(()));
+        assert_eq!(budgets.spend(&one, 1, 500), Err(4));
         // More than everything never fits, and never takes.
         let all = usize::try_from(BURST).unwrap();
-        assert_eq!(budgets.spend(&other, all, i64::MAX), Err(1));
+        assert_eq!(budgets.spend(&other, all, i64::MAX), Err(4));
         assert_eq!(budgets.spend(&other, part, i64::MAX), Ok(()));
     }
 

@@ -38,7 +38,7 @@ pub(crate) use machines::{
 pub(crate) use platforms::{add_oem, oems};
 pub(crate) use quarantine::{QuarantineError, approve, reject};
 
-use crate::appraisal::{self, RoundError};
+use crate::appraisal::{self, RoundError, Verdict};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
@@ -198,7 +198,7 @@ async fn may_enrol(
     if record.identity.shares_key_with(identity) {
         return Err(EnrolmentError::KeyUsedBefore);
     }
-    if !may_replace(attestor, tx, host, now).await? {
+    if !may_replace(attestor, tx, &record, now).await? {
         return Err(EnrolmentError::AlreadyEnrolled(host.clone()));
     }
     Ok(Some(record.identity.tls_key))
@@ -208,15 +208,23 @@ fn is_of(record: Option<&HostRecord>, identity: &Identity) -> bool {
     record.is_some_and(|record| record.identity.has_keys_of(identity))
 }
 
-/// Whether the identity of an enrolled host may give way to another one under the same TPM.
+/// Whether the identity of an enrolled host may give way to another one under the same TPM. By itself it may
+/// not where a second TPM spoke with its key, or the firmware is not the accepted one: that is for an operator,
+/// and would be forgotten.
 async fn may_replace(
     attestor: &Attestor,
     tx: &mut Tx,
-    host: &HostId,
+    enrolled: &HostRecord,
     now: i64,
-) -> Result<bool, StoreError> {
+) -> Result<bool, EnrolmentError> {
+    let host = &enrolled.host;
+    if tx.open_reenrolment_of(host, now).await?.is_some() {
+        return Ok(true);
+    }
     let automatic = attestor.index.policies().reprovision(host) == Reprovision::Automatic;
-    Ok(automatic || tx.open_reenrolment_of(host, now).await?.is_some())
+    let verdict = Verdict::of(enrolled)?;
+    let suspect = verdict.is_some_and(|verdict| verdict.says_another_tpm());
+    Ok(automatic && !suspect && !tx.is_copied(host).await?)
 }
 
 async fn check_holders(
@@ -332,6 +340,13 @@ async fn enrol(
     }
     if !tx.add_host(host, identity, &pending.endorsed, now).await? {
         return Err(StoreError::Malformed("identity").into());
+    }
+    // The same TPM: its firmware changes for an operator to accept, not by new keys.
+    let same_tpm = former
+        .as_ref()
+        .filter(|former| former.identity.ek_digest == identity.ek_digest);
+    if let Some(version) = same_tpm.and_then(|former| former.firmware_version) {
+        tx.accept_firmware(host, version).await?;
     }
     let event = Event::HostEnrolled {
         host: host.clone(),

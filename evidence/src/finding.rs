@@ -58,6 +58,17 @@ impl Finding {
         self
     }
 
+    /// How much text it holds, bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let optional = [&self.expected, &self.observed, &self.consequence_of];
+        let optional = optional.into_iter().flatten().map(String::len);
+        self.code
+            .len()
+            .saturating_add(self.subject.len())
+            .saturating_add(optional.fold(0, usize::saturating_add))
+    }
+
     /// Marks it as explained by another finding.
     #[must_use]
     pub fn because_of(mut self, code: &str) -> Self {

@@ -34,6 +34,8 @@ pub struct Appraisal {
 
 /// Most findings of one verdict.
 const FINDINGS_MAX: usize = 48;
+/// Most text of them together, bytes: each is kept for good, and part of it is a host's own words.
+const FINDINGS_TEXT_MAX: usize = 8 << 10;
 
 /// How long a verdict holds that no policy speaks of, seconds.
 const UNGOVERNED_FRESHNESS: i64 = 60;
@@ -128,9 +130,14 @@ pub fn appraise(policies: &PolicySet, claims: &Claims) -> Appraisal {
 /// The first findings, causes among them, and how many more there are: a host must not be able to fill
 /// the log with its own words.
 fn bounded(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
-    let mut findings = findings.fuse();
-    let mut kept: Vec<Finding> = findings.by_ref().take(FINDINGS_MAX).collect();
-    let omitted = findings.count();
+    let (mut kept, mut text, mut omitted) = (Vec::new(), 0_usize, 0_usize);
+    for finding in findings {
+        text = text.saturating_add(finding.text_bytes());
+        match kept.len() < FINDINGS_MAX && text <= FINDINGS_TEXT_MAX {
+            true => kept.push(finding),
+            false => omitted = omitted.saturating_add(1),
+        }
+    }
     if omitted > 0 {
         kept.push(Finding::new("findings-omitted").observed(omitted));
     }
@@ -183,5 +190,28 @@ fn judge_location(claims: &Claims) -> Judged {
             Judged::unknown(findings.clone())
         }
         Proof::Refuted(findings) => Judged::contraindicated(findings.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_cannot_fill_the_log_with_findings() {
+        let short = || Finding::new("short");
+        let kept = bounded((0..100).map(|_| short()));
+        assert_eq!(kept.len(), FINDINGS_MAX + 1);
+        assert_eq!(kept[FINDINGS_MAX].observed.as_deref(), Some("52"));
+        assert_eq!(
+            bounded((0..FINDINGS_MAX).map(|_| short())).len(),
+            FINDINGS_MAX
+        );
+        // Four bytes a letter, as long as a field may be.
+        let long = || Finding::new("long").observed("\u{1f600}".repeat(600));
+        let kept = bounded([short(), long(), long(), long(), long(), short()].into_iter());
+        let codes: Vec<&str> = kept.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(codes, ["short", "long", "long", "long", "findings-omitted"]);
+        assert_eq!(kept[4].observed.as_deref(), Some("2"));
     }
 }

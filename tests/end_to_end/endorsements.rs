@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use crate::identity::applicant;
 use serde_json::Value;
 use touchstone_evidence::endorsement::Bundle;
 use touchstone_evidence::tpm::public::Public;
@@ -192,12 +193,18 @@ async fn revocation_lists_are_imported_and_hold() {
         };
         let foreign = list("foreign.crl", &stranger, 1, 2050, &[]);
         assert_eq!(fails(foreign), "crl-issuer-unknown");
+        let waiting = applicant(&host, &world).await;
+        let challenge = waiting.begin().await.unwrap();
         let done = run(list("2.crl", &middle, 2, 2050, &[7]));
         assert_eq!(
             (&done["lists"][0]["revoked"], &done["lists"][0]["stale"]),
             (&1.into(), &false.into())
         );
         assert!(refused().contains("ek-certificate-revoked"));
+        // Nor does one get in that was let in before the list.
+        let secret = waiting.open(&challenge).await.unwrap();
+        let late = waiting.activate(&challenge, secret).await.map(drop);
+        assert_eq!(late.unwrap_err(), "enrolment-unknown");
         assert_eq!(fails(list("1.crl", &middle, 1, 2050, &[])), "crl-not-newer");
         // One that is out of date is taken, and said to be: whoever it does not name is refused too.
         let done = run(list("3.crl", &middle, 3, 2022, &[]));

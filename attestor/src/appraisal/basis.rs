@@ -10,6 +10,7 @@ use crate::store::{Boot, Held, Identity, QuoteClock};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Basis {
     identity: Identity,
+    firmware_version: Option<i64>,
     last_quote: Option<QuoteClock>,
     boot_log: Option<Sha256Digest>,
     runtime: Option<ImaState>,
@@ -24,6 +25,7 @@ impl Basis {
         let Held { record, .. } = held;
         Self {
             identity: record.identity.clone(),
+            firmware_version: record.firmware_version,
             last_quote: record.last_quote,
             boot_log: record.boot_log,
             runtime: record.runtime,

@@ -58,6 +58,14 @@ impl Verdict {
         }
     }
 
+    /// Whether it says that the TPM may be another one, or run another firmware.
+    pub(crate) fn says_another_tpm(&self) -> bool {
+        let codes = ["tpm-cloned", "firmware-version-changed"];
+        self.findings
+            .iter()
+            .any(|finding| codes.contains(&finding.code.as_str()))
+    }
+
     /// As it is kept.
     pub(crate) fn to_json(&self) -> Result<String, StoreError> {
         serde_json::to_string(self).map_err(|_| StoreError::Malformed("verdict"))

@@ -262,7 +262,7 @@ fn history(inputs: &Inputs, quote: &VerifiedQuote) -> Result<History, RoundError
     let boot = this_boot(inputs, &quote.clock().into());
     let reading = last.map(|last| last.reading()).transpose()?;
     Ok(History {
-        firmware_version: last.map(|last| last.firmware_version.cast_unsigned()),
+        firmware_version: inputs.held.record.firmware_version.map(i64::cast_unsigned),
         last: reading.map(|reading| (reading, boot.map(|boot| boot.window))),
         // What another key of this host said is no measure for this one.
         floor: inputs.challenge.floor.filter(|_| last.is_some()),

@@ -90,6 +90,10 @@ pub(crate) async fn import(
         keep_certificates(&mut tx, class, &import.manufacturers, &bundle, &done, now).await?;
     }
     keep_lists(&mut tx, &bundle, &done.lists, now).await?;
+    if !done.lists.is_empty() {
+        // An enrolment that waits for its activation was let in by what was known before.
+        tx.forget_all_enrolments().await?;
+    }
     tx.commit().await?;
     Ok(done)
 }

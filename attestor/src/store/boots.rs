@@ -43,6 +43,17 @@ pub(super) fn boot(row: Row) -> Result<Boot, StoreError> {
 }
 
 impl Tx {
+    /// Whether a copy of the host's TPM spoke.
+    pub(crate) async fn is_copied(&mut self, host: &HostId) -> Result<bool, StoreError> {
+        let row: Option<(i64,)> = on!(self, connection => {
+            sqlx::query_as("SELECT copied FROM boots WHERE host = $1")
+                .bind(host.as_str())
+                .fetch_optional(connection)
+                .await?
+        });
+        Ok(row.is_some_and(|(copied,)| copied != 0))
+    }
+
     /// Accepts another firmware version of the host's TPM.
     pub(crate) async fn accept_firmware(
         &mut self,

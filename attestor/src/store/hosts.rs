@@ -100,6 +100,9 @@ pub(crate) struct HostRecord {
     pub(crate) enrolled_at: i64,
     /// What the EK certificate names; `None` for hosts that were enrolled before it was kept.
     pub(crate) tpm: Option<TpmName>,
+    /// The version of its TPM's firmware that was accepted: that of its first round, of the identity before
+    /// it under the same TPM, or what an operator said.
+    pub(crate) firmware_version: Option<i64>,
     /// `None` before the first round.
     pub(crate) last_quote: Option<QuoteClock>,
     /// Digest of the boot log of the last accepted round.
@@ -272,6 +275,7 @@ pub(super) fn record(row: Row) -> Result<HostRecord, StoreError> {
             .map(serde_json::from_str)
             .transpose()
             .map_err(|_| StoreError::Malformed("endorsement"))?,
+        firmware_version: row.7,
         last_quote,
         boot_log: row.11.as_deref().map(digest).transpose()?,
         verdict: row.12,

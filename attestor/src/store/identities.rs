@@ -118,6 +118,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Forgets the enrolments of all hosts that wait for their activation: they begin again.
+    pub(crate) async fn forget_all_enrolments(&mut self) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("DELETE FROM enrolments").execute(connection).await?;
+        });
+        Ok(())
+    }
+
     /// How the identity with this TLS key ended, if it did.
     pub(crate) async fn end_of(
         &mut self,

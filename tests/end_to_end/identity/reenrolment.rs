@@ -125,6 +125,37 @@ async fn policy_may_let_a_known_tpm_in_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_keys_are_no_way_past_another_firmware() {
+    let maker = Maker::new();
+    for database in Database::both() {
+        let world = World::start(&database, &maker);
+        let server = &world.server;
+        let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+        assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
+        let policy = std::fs::read_to_string(sample_policy()).unwrap();
+        let automatic = "reprovision: automatic\n  freshnessSeconds:";
+        world.apply(&policy.replacen("freshnessSeconds:", automatic, 1));
+        // As if the firmware had been another one until now.
+        server.command(&["host", "accept-firmware", "de-1", "--version", "0xdead"]);
+        let changed = |outcome: serde_json::Value| {
+            let text = outcome.to_string();
+            assert!(text.contains("firmware-version-changed"), "{text}");
+        };
+        changed(host.attest(server).unwrap());
+        host.tpm.clear().unwrap();
+        let refused = host.enrol_again(server, &world.join_token).unwrap_err();
+        assert!(
+            refused.contains("host-enrolled-with-other-keys"),
+            "{refused}"
+        );
+        // An operator may let it in; which firmware is accepted is another question.
+        server.command(&["host", "reenrol", "de-1"]);
+        host.enrol_again(server, &world.join_token).unwrap();
+        changed(host.attest(server).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_enrol_at_once_one_wins() {
     let maker = Maker::new();
     for database in Database::both() {
