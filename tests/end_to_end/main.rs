@@ -25,6 +25,7 @@ mod enrolment;
 mod identity;
 mod inspect;
 mod late_bodies;
+mod load;
 mod location;
 mod platforms;
 mod policies;

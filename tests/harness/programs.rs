@@ -5,10 +5,11 @@ use std::process::Command;
 use std::time::SystemTime;
 
 /// Each binary and the packages whose change makes it anew.
-const BUILT_FROM: [(&str, &[&str]); 3] = [
+const BUILT_FROM: [(&str, &[&str]); 4] = [
     ("touchstone", &["attestor", "evidence", "policies"]),
     ("touchstone-agent", &["agent", "evidence"]),
     ("tpm-sim", &["tpm-sim", "agent", "evidence"]),
+    ("tpm-sim-load", &["tpm-sim", "evidence"]),
 ];
 
 /// The binary called `name`, fresh.

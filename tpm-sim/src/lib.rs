@@ -1,9 +1,15 @@
-//! Simulated hosts for developers: TPMs that are processes, and recorded boots to measure into them.
+//! Simulated hosts for developers: TPMs that are processes or only keys, and recorded boots to measure into them.
 //!
-//! The command `tpm-sim` is built on it, and so are tests that need a real TPM to talk to.
+//! The commands `tpm-sim` and `tpm-sim-load` are built on it, and so are tests that need a TPM to talk to.
+//! Without the feature `swtpm` there is nothing here that needs the agent or libtss2.
 
+#[cfg(feature = "swtpm")]
 pub mod lies;
+#[cfg(feature = "swtpm")]
 pub mod mortal;
 pub mod profile;
+#[cfg(feature = "swtpm")]
 pub mod runtime_list;
+pub mod software;
+#[cfg(feature = "swtpm")]
 pub mod swtpm;

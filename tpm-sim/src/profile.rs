@@ -5,8 +5,11 @@
 
 mod reference;
 
-use touchstone_evidence::boot_log::{BootLog, BootLogError};
+use touchstone_evidence::boot_log::BootLog;
+#[cfg(feature = "swtpm")]
+use touchstone_evidence::boot_log::BootLogError;
 
+#[cfg(feature = "swtpm")]
 use crate::swtpm::{Bank, Event};
 
 pub use reference::LifeCycle;
@@ -65,6 +68,7 @@ impl Profile {
     ///
     /// # Errors
     /// That the log does not parse; a test sees that each does.
+    #[cfg(feature = "swtpm")]
     pub fn events(&self) -> Result<Vec<Event>, BootLogError> {
         let log = BootLog::parse(self.boot_log)?;
         let extended = |event: &touchstone_evidence::boot_log::Event| {
@@ -88,7 +92,7 @@ impl Profile {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "swtpm"))]
 #[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 mod tests {
     use std::collections::BTreeMap;
