@@ -1,6 +1,7 @@
 //! What every request works with: the database, the keys, and what is held in memory.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -11,6 +12,7 @@ use crate::audit::{Actor, Entry, Event};
 use crate::budgets::Budgets;
 use crate::clock;
 use crate::commits::Commits;
+use crate::follower;
 use crate::keys::ServerKeys;
 use crate::location;
 use crate::logs::BootLogs;
@@ -94,7 +96,8 @@ impl Attestor {
         location::void_revoked(&store, &revoked_tags).await?;
         let index = Arc::new(TrustIndex::default());
         let mut tx = store.read().await?;
-        index.note_committed(tx.frontier().await?.size());
+        let size = tx.log_size().await?;
+        let begun = Instant::now();
         if let Some(policy) = tx.policy().await? {
             let set = PolicySet::parse(&policy.manifests).map_err(|source| OpenError::Policy {
                 version: policy.version,
@@ -115,6 +118,8 @@ impl Attestor {
                 );
             }
         }
+        index.confirm(size, begun);
+        tokio::spawn(follower::run(store.clone(), Arc::clone(&index)));
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {

@@ -153,9 +153,7 @@ impl Committer {
                 (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { order, .. }))) => {
                     round.publish(*order, &self.index, &self.metrics, now);
                 }
-                (_, Ok(Outcome::Entry(order))) => {
-                    self.index.note_committed(order.saturating_add(1));
-                }
+                (_, Ok(Outcome::Entry(order))) => self.index.note(*order),
                 _ => {}
             }
         }

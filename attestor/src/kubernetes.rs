@@ -139,6 +139,9 @@ async fn place(
     if host.is_none() {
         admission.refusals = vec![Finding::new("node-unmapped").about(node)];
     }
+    if !attestor.index.is_confirmed() {
+        admission.refusals = vec![Finding::new("standing-unconfirmed")];
+    }
     let decision = Decision {
         admission,
         policy_digest: policies.digest,

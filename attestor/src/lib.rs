@@ -14,6 +14,7 @@ mod clock;
 mod commits;
 pub mod console;
 mod enrollment;
+mod follower;
 mod housekeeping;
 pub mod http;
 mod keys;

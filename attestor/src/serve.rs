@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use clap::Args;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
@@ -125,7 +124,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let app = App::new(Arc::clone(&attestor));
     let handle = Handle::new();
     tokio::spawn(stop_on_signal(handle.clone()));
-    let acceptor = PeerAcceptor::new(RustlsAcceptor::new(RustlsConfig::from_config(tls)));
+    let acceptor = PeerAcceptor::new(tls);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
     stdout.flush()?;

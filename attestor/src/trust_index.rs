@@ -2,9 +2,10 @@
 //!
 //! It is filled from the database at start and after each commit, never before one. Each change comes
 //! with its place in the log; what is older than what is held changes nothing, in whatever order
-//! requests get here after their commits.
+//! requests get here after their commits. What other replicas commit comes by [`crate::follower`], which also
+//! confirms that nothing was missed: what nobody confirmed lately says nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
+
+/// How long what is held counts after it was last confirmed.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(3);
 
 /// A host's standing and the audit entry that it came from.
 #[derive(Clone, Debug)]
@@ -37,7 +41,14 @@ struct Inner {
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
+    /// Entries of the log that are known to be committed.
     committed: u64,
+    /// Entries up to which nothing was missed.
+    followed: u64,
+    /// Entries from there on that this process published itself.
+    own: BTreeSet<u64>,
+    /// When that was last so.
+    confirmed: Option<Instant>,
 }
 
 impl Default for Inner {
@@ -48,6 +59,9 @@ impl Default for Inner {
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
             committed: 0,
+            followed: 0,
+            own: BTreeSet::new(),
+            confirmed: None,
         }
     }
 }
@@ -71,7 +85,7 @@ impl TrustIndex {
             order,
             standing,
         };
-        self.change(|inner| {
+        self.change(order, |inner| {
             let newest = inner
                 .hosts
                 .get(&held.standing.host)
@@ -85,7 +99,7 @@ impl TrustIndex {
     /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
     /// mapped to, and then ended itself.
     pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
-        self.change(|inner| {
+        self.change(order, |inner| {
             if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
                 let ended = inner.ended.get(&host).is_some_and(|end| order < *end);
                 inner.nodes.insert(node, (order, (!ended).then_some(host)));
@@ -95,20 +109,12 @@ impl TrustIndex {
 
     /// Takes over that `host` stands behind no node any more.
     pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
-        self.change(|inner| {
-            let end = inner.ended.entry(host.clone()).or_insert(order);
-            *end = order.max(*end);
-            for (old, behind) in inner.nodes.values_mut() {
-                if behind.as_ref() == Some(host) && *old <= order {
-                    (*old, *behind) = (order, None);
-                }
-            }
-        });
+        self.change(order, |inner| drop_nodes(inner, order, host));
     }
 
     /// Takes over committed policies.
     pub(crate) fn put_policies(&self, order: u64, policies: Arc<PolicySet>) {
-        self.change(|inner| {
+        self.change(order, |inner| {
             if inner.policies.0 <= order {
                 inner.policies = (order, policies);
             }
@@ -172,9 +178,52 @@ impl TrustIndex {
         tiers
     }
 
-    /// Takes over that the log has at least `size` entries.
-    pub(crate) fn note_committed(&self, size: u64) {
-        self.change(|inner| inner.committed = inner.committed.max(size));
+    /// Takes over that `host` stands behind these nodes and no others.
+    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<String>) {
+        self.change(order, |inner| {
+            drop_nodes(inner, order, host);
+            for node in nodes {
+                if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
+                    inner.nodes.insert(node, (order, Some(host.clone())));
+                }
+            }
+        });
+    }
+
+    /// Takes over that nothing is said of `host`.
+    pub(crate) fn drop_standing(&self, order: u64, host: &HostId) {
+        self.change(order, |inner| {
+            if inner.hosts.get(host).is_some_and(|old| old.order <= order) {
+                inner.hosts.remove(host);
+            }
+        });
+    }
+
+    /// Takes over an entry that changes nothing here.
+    pub(crate) fn note(&self, order: u64) {
+        self.change(order, |_| ());
+    }
+
+    /// The first entry that may have been missed, and those from there on that were not.
+    pub(crate) fn unfollowed(&self) -> (u64, BTreeSet<u64>) {
+        self.look(|inner| (inner.followed, inner.own.clone()))
+    }
+
+    /// Says that nothing of the first `size` entries is missing, as it was `when`.
+    pub(crate) fn confirm(&self, size: u64, when: Instant) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.committed = inner.committed.max(size);
+        if inner.followed < size {
+            inner.followed = size;
+            inner.own = inner.own.split_off(&size);
+        }
+        inner.confirmed = inner.confirmed.max(Some(when));
+    }
+
+    /// Whether what is held is as new as it must be to say anything.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        let confirmed = self.look(|inner| inner.confirmed);
+        confirmed.is_some_and(|when| when.elapsed() < UNCONFIRMED_MAX)
     }
 
     /// Entries of the log that are known to be committed.
@@ -186,8 +235,23 @@ impl TrustIndex {
         read(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
-        write(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, order: u64, write: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.committed = inner.committed.max(order.saturating_add(1));
+        if order >= inner.followed {
+            inner.own.insert(order);
+        }
+        write(&mut inner)
+    }
+}
+
+fn drop_nodes(inner: &mut Inner, order: u64, host: &HostId) {
+    let end = inner.ended.entry(host.clone()).or_insert(order);
+    *end = order.max(*end);
+    for (old, behind) in inner.nodes.values_mut() {
+        if behind.as_ref() == Some(host) && *old <= order {
+            (*old, *behind) = (order, None);
+        }
     }
 }
 
@@ -249,6 +313,33 @@ mod tests {
         assert_eq!(index.host_of("taken"), None);
         index.put_node(8, "old".to_owned(), host.clone());
         assert_eq!(index.host_of("old"), Some(host));
+    }
+
+    #[test]
+    fn what_was_not_confirmed_lately_says_nothing() {
+        let index = TrustIndex::default();
+        assert!(!index.is_confirmed());
+        let now = Instant::now();
+        index.confirm(3, now.checked_sub(UNCONFIRMED_MAX).unwrap());
+        assert!(!index.is_confirmed());
+        index.confirm(3, now);
+        assert!(index.is_confirmed());
+        // An older look at the database does not undo a newer one.
+        index.confirm(2, now.checked_sub(UNCONFIRMED_MAX).unwrap());
+        assert!(index.is_confirmed());
+    }
+
+    #[test]
+    fn what_this_process_published_need_not_be_followed() {
+        let index = TrustIndex::default();
+        index.confirm(3, Instant::now());
+        for order in [2, 3, 5] {
+            index.note(order);
+        }
+        assert_eq!(index.unfollowed(), (3, BTreeSet::from([3, 5])));
+        index.confirm(5, Instant::now());
+        assert_eq!(index.unfollowed(), (5, BTreeSet::from([5])));
+        assert_eq!(index.committed(), 6);
     }
 
     #[test]

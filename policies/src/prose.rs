@@ -447,6 +447,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "Secure Boot is {observed}; policy demands that it is {expected}",
     ),
     (
+        "standing-unconfirmed",
+        "the attestor does not know whether what it holds is still true, since its database does not answer; look at its log",
+    ),
+    (
         "startup-locality-changed",
         "the TPM was started from locality {observed}, and {expected} is known good",
     ),

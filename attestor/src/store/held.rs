@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
 
 use super::boots::{self, Boot};
 use super::hosts::{self, HostRecord};
@@ -42,6 +43,11 @@ struct Numbered<'a> {
     asked: &'a Asked,
 }
 
+#[derive(Serialize)]
+struct Named<'a> {
+    host: &'a HostId,
+}
+
 type Answers = HashMap<usize, (Option<StoredChallenge>, Option<Boot>)>;
 type Machines = HashMap<usize, (Vec<Sha256Digest>, Option<(i64, Vec<u8>)>)>;
 
@@ -68,6 +74,29 @@ impl Tx {
             })
         });
         Ok(held.collect())
+    }
+
+    /// The enrolled ones among `hosts`.
+    pub(crate) async fn hosts_named(
+        &mut self,
+        hosts: &[HostId],
+    ) -> Result<HashMap<HostId, HostRecord>, StoreError> {
+        if hosts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let named: Vec<_> = hosts.iter().map(|host| Named { host }).collect();
+        let list = serde_json::to_string(&named).map_err(|_| StoreError::Malformed("list"))?;
+        let rows: Vec<hosts::Row> = on!(self, connection => {
+            sqlx::query_as(hosts::select!(
+                "WHERE host IN (SELECT j.value ->> 'host' FROM json_each($1) AS j)"
+            ))
+            .bind(list)
+            .fetch_all(connection)
+            .await?
+        });
+        let records = rows.into_iter().map(hosts::record);
+        let by_name = records.map(|record| record.map(|record| (record.host.clone(), record)));
+        by_name.collect()
     }
 
     async fn hosts_asked(

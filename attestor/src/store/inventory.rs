@@ -123,6 +123,28 @@ impl Tx {
             .collect()
     }
 
+    /// The nodes behind which `host` stands.
+    pub(crate) async fn nodes_of(&mut self, host: &HostId) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = on!(self, connection => {
+            sqlx::query_as("SELECT node FROM nodes WHERE host = $1 ORDER BY node")
+                .bind(host.as_str())
+                .fetch_all(connection)
+                .await?
+        });
+        Ok(rows.into_iter().map(|(node,)| node).collect())
+    }
+
+    /// The host behind a node.
+    pub(crate) async fn host_of_node(&mut self, node: &str) -> Result<Option<HostId>, StoreError> {
+        let row: Option<(String,)> = on!(self, connection => {
+            sqlx::query_as("SELECT host FROM nodes WHERE node = $1")
+                .bind(node)
+                .fetch_optional(connection)
+                .await?
+        });
+        row.map(|(host,)| host_id(&host)).transpose()
+    }
+
     /// Keeps the hash of an operator's token.
     pub(crate) async fn add_operator_token(
         &mut self,

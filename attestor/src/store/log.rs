@@ -45,6 +45,16 @@ impl Tx {
         Ok(index)
     }
 
+    /// How many entries there are.
+    pub(crate) async fn log_size(&mut self) -> Result<u64, StoreError> {
+        let (size,): (i64,) = on!(self, connection => {
+            sqlx::query_as("SELECT size FROM tree WHERE id = 1")
+                .fetch_one(connection)
+                .await?
+        });
+        u64::try_from(size).map_err(|_| StoreError::Malformed("tree"))
+    }
+
     /// The right edge of the tree as it stands.
     pub(crate) async fn frontier(&mut self) -> Result<Frontier, StoreError> {
         let (bytes,): (Vec<u8>,) = on!(self, connection => {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::middleware::AddExtension;
-use axum_server::accept::Accept;
-use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 use touchstone_evidence::digest::Sha256Digest;
@@ -39,19 +40,21 @@ pub(crate) struct Peer {
 /// Accepts TLS and adds a [`Peer`] to the requests.
 #[derive(Clone)]
 pub(crate) struct PeerAcceptor {
-    tls: RustlsAcceptor,
+    /// Without delay: an answer is one write, and must not wait for an acknowledgement.
+    tls: RustlsAcceptor<NoDelayAcceptor>,
     places: Arc<Semaphore>,
 }
 
 impl PeerAcceptor {
     /// Raises this process's limit of open files as far as it may, and leaves some for others.
-    pub(crate) fn new(tls: RustlsAcceptor) -> Self {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         let connections = open_files()
             .saturating_sub(OTHER_FILES)
             .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         tracing::info!("at most {connections} connections at once");
+        let tls = RustlsAcceptor::new(RustlsConfig::from_config(config));
         Self {
-            tls,
+            tls: tls.acceptor(NoDelayAcceptor::new()),
             places: Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(64))),
         }
     }
@@ -71,16 +74,15 @@ fn open_files() -> u64 {
     .unwrap_or(u64::MAX)
 }
 
-impl<I, S> Accept<I, S> for PeerAcceptor
+impl<S> Accept<TcpStream, S> for PeerAcceptor
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Send + 'static,
 {
-    type Stream = TlsStream<I>;
+    type Stream = TlsStream<TcpStream>;
     type Service = AddExtension<S, Peer>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let acceptor = self.tls.clone();
         let place = Arc::clone(&self.places).try_acquire_owned();
         Box::pin(async move {

@@ -1,0 +1,148 @@
+//! Follows the log by its index, which misses nothing: entries are numbered in the order of their commits. What
+//! another replica committed is read from the database as it stands then; what this process published itself is
+//! passed over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use touchstone_evidence::host_id::HostId;
+use touchstone_policies::manifest::PolicySet;
+
+use crate::appraisal::Verdict;
+use crate::clock;
+use crate::store::{Store, StoreError, Tx};
+use crate::trust_index::TrustIndex;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a look may take: a database that does not answer is asked anew.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Follows until it is dropped.
+pub(crate) async fn run(store: Store, index: Arc<TrustIndex>) {
+    let mut ticks = interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match timeout(PATIENCE, follow(&store, &index)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the log could not be followed");
+            }
+            Err(_) => tracing::error!("the database does not answer"),
+        }
+    }
+}
+
+/// What is looked at in an entry.
+#[derive(Deserialize)]
+struct Glance {
+    kind: String,
+    host: Option<HostId>,
+    node: Option<String>,
+}
+
+/// What others changed.
+#[derive(Default)]
+struct Changed {
+    /// Hosts with another verdict, or none.
+    hosts: BTreeSet<HostId>,
+    /// Those of them with other nodes.
+    machines: BTreeSet<HostId>,
+    nodes: BTreeSet<String>,
+    policies: bool,
+}
+
+impl Changed {
+    fn by(&mut self, entry: Glance) {
+        match entry.kind.as_str() {
+            // It names host and node, and changes nothing about them.
+            "admission-decided" => return,
+            "policy-applied" => self.policies = true,
+            "host-appraised" => {}
+            _ => self.machines.extend(entry.host.clone()),
+        }
+        self.hosts.extend(entry.host);
+        self.nodes.extend(entry.node);
+    }
+}
+
+/// One look: reads what others committed, publishes it, and confirms.
+pub(crate) async fn follow(store: &Store, index: &TrustIndex) -> Result<(), StoreError> {
+    let begun = Instant::now();
+    let (from, own) = index.unfollowed();
+    let mut tx = store.read().await?;
+    let size = tx.log_size().await?;
+    let changed = foreign(&mut tx, from, size, &own).await?;
+    if let Some(order) = size.checked_sub(1) {
+        publish(&mut tx, index, changed, order).await?;
+    }
+    index.confirm(size, begun);
+    Ok(())
+}
+
+async fn foreign(
+    tx: &mut Tx,
+    from: u64,
+    size: u64,
+    own: &BTreeSet<u64>,
+) -> Result<Changed, StoreError> {
+    let mut changed = Changed::default();
+    let mut next = from;
+    while let Some(missing) = (next..size).find(|order| !own.contains(order)) {
+        let page = tx.entries(missing).await?;
+        if page.is_empty() {
+            return Err(StoreError::Malformed("audit log: entries are missing"));
+        }
+        for (order, body) in (missing..size).zip(page) {
+            next = order.saturating_add(1);
+            if !own.contains(&order) {
+                let glance = serde_json::from_slice(&body);
+                changed.by(glance.map_err(|_| StoreError::Malformed("audit entry"))?);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// `order`: the last entry that `tx` sees.
+async fn publish(
+    tx: &mut Tx,
+    index: &TrustIndex,
+    changed: Changed,
+    order: u64,
+) -> Result<(), StoreError> {
+    if changed.policies
+        && let Some(policy) = tx.policy().await?
+    {
+        match PolicySet::parse(&policy.manifests) {
+            Ok(policies) => index.put_policies(order, Arc::new(policies)),
+            // A newer replica wrote them: what cannot be read must not be judged by.
+            Err(_) => return Err(StoreError::Malformed("policy")),
+        }
+    }
+    let hosts: Vec<HostId> = changed.hosts.into_iter().collect();
+    let records = tx.hosts_named(&hosts).await?;
+    for host in &hosts {
+        let record = records.get(host);
+        match record.map(Verdict::of).transpose()?.flatten() {
+            Some(verdict) => {
+                index.put_host(order, verdict.standing(host), verdict.entry, clock::now());
+            }
+            None => index.drop_standing(order, host),
+        }
+    }
+    for host in &changed.machines {
+        index.put_nodes_of(order, host, tx.nodes_of(host).await?);
+    }
+    for node in changed.nodes {
+        if let Some(host) = tx.host_of_node(&node).await? {
+            index.put_node(order, node, host);
+        }
+    }
+    Ok(())
+}
