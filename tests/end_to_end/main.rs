@@ -30,6 +30,7 @@ mod location;
 mod platforms;
 mod policies;
 mod pressure;
+mod replicas;
 mod results;
 mod rounds;
 mod runtime;

@@ -73,6 +73,24 @@ impl Database {
         }
     }
 
+    /// PostgreSQL at another port of this machine, behind which it is reached too.
+    #[must_use]
+    pub fn url_at(&self, port: u16) -> String {
+        let Self::Postgres(cluster) = self else {
+            panic!("SQLite has no port");
+        };
+        format!("postgres://{}@127.0.0.1:{port}/postgres", cluster.user)
+    }
+
+    /// PostgreSQL's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Postgres(cluster) => cluster.port,
+            Self::Sqlite => panic!("SQLite has no port"),
+        }
+    }
+
     /// For messages.
     #[must_use]
     pub fn name(&self) -> &'static str {

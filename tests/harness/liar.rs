@@ -20,6 +20,12 @@ impl Liar {
         Self(lies::Liar::take(&host.settings(server)).await.unwrap())
     }
 
+    /// The same host, which speaks to another replica.
+    #[must_use]
+    pub fn at(self, server: &Server) -> Self {
+        Self(self.0.at(&server.url).unwrap())
+    }
+
     /// Asks for a challenge.
     pub async fn challenge(&self) -> Challenge {
         self.0.challenge().await.unwrap()

@@ -15,6 +15,7 @@ pub mod host;
 pub mod liar;
 pub mod many_banks;
 pub mod programs;
+pub mod proxy;
 pub mod review;
 pub mod server;
 pub mod slow;

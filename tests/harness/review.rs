@@ -1,5 +1,7 @@
 //! AdmissionReviews in the shape in which API servers send them, and the webhook's answers.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -75,5 +77,22 @@ impl Server {
         let (created, why) = self.review(&create(uid, "payments", None)).await;
         assert!(created, "{why}");
         self.review(&binding(Some(uid), "payments", node)).await
+    }
+
+    /// Whether the API server would let the pod onto `node` within a second: whatever fails is a refusal.
+    pub async fn admits(&self, uid: &str, node: &str) -> bool {
+        let webhook = self.operator()["webhook"].as_str().unwrap().to_owned();
+        let reviews = [
+            create(uid, "payments", None),
+            binding(Some(uid), "payments", node),
+        ];
+        for review in &reviews {
+            let asked = self.send(Method::POST, &webhook, None, Some(review));
+            match tokio::time::timeout(Duration::from_secs(1), asked).await {
+                Ok((StatusCode::OK, answer)) if answer["response"]["allowed"] == true => {}
+                _ => return false,
+            }
+        }
+        true
     }
 }

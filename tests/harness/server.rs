@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -52,6 +52,31 @@ impl Server {
         }
     }
 
+    /// Another one with the same keys on the same database, reached at `database`.
+    #[must_use]
+    pub fn replica(&self, database: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut copy = Command::new("cp");
+        let copied = copy.arg("-a").arg(&self.data).arg(&data).status();
+        assert!(copied.unwrap().success());
+        let (process, url) = serve_on(&data, Some(database), ANY_PORT, &[]);
+        let http = client(&operator_file(&data));
+        Self {
+            process,
+            url,
+            data,
+            _folder: folder,
+            http,
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id());
+        kill_process(pid.ok().and_then(Pid::from_raw).unwrap(), signal).unwrap();
+    }
+
     /// Stops it in order and starts it again on the same data.
     #[must_use]
     pub fn restart(mut self, database: &Database) -> Self {
@@ -73,10 +98,7 @@ impl Server {
 
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) {
-        let pid = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw);
-        kill_process(pid.unwrap(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         assert!(
             self.process.wait().unwrap().success(),
             "the attestor did not end well"
@@ -229,6 +251,10 @@ impl Drop for Server {
 const ANY_PORT: &str = "127.0.0.1:0";
 
 fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Child, String) {
+    serve_on(data, database.url().as_deref(), listen, more)
+}
+
+fn serve_on(data: &Path, database: Option<&str>, listen: &str, more: &[&str]) -> (Child, String) {
     let mut command = programs::command(&programs::path("touchstone"));
     command
         .args(["serve", "--listen", listen, "--data"])
@@ -236,7 +262,7 @@ fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Chil
         .args(more)
         .env("RUST_LOG", "warn")
         .stdout(Stdio::piped());
-    if let Some(url) = database.url() {
+    if let Some(url) = database {
         command.env("TOUCHSTONE_DATABASE", url);
     }
     let mut process = command.spawn().unwrap();
@@ -247,7 +273,7 @@ fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Chil
     let url = line
         .trim()
         .strip_prefix("listening on ")
-        .unwrap_or_else(|| panic!("the attestor did not start on {}", database.name()))
+        .unwrap_or_else(|| panic!("the attestor did not start on {database:?}"))
         .to_owned();
     (process, url)
 }

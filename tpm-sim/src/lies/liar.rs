@@ -61,6 +61,17 @@ impl Liar {
         })
     }
 
+    /// The same host, which speaks to the verifier at `url`: another replica.
+    ///
+    /// # Errors
+    /// That the connection cannot be set up.
+    pub fn at(mut self, url: &str) -> Result<Self> {
+        let Identity { ca, keys, .. } = &self.identity;
+        self.client = Client::new(url, ca, &keys.tls)?;
+        url.clone_into(&mut self.identity.server);
+        Ok(self)
+    }
+
     /// Enrols honestly, attests honestly once, and takes the host over from there.
     ///
     /// # Errors
