@@ -118,8 +118,10 @@ impl Committer {
     /// One transaction. An error: nothing of it happened.
     async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
         let mut tx = self.store.write().await?;
-        let mut held = look_up(&mut tx, jobs).await?.into_iter();
-        let mut group = Group::upon(&mut tx).await?;
+        let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
+        let seen = tx.look_up(&asked).await?;
+        let mut group = Group::upon(&seen);
+        let mut held = seen.held.into_iter();
         let mut moved = HashSet::new();
         let mut outcomes = Vec::with_capacity(jobs.len());
         let now = clock::now();
@@ -170,14 +172,6 @@ impl Job {
             Self::Challenge(asked, _) => Some(asked),
             Self::Entry(..) => None,
         }
-    }
-}
-
-async fn look_up(tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Held>>, StoreError> {
-    let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
-    match asked.is_empty() {
-        true => Ok(Vec::new()),
-        false => tx.held(&asked).await,
     }
 }
 

@@ -15,7 +15,10 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Router, middleware};
+use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::PodMemory;
@@ -29,7 +32,12 @@ pub(crate) struct App {
     pub(crate) pods: Arc<PodMemory>,
     /// Kibibytes that are free for bodies on their way.
     pub(crate) bodies: Arc<Semaphore>,
+    /// TLS keys that were of enrolled hosts when they were looked up.
+    pub(crate) callers: Arc<Cache<Sha256Digest, HostId>>,
 }
+
+/// Most TLS keys that are remembered.
+const CALLERS_MAX: usize = 128 << 10;
 
 impl App {
     /// Nothing under way yet.
@@ -38,6 +46,7 @@ impl App {
             attestor,
             pods: Arc::default(),
             bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
+            callers: Arc::new(Cache::new(CALLERS_MAX)),
         }
     }
 }

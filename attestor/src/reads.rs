@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use touchstone_evidence::location::AuthorityKey;
 
 use crate::appraisal::RoundError;
-use crate::store::{Asked, Held, Store, StoreError};
+use crate::store::{Asked, Held, Snapshot, Store, StoreError};
 
 /// Most that are looked up together.
 const GROUP_MAX: usize = 256;
@@ -49,8 +49,12 @@ impl Reads {
 
 async fn answer(store: &Store, jobs: Vec<Job>) {
     let asked: Vec<Asked> = jobs.iter().map(|job| job.0.clone()).collect();
-    match look(store, &asked).await {
-        Ok((held, authorities)) => {
+    match store.look_up(&asked).await {
+        Ok(Snapshot {
+            held, authorities, ..
+        }) => {
+            let authorities = authorities.iter().filter_map(AuthorityKey::from_bytes);
+            let authorities: Arc<[AuthorityKey]> = authorities.collect();
             for (Job(_, reply), held) in jobs.into_iter().zip(held) {
                 let authorities = Arc::clone(&authorities);
                 let _gone = reply.send(Ok(Seen { held, authorities }));
@@ -63,14 +67,4 @@ async fn answer(store: &Store, jobs: Vec<Job>) {
             }
         }
     }
-}
-
-type Found = (Vec<Option<Held>>, Arc<[AuthorityKey]>);
-
-async fn look(store: &Store, asked: &[Asked]) -> Result<Found, StoreError> {
-    let mut tx = store.read().await?;
-    let keys = tx.authorities().await?;
-    let held = tx.held(asked).await?;
-    let authorities = keys.iter().filter_map(AuthorityKey::from_bytes).collect();
-    Ok((held, authorities))
 }

@@ -34,7 +34,7 @@ pub(crate) use boots::Boot;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use groups::{Group, RoundRow};
-pub(crate) use held::{Asked, Held};
+pub(crate) use held::{Asked, Held, Snapshot};
 pub(crate) use hosts::{Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
@@ -125,6 +125,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Kibibytes, and pages of the log that are written back together: 40 MiB.
+            .pragma("cache_size", "-65536")
+            .pragma("wal_autocheckpoint", "10000")
             .busy_timeout(Duration::from_secs(5));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

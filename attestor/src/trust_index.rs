@@ -190,10 +190,12 @@ impl TrustIndex {
         });
     }
 
-    /// Takes over that nothing is said of `host`.
+    /// Takes over that nothing is known of `host`. What says so already stays, since it says why.
     pub(crate) fn drop_standing(&self, order: u64, host: &HostId) {
         self.change(order, |inner| {
-            if inner.hosts.get(host).is_some_and(|old| old.order <= order) {
+            let says_something = |held: &Held| held.standing.tier != TrustTier::None;
+            let old = inner.hosts.get(host).filter(|held| says_something(held));
+            if old.is_some_and(|old| old.order <= order) {
                 inner.hosts.remove(host);
             }
         });

@@ -216,22 +216,30 @@ async fn join_token(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Lets in who was a host when it was last looked up, at some time since the start. Whether it still is is
+/// asked in the transaction of its round, as it must be in any case.
 async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
-    let key = peer_key(parts)?;
+    let tls_key = peer_key(parts)?;
+    let host = match app.callers.get(&tls_key) {
+        Some(host) => host,
+        None => enrolled(app, &tls_key).await?,
+    };
+    parts.extensions.insert(CallingHost { host, tls_key });
+    Ok(())
+}
+
+async fn enrolled(app: &App, tls_key: &Sha256Digest) -> Result<HostId, Problem> {
     let mut tx = app.attestor.store.read().await?;
-    let Some(record) = tx.host_by_tls_key(&key).await? else {
-        return Err(match tx.end_of(&key).await? {
+    let Some(record) = tx.host_by_tls_key(tls_key).await? else {
+        return Err(match tx.end_of(tls_key).await? {
             Some(end) => ended(end),
             None => {
                 Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
             }
         });
     };
-    parts.extensions.insert(CallingHost {
-        host: record.host,
-        tls_key: key,
-    });
-    Ok(())
+    app.callers.insert(*tls_key, record.host.clone());
+    Ok(record.host)
 }
 
 /// A key that was enrolled once is nobody's now; its holder is told what became of it.

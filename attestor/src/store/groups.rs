@@ -12,6 +12,7 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
 use super::boots::Boot;
+use super::held::Snapshot;
 use super::hosts::QuoteClock;
 use super::rounds::StoredChallenge;
 use super::{Connection, StoreError, Tx};
@@ -197,15 +198,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Nothing yet, upon the log as `tx` sees it.
-    pub(crate) async fn upon(tx: &mut Tx) -> Result<Self, StoreError> {
-        let (frontier, policy) = tx.frontier_and_policy().await?;
-        Ok(Self {
-            size_before: frontier.size(),
-            frontier,
-            policy,
+    /// Nothing yet, upon the log and the policies as they were seen in the transaction that will write it.
+    pub(crate) fn upon(seen: &Snapshot) -> Self {
+        Self {
+            size_before: seen.frontier.size(),
+            frontier: seen.frontier.clone(),
+            policy: seen.policy,
             ..Self::default()
-        })
+        }
     }
 
     /// Digest of the newest policies; `None`: there never were any.

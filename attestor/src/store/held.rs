@@ -1,16 +1,18 @@
-//! What rounds are judged by, looked up for many at once: a few statements, however many they are.
+//! What rounds are judged by, looked up for many at once: one statement that gives one row, however many they
+//! are. Each row that a driver hands over costs more than what stands in it.
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::transparency::Frontier;
 
 use super::boots::{self, Boot};
-use super::hosts::{self, HostRecord};
-use super::log::digest;
+use super::hosts::{self, HostRecord, Identity, QuoteClock};
 use super::rounds::{self, StoredChallenge};
-use super::{StoreError, Tx, on};
+use super::{Store, StoreError, Tx, on};
 
 /// Whose round it is, and which challenge it answers.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +26,7 @@ pub(crate) struct Asked {
 /// What is held about the host, and of the challenge.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
+    /// Without its verdict and its result, which are long.
     pub(crate) record: HostRecord,
     /// The boot of its last accepted round.
     pub(crate) boot: Option<Boot>,
@@ -35,6 +38,72 @@ pub(crate) struct Held {
     pub(crate) tag: Option<(i64, Vec<u8>)>,
 }
 
+/// All that was seen at one moment.
+pub(crate) struct Snapshot {
+    /// For each of what was asked, in its order; `None` where the TLS key is of no enrolled host.
+    pub(crate) held: Vec<Option<Held>>,
+    /// Public keys of the location authorities.
+    pub(crate) authorities: Vec<[u8; 32]>,
+    /// The right edge of the log.
+    pub(super) frontier: Frontier,
+    /// Digest of the policies in force.
+    pub(super) policy: Option<Sha256Digest>,
+}
+
+/// The statement, with the words that the databases have for the same thing: to make a list, an object, and a
+/// text of texts.
+macro_rules! look_up {
+    ($list:literal, $object:literal, $texts:literal) => {
+        concat!(
+            "SELECT
+                 (SELECT hex(frontier) FROM tree WHERE id = 1),
+                 (SELECT hex(digest) FROM policies ORDER BY version DESC LIMIT 1),
+                 (SELECT ",
+            $texts,
+            "(hex(public_key), ' ') FROM location_authorities),
+                 (SELECT CAST(",
+            $list,
+            "(",
+            $object,
+            "(
+                     'n', CAST(j.value ->> 'n' AS BIGINT), 'tls_key', j.value ->> 'tls_key',
+                     'host', h.host, 'ek_digest', hex(h.ek_digest), 'ek_public', hex(h.ek_public),
+                     'ak_public', hex(h.ak_public), 'root_class', h.root_class, 'enrolled_at', h.enrolled_at,
+                     'firmware_version', h.firmware_version, 'reset_count', h.reset_count,
+                     'restart_count', h.restart_count, 'clock', h.clock, 'boot_log', hex(h.boot_log),
+                     'runtime', h.runtime, 'tpm', h.tpm,
+                     'challenge', CASE WHEN c.nonce IS NOT NULL THEN ",
+            $object,
+            "(
+                         'host', c.host, 'pcrs', c.pcrs, 'issued_at', c.issued_at, 'expires_at', c.expires_at,
+                         'evidence', hex(c.evidence), 'answer', c.answer, 'floor', c.floor) END,
+                     'boot', CASE WHEN b.host IS NOT NULL THEN ",
+            $object,
+            "(
+                         'reset_count', b.reset_count, 'restart_count', b.restart_count,
+                         'challenged_at', b.challenged_at, 'received_at', b.received_at, 'banks', b.banks,
+                         'copied', b.copied) END,
+                     'serial', t.serial, 'tag', hex(t.tag),
+                     'eks', (SELECT ",
+            $texts,
+            "(hex(e.ek_digest), ' ') FROM inventory_eks AS e
+                         JOIN inventory AS i ON i.host = e.host AND i.state = 'active'
+                         WHERE e.host = h.host)
+                 )) AS TEXT)
+                 FROM json_each($1) AS j
+                 JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key')
+                 LEFT JOIN challenges AS c ON c.nonce = unhex(j.value ->> 'nonce')
+                 LEFT JOIN boots AS b ON b.host = h.host
+                 LEFT JOIN location_tags AS t ON t.host = h.host AND t.void = 0)"
+        )
+    };
+}
+
+const SQLITE: &str = look_up!("json_group_array", "json_object", "group_concat");
+const POSTGRES: &str = look_up!("json_agg", "json_build_object", "string_agg");
+
+type Row = (String, Option<String>, Option<String>, Option<String>);
+
 /// One of what was asked, by its place in the list.
 #[derive(Serialize)]
 struct Numbered<'a> {
@@ -43,37 +112,227 @@ struct Numbered<'a> {
     asked: &'a Asked,
 }
 
-#[derive(Serialize)]
-struct Named<'a> {
-    host: &'a HostId,
+#[derive(Deserialize)]
+struct HostJson {
+    n: usize,
+    tls_key: Sha256Digest,
+    host: HostId,
+    ek_digest: Hex,
+    ek_public: Hex,
+    ak_public: Hex,
+    root_class: String,
+    enrolled_at: i64,
+    firmware_version: Option<i64>,
+    reset_count: Option<i64>,
+    restart_count: Option<i64>,
+    clock: Option<i64>,
+    boot_log: Option<Hex>,
+    runtime: Option<String>,
+    tpm: Option<String>,
+    challenge: Option<ChallengeJson>,
+    boot: Option<BootJson>,
+    serial: Option<i64>,
+    tag: Option<Hex>,
+    eks: Option<String>,
 }
 
-type Answers = HashMap<usize, (Option<StoredChallenge>, Option<Boot>)>;
-type Machines = HashMap<usize, (Vec<Sha256Digest>, Option<(i64, Vec<u8>)>)>;
+#[derive(Deserialize)]
+struct ChallengeJson {
+    host: String,
+    pcrs: String,
+    issued_at: i64,
+    expires_at: i64,
+    evidence: Option<Hex>,
+    answer: Option<String>,
+    floor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct BootJson {
+    reset_count: i64,
+    restart_count: i64,
+    challenged_at: i64,
+    received_at: i64,
+    banks: Option<String>,
+    copied: i64,
+}
+
+/// Bytes as `hex` writes them. SQLite writes nothing for NULL.
+#[derive(Deserialize)]
+struct Hex(#[serde(deserialize_with = "hex::deserialize")] Vec<u8>);
+
+impl Hex {
+    fn digest(&self) -> Result<Sha256Digest, StoreError> {
+        Sha256Digest::try_from(&self.0[..]).map_err(|_| StoreError::Malformed("digest"))
+    }
+}
+
+fn unless_empty(bytes: Option<Hex>) -> Option<Hex> {
+    bytes.filter(|bytes| !bytes.0.is_empty())
+}
+
+impl HostJson {
+    fn held(self) -> Result<Held, StoreError> {
+        let last_quote = match (
+            self.firmware_version,
+            self.reset_count,
+            self.restart_count,
+            self.clock,
+        ) {
+            (Some(firmware_version), Some(reset_count), Some(restart_count), Some(clock)) => {
+                Some(QuoteClock {
+                    firmware_version,
+                    reset_count,
+                    restart_count,
+                    clock,
+                })
+            }
+            _ => None,
+        };
+        let boot_log = unless_empty(self.boot_log);
+        let record = HostRecord {
+            host: self.host,
+            identity: Identity {
+                ek_digest: self.ek_digest.digest()?,
+                ek_public: Bytes(self.ek_public.0),
+                ak_public: Bytes(self.ak_public.0),
+                tls_key: self.tls_key,
+                root_class: hosts::class(&self.root_class)
+                    .ok_or(StoreError::Malformed("root class"))?,
+            },
+            enrolled_at: self.enrolled_at,
+            tpm: read(self.tpm.as_deref(), "endorsement")?,
+            firmware_version: self.firmware_version,
+            last_quote,
+            boot_log: boot_log.map(|digest| digest.digest()).transpose()?,
+            verdict: None,
+            result: None,
+            runtime: read(self.runtime.as_deref(), "runtime list state")?,
+        };
+        Ok(Held {
+            record,
+            boot: self.boot.map(BootJson::boot).transpose()?,
+            challenge: self.challenge.map(ChallengeJson::challenge).transpose()?,
+            eks: eks(self.eks.as_deref().unwrap_or_default())?,
+            tag: self.serial.zip(self.tag.map(|tag| tag.0)),
+        })
+    }
+}
+
+impl ChallengeJson {
+    fn challenge(self) -> Result<StoredChallenge, StoreError> {
+        let evidence = unless_empty(self.evidence).map(|evidence| evidence.0);
+        rounds::challenge((
+            self.host,
+            self.pcrs,
+            self.issued_at,
+            self.expires_at,
+            evidence,
+            self.answer,
+            self.floor,
+        ))
+    }
+}
+
+impl BootJson {
+    fn boot(self) -> Result<Boot, StoreError> {
+        boots::boot((
+            self.reset_count,
+            self.restart_count,
+            self.challenged_at,
+            self.received_at,
+            self.banks,
+            self.copied,
+        ))
+    }
+}
+
+fn eks(texts: &str) -> Result<Vec<Sha256Digest>, StoreError> {
+    let digest = |text: &str| {
+        let bytes = hex::decode(text).map_err(|_| StoreError::Malformed("digest"))?;
+        super::log::digest(&bytes)
+    };
+    let mut eks: Vec<_> = texts
+        .split_whitespace()
+        .map(digest)
+        .collect::<Result<_, _>>()?;
+    eks.sort_unstable();
+    Ok(eks)
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    text: Option<&str>,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let value = text.map(serde_json::from_str).transpose();
+    value.map_err(|_| StoreError::Malformed(what))
+}
+
+fn list(asked: &[Asked]) -> Result<String, StoreError> {
+    let numbered = asked.iter().enumerate();
+    let numbered: Vec<_> = numbered.map(|(n, asked)| Numbered { n, asked }).collect();
+    serde_json::to_string(&numbered).map_err(|_| StoreError::Malformed("list"))
+}
+
+fn snapshot(row: Row, asked: usize) -> Result<Snapshot, StoreError> {
+    let (frontier, policy, authorities, hosts) = row;
+    let frontier = hex::decode(frontier).ok();
+    let frontier = frontier.and_then(|bytes| Frontier::from_bytes(&bytes).ok());
+    let rows: Option<Vec<HostJson>> = read(hosts.as_deref(), "host")?;
+    let mut held: Vec<Option<Held>> = Vec::new();
+    held.resize_with(asked, || None);
+    for row in rows.unwrap_or_default() {
+        let place = held.get_mut(row.n).ok_or(StoreError::Malformed("number"))?;
+        *place = Some(row.held()?);
+    }
+    let authority = |digest: &Sha256Digest| digest.0;
+    Ok(Snapshot {
+        held,
+        // Keys are as long as digests.
+        authorities: eks(authorities.as_deref().unwrap_or_default())?
+            .iter()
+            .map(authority)
+            .collect(),
+        frontier: frontier.ok_or(StoreError::Malformed("tree"))?,
+        policy: eks(policy.as_deref().unwrap_or_default())?.first().copied(),
+    })
+}
+
+impl Store {
+    /// What is held for each of `asked`, at one moment.
+    pub(crate) async fn look_up(&self, asked: &[Asked]) -> Result<Snapshot, StoreError> {
+        let list = list(asked)?;
+        let row: Row = match &self.0 {
+            super::Backend::Sqlite { readers, .. } => {
+                sqlx::query_as(SQLITE).bind(list).fetch_one(readers).await?
+            }
+            super::Backend::Postgres(pool) => {
+                sqlx::query_as(POSTGRES).bind(list).fetch_one(pool).await?
+            }
+        };
+        snapshot(row, asked.len())
+    }
+}
 
 impl Tx {
-    /// What is held for each of `asked`, in its order; `None` where the TLS key is of no enrolled host.
-    pub(crate) async fn held(&mut self, asked: &[Asked]) -> Result<Vec<Option<Held>>, StoreError> {
-        let numbered = asked.iter().enumerate();
-        let numbered: Vec<_> = numbered.map(|(n, asked)| Numbered { n, asked }).collect();
-        let list = serde_json::to_string(&numbered).map_err(|_| StoreError::Malformed("list"))?;
-        let records = self.hosts_asked(&list).await?;
-        let mut answers = self.challenges_asked(&list).await?;
-        let mut machines = self.machines_asked(&list).await?;
-        let held = asked.iter().enumerate().map(|(n, asked)| {
-            let record = records.get(&Sha256Digest(asked.tls_key))?.clone();
-            let (challenge, boot) = answers.remove(&n)?;
-            let (mut eks, tag) = machines.remove(&n)?;
-            eks.sort_unstable();
-            Some(Held {
-                record,
-                boot,
-                challenge,
-                eks,
-                tag,
-            })
-        });
-        Ok(held.collect())
+    /// The same, within a transaction.
+    pub(crate) async fn look_up(&mut self, asked: &[Asked]) -> Result<Snapshot, StoreError> {
+        let list = list(asked)?;
+        let row: Row = match &mut self.0 {
+            super::Connection::Sqlite(transaction) => {
+                sqlx::query_as(SQLITE)
+                    .bind(list)
+                    .fetch_one(&mut **transaction)
+                    .await?
+            }
+            super::Connection::Postgres(transaction) => {
+                sqlx::query_as(POSTGRES)
+                    .bind(list)
+                    .fetch_one(&mut **transaction)
+                    .await?
+            }
+        };
+        snapshot(row, asked.len())
     }
 
     /// The enrolled ones among `hosts`.
@@ -98,103 +357,9 @@ impl Tx {
         let by_name = records.map(|record| record.map(|record| (record.host.clone(), record)));
         by_name.collect()
     }
-
-    async fn hosts_asked(
-        &mut self,
-        list: &str,
-    ) -> Result<HashMap<Sha256Digest, HostRecord>, StoreError> {
-        let rows: Vec<hosts::Row> = on!(self, connection => {
-            sqlx::query_as(hosts::select!(
-                "WHERE tls_key IN (SELECT unhex(j.value ->> 'tls_key') FROM json_each($1) AS j)"
-            ))
-            .bind(list)
-            .fetch_all(connection)
-            .await?
-        });
-        let records = rows.into_iter().map(hosts::record);
-        let by_key = records.map(|record| record.map(|record| (record.identity.tls_key, record)));
-        by_key.collect()
-    }
-
-    async fn challenges_asked(&mut self, list: &str) -> Result<Answers, StoreError> {
-        type Row = (
-            i64,
-            Option<String>,
-            Option<String>,
-            Option<i64>,
-            Option<i64>,
-            Option<Vec<u8>>,
-            Option<String>,
-            Option<String>,
-            Option<i64>,
-            Option<i64>,
-            Option<i64>,
-            Option<i64>,
-            Option<String>,
-            Option<i64>,
-        );
-        let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT CAST(j.value ->> 'n' AS BIGINT), c.host, c.pcrs, c.issued_at, c.expires_at, c.evidence,
-                     c.answer, c.floor, b.reset_count, b.restart_count, b.challenged_at, b.received_at, b.banks,
-                     b.copied
-                 FROM json_each($1) AS j
-                 JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key')
-                 LEFT JOIN challenges AS c ON c.nonce = unhex(j.value ->> 'nonce')
-                 LEFT JOIN boots AS b ON b.host = h.host",
-            )
-            .bind(list)
-            .fetch_all(connection)
-            .await?
-        });
-        let mut answers = HashMap::new();
-        for row in rows {
-            let challenge = match (row.1, row.2, row.3, row.4) {
-                (Some(host), Some(pcrs), Some(issued_at), Some(expires_at)) => Some(
-                    rounds::challenge((host, pcrs, issued_at, expires_at, row.5, row.6, row.7))?,
-                ),
-                _ => None,
-            };
-            let boot = match (row.8, row.9, row.10, row.11, row.13) {
-                (Some(resets), Some(restarts), Some(challenged), Some(received), Some(copied)) => {
-                    Some(boots::boot((
-                        resets, restarts, challenged, received, row.12, copied,
-                    ))?)
-                }
-                _ => None,
-            };
-            answers.insert(number(row.0)?, (challenge, boot));
-        }
-        Ok(answers)
-    }
-
-    async fn machines_asked(&mut self, list: &str) -> Result<Machines, StoreError> {
-        type Row = (i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
-        let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT CAST(j.value ->> 'n' AS BIGINT), e.ek_digest, t.serial, t.tag
-                 FROM json_each($1) AS j
-                 JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key')
-                 LEFT JOIN inventory AS i ON i.host = h.host AND i.state = 'active'
-                 LEFT JOIN inventory_eks AS e ON e.host = i.host
-                 LEFT JOIN location_tags AS t ON t.host = h.host AND t.void = 0",
-            )
-            .bind(list)
-            .fetch_all(connection)
-            .await?
-        });
-        let mut machines = Machines::new();
-        for (n, ek, serial, tag) in rows {
-            let (eks, held) = machines.entry(number(n)?).or_default();
-            if let Some(ek) = ek {
-                eks.push(digest(&ek)?);
-            }
-            *held = serial.zip(tag);
-        }
-        Ok(machines)
-    }
 }
 
-fn number(n: i64) -> Result<usize, StoreError> {
-    usize::try_from(n).map_err(|_| StoreError::Malformed("number"))
+#[derive(Serialize)]
+struct Named<'a> {
+    host: &'a HostId,
 }

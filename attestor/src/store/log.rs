@@ -65,22 +65,6 @@ impl Tx {
         Frontier::from_bytes(&bytes).map_err(|_| StoreError::Malformed("tree"))
     }
 
-    /// The same, and the digest of the policies in force.
-    pub(super) async fn frontier_and_policy(
-        &mut self,
-    ) -> Result<(Frontier, Option<Sha256Digest>), StoreError> {
-        let (bytes, policy): (Vec<u8>, Option<Vec<u8>>) = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT frontier, (SELECT digest FROM policies ORDER BY version DESC LIMIT 1)
-                 FROM tree WHERE id = 1",
-            )
-            .fetch_one(connection)
-            .await?
-        });
-        let frontier = Frontier::from_bytes(&bytes).map_err(|_| StoreError::Malformed("tree"))?;
-        Ok((frontier, policy.as_deref().map(digest).transpose()?))
-    }
-
     /// Up to [`PAGE`] entries from index `from` on, ascending.
     pub(crate) async fn entries(&mut self, from: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let from = i64::try_from(from).map_err(|_| StoreError::Malformed("index"))?;

@@ -27,10 +27,15 @@ async fn held(tx: &mut Tx, nonce: [u8; 32]) -> Held {
         tls_key: [9; 32],
         nonce: nonce.to_vec(),
     };
-    let mut held = tx.held(&[stranger, asked.clone(), asked]).await.unwrap();
+    let seen = tx.look_up(&[stranger, asked.clone(), asked]).await;
+    let mut held = seen.unwrap().held;
     assert!(held[0].is_none());
     assert!(held[1].is_some());
     held.pop().unwrap().unwrap()
+}
+
+async fn begun(tx: &mut Tx) -> Group {
+    Group::upon(&tx.look_up(&[]).await.unwrap())
 }
 
 fn challenge(host: &HostId, issued_at: i64) -> StoredChallenge {
@@ -76,7 +81,7 @@ fn runtime(reset_count: u32) -> ImaState {
 }
 
 async fn advance(tx: &mut Tx, host: &HostId, boot: &Boot, firmware_version: i64) {
-    let mut group = Group::upon(tx).await.unwrap();
+    let mut group = begun(tx).await;
     let quote = QuoteClock {
         firmware_version,
         reset_count: i64::from(boot.reset_count),
@@ -108,7 +113,7 @@ async fn what_a_group_writes_is_held_afterwards() {
         (None, None)
     );
 
-    let mut group = Group::upon(&mut tx).await.unwrap();
+    let mut group = begun(&mut tx).await;
     group.challenge(&[7; 32], &challenge(&hosts[0], 1)).unwrap();
     group.challenge(&[8; 32], &challenge(&hosts[1], 2)).unwrap();
     let long = vec![b'x'; 300];
@@ -125,7 +130,7 @@ async fn what_a_group_writes_is_held_afterwards() {
     assert!(kept.answered.is_none());
 
     let evidence = [Sha256Digest([1; 32]), Sha256Digest([2; 32])];
-    let mut group = Group::upon(&mut tx).await.unwrap();
+    let mut group = begun(&mut tx).await;
     assert_eq!(group.append(b"next").unwrap(), 4);
     group.answer(&[7; 32], &evidence[0], "the \"answer\"");
     group.evidence(&evidence[0], "de-1", 5, b"one");
@@ -162,10 +167,10 @@ async fn a_round_moves_its_host_and_keeps_the_firmware_that_was_accepted() {
     );
     assert_eq!(record.runtime, Some(runtime(6)));
     assert_eq!(record.boot_log, Some(Sha256Digest([3; 32])));
-    assert_eq!(
-        record.verdict.as_deref(),
-        Some(r#"{"a":"\u0000 'quoted' ü"}"#)
-    );
+    let kept = tx.host(&host).await.unwrap().unwrap();
+    let verdict = r#"{"a":"\u0000 'quoted' ü"}"#;
+    assert_eq!(kept.verdict.as_deref(), Some(verdict));
+    assert_eq!(kept.result.as_deref(), Some("result"));
     assert_eq!(boot, Some(self::boot(6, false)));
 }
 
@@ -199,7 +204,7 @@ async fn a_group_upon_another_state_of_the_log_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let host: HostId = "de-1".parse().unwrap();
     let mut tx = enrolled(&folder, &host).await;
-    let mut stale = Group::upon(&mut tx).await.unwrap();
+    let mut stale = begun(&mut tx).await;
     stale.append(b"stale").unwrap();
     tx.append(b"first").await.unwrap();
     assert!(tx.write_group(stale).await.is_err());
