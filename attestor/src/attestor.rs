@@ -1,18 +1,23 @@
 //! What every request works with: the database, the keys, and what is held in memory.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::result::TrustTier;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
+use crate::appraisal::Verdict;
 use crate::audit::{Actor, Entry, Event};
 use crate::budgets::Budgets;
 use crate::clock;
 use crate::commits::Commits;
 use crate::follower;
+use crate::heads::{HeadError, Heads};
 use crate::keys::ServerKeys;
 use crate::location;
 use crate::logs::BootLogs;
@@ -33,6 +38,7 @@ pub(crate) struct Attestor {
     pub(crate) reads: Reads,
     pub(crate) commits: Commits,
     pub(crate) logs: Arc<BootLogs>,
+    pub(crate) heads: Heads,
     pub(crate) refusals: Refusals,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
@@ -71,6 +77,9 @@ pub(crate) enum OpenError {
          empty database, or without --production"
     )]
     SimulatorRoot,
+    /// The audit log is not the one whose heads were signed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The manifests in the database do not read: another version of the software wrote them.
     #[error("the policy version {version} in the database is broken: {source}")]
     Policy {
@@ -82,8 +91,9 @@ pub(crate) enum OpenError {
 }
 
 impl Attestor {
-    /// Reads what is held in memory out of the database.
+    /// Reads what is held in memory out of the database. `folder` is where what must not be in it is kept.
     pub(crate) async fn open(
+        folder: &Path,
         store: Store,
         keys: ServerKeys,
         revoked_tags: Vec<Sha256Digest>,
@@ -93,6 +103,11 @@ impl Attestor {
             refuse_simulators(&store).await?;
         }
         start_log(&store, &keys).await?;
+        let heads = match Heads::open(folder)? {
+            Some(heads) => heads,
+            None => resume(&store, folder).await?,
+        };
+        heads.advance(&mut store.read().await?).await?;
         location::void_revoked(&store, &revoked_tags).await?;
         let index = Arc::new(TrustIndex::default());
         let mut tx = store.read().await?;
@@ -109,7 +124,7 @@ impl Attestor {
             index.put_node(0, node, host);
         }
         for record in tx.hosts().await? {
-            if let Some(verdict) = crate::appraisal::Verdict::of(&record)? {
+            if let Some(verdict) = Verdict::of(&record)? {
                 index.put_host(
                     0,
                     verdict.standing(&record.host),
@@ -126,6 +141,7 @@ impl Attestor {
             reads: Reads::start(store.clone()),
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
+            heads,
             store,
             keys,
             index,
@@ -136,6 +152,46 @@ impl Attestor {
             production,
         }))
     }
+}
+
+impl Attestor {
+    /// Looks whether the log in the database is still the one whose heads were signed. If not, nothing is written
+    /// any more.
+    pub(crate) async fn check_log(&self) -> Result<(), HeadError> {
+        let mut tx = self.store.read().await?;
+        match self.heads.advance(&mut tx).await {
+            Err(error) if error.is_divergence() => {
+                self.store.fence();
+                Err(error)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+}
+
+/// No head is kept here: the log is new, or an operator restored a database and took the head away. Then verdicts
+/// may be of hosts that have been found out since, and say nothing until they are reached anew.
+async fn resume(store: &Store, folder: &Path) -> Result<Heads, OpenError> {
+    let mut tx = store.write().await?;
+    let head = tx.frontier().await?.head();
+    if head.size > 1 {
+        let now = clock::now();
+        for record in tx.hosts().await? {
+            let Some(verdict) = Verdict::of(&record)?.filter(|held| held.tier != TrustTier::None)
+            else {
+                continue;
+            };
+            let voided = verdict.voided(Finding::new("log-resumed"));
+            tx.void_verdict(&record.host, &voided.to_json()?).await?;
+        }
+        let (size, root) = (head.size, head.root);
+        Entry::new(&Event::LogResumed { size, root }, Actor::Attestor, now)?
+            .append(&mut tx)
+            .await?;
+        tracing::warn!("the audit log goes on at entry {size}; no verdict from before counts");
+        tx.commit().await?;
+    }
+    Ok(Heads::begin(folder))
 }
 
 /// A production attestor does not work with a database that ever held a simulator's root: hosts may be

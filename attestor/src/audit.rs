@@ -13,6 +13,7 @@ use touchstone_evidence::transparency::{
 pub(crate) use event::{Actor, Appraised, Event, ListImported};
 pub(crate) use reason::Reason;
 
+use crate::heads::{HeadError, Heads};
 use crate::random;
 use crate::store::{Group, Store, StoreError, Tx};
 
@@ -43,27 +44,32 @@ impl Entry {
     }
 }
 
-/// Signs the head of the log as it stands. The head was committed before; Ed25519 is deterministic
-/// and the log only grows, so one size never gets two signatures.
+/// Signs the head of the log as it stands. It was committed, and is kept outside of the database before it is
+/// signed; Ed25519 is deterministic, so one size never gets two signatures.
 pub(crate) async fn checkpoint(
     store: &Store,
+    heads: &Heads,
     signer: &CheckpointSigner,
-) -> Result<String, StoreError> {
+) -> Result<String, HeadError> {
     let mut tx = store.read().await?;
-    Ok(signer.sign(&tx.frontier().await?.head()))
+    Ok(signer.sign(&heads.advance(&mut tx).await?))
 }
 
 /// The whole log as JSON Lines: header, entries, checkpoint, all of one moment.
-pub(crate) async fn export(store: &Store, signer: &CheckpointSigner) -> Result<String, StoreError> {
+pub(crate) async fn export(
+    store: &Store,
+    heads: &Heads,
+    signer: &CheckpointSigner,
+) -> Result<String, HeadError> {
     let mut tx = store.read().await?;
-    let head = tx.frontier().await?.head();
+    let head = heads.advance(&mut tx).await?;
     let mut lines = header_line(signer.verifier_key());
     lines.push('\n');
     let mut index = 0;
     while index < head.size {
         let page = tx.entries(index).await?;
         if page.is_empty() {
-            return Err(StoreError::Malformed("audit log: entries are missing"));
+            return Err(StoreError::Malformed("audit log: entries are missing").into());
         }
         for body in page {
             let body = String::from_utf8(body).map_err(|_| StoreError::Malformed("audit entry"))?;

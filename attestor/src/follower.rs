@@ -75,8 +75,15 @@ impl Changed {
 pub(crate) async fn follow(store: &Store, index: &TrustIndex) -> Result<(), StoreError> {
     let begun = Instant::now();
     let (from, own) = index.unfollowed();
+    // Before the database is asked: what comes later may not be seen.
+    let known = index.committed();
     let mut tx = store.read().await?;
     let size = tx.log_size().await?;
+    if store.is_fenced() || size < known {
+        tracing::error!("the database has {size} entries of the audit log, and had {known}");
+        store.fence();
+        return Err(StoreError::Fenced);
+    }
     let changed = foreign(&mut tx, from, size, &own).await?;
     if let Some(order) = size.checked_sub(1) {
         publish(&mut tx, index, changed, order).await?;

@@ -21,6 +21,10 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
     loop {
         ticks.tick().await;
         attestor.flush_refusals().await;
+        if let Err(error) = attestor.check_log().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "no head of the audit log may be signed");
+        }
         if let Err(error) = forget(&attestor).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "what has expired was not forgotten");

@@ -15,6 +15,7 @@ mod commits;
 pub mod console;
 mod enrollment;
 mod follower;
+mod heads;
 mod housekeeping;
 pub mod http;
 mod keys;

@@ -117,7 +117,14 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         callers,
     )?;
     let revoked_tags = settings.revoked_tags.clone();
-    let attestor = Attestor::open(store.clone(), keys, revoked_tags, settings.production).await?;
+    let attestor = Attestor::open(
+        &settings.data,
+        store.clone(),
+        keys,
+        revoked_tags,
+        settings.production,
+    )
+    .await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));

@@ -21,6 +21,8 @@ mod quarantine;
 mod rounds;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -61,6 +63,9 @@ pub(crate) enum StoreError {
     /// What was looked up with others was not found out; the reason is in the log.
     #[error("the database could not be asked")]
     Unavailable,
+    /// The database went back, or is another one.
+    #[error("the database is not the one whose audit log was signed; nothing is written to it")]
+    Fenced,
     /// A row does not hold what this software writes.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),
@@ -68,7 +73,11 @@ pub(crate) enum StoreError {
 
 /// A handle to the database.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(Backend);
+pub(crate) struct Store {
+    backend: Backend,
+    /// Whether nothing is written any more: the database is not the one that it was.
+    fenced: Arc<AtomicBool>,
+}
 
 #[derive(Clone, Debug)]
 enum Backend {
@@ -138,7 +147,7 @@ impl Store {
             .max_connections(4)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self(Backend::Sqlite { writer, readers }))
+        Ok(Self::on(Backend::Sqlite { writer, readers }))
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
@@ -149,12 +158,32 @@ impl Store {
             .connect_with(options)
             .await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await?;
-        Ok(Self(Backend::Postgres(pool)))
+        Ok(Self::on(Backend::Postgres(pool)))
+    }
+
+    fn on(backend: Backend) -> Self {
+        Self {
+            backend,
+            fenced: Arc::default(),
+        }
+    }
+
+    /// Writes nothing from now on.
+    pub(crate) fn fence(&self) {
+        self.fenced.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is written any more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::SeqCst)
     }
 
     /// Begins a transaction that writes.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
-        let connection = match &self.0 {
+        if self.is_fenced() {
+            return Err(StoreError::Fenced);
+        }
+        let connection = match &self.backend {
             Backend::Sqlite { writer, .. } => {
                 Connection::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
             }
@@ -175,7 +204,7 @@ impl Store {
 
     /// Begins a transaction that only reads.
     pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
-        let connection = match &self.0 {
+        let connection = match &self.backend {
             Backend::Sqlite { readers, .. } => Connection::Sqlite(readers.begin().await?),
             Backend::Postgres(pool) => Connection::Postgres(
                 pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -187,7 +216,7 @@ impl Store {
 
     /// Closes every connection, after what is under way.
     pub(crate) async fn close(&self) {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;

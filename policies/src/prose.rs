@@ -302,6 +302,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the location index does not begin as a tag does: {observed}",
     ),
     (
+        "log-resumed",
+        "the attestor's database was restored, so nothing is known of the host until its next round",
+    ),
+    (
         "node-unmapped",
         "the node {subject} is mapped to no host; map it with `touchstone node map`",
     ),

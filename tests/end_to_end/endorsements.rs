@@ -1,8 +1,5 @@
 //! Importing what makers publish, seeing what was imported and who is missing, and production.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
-
 use crate::identity::applicant;
 use serde_json::Value;
 use touchstone_evidence::endorsement::Bundle;
@@ -10,7 +7,6 @@ use touchstone_evidence::tpm::public::Public;
 use touchstone_tests::authority::Ca;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
-use touchstone_tests::programs;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::lies::Applicant;
@@ -231,39 +227,12 @@ async fn revocation_lists_are_imported_and_hold() {
     }
 }
 
-/// `touchstone serve --production` on the data of a server that was stopped: what it says.
-fn start_in_production(server: &Server, database: &Database) -> String {
-    let mut command = programs::command(&programs::path("touchstone"));
-    command
-        .args(["serve", "--production", "--listen", "127.0.0.1:0", "--data"])
-        .arg(server.folder())
-        .env("RUST_LOG", "warn");
-    if let Some(url) = database.url() {
-        command.env("TOUCHSTONE_DATABASE", url);
-    }
-    let mut process = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Its first line says that it serves; a server that refuses to has none.
-    let mut line = String::new();
-    let mut stdout = BufReader::new(process.stdout.take().unwrap());
-    stdout.read_line(&mut line).unwrap();
-    if !line.is_empty() {
-        process.kill().unwrap();
-    }
-    let output = process.wait_with_output().unwrap();
-    assert!(line.is_empty() && !output.status.success(), "it serves");
-    String::from_utf8(output.stderr).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn production_refuses_to_open_a_database_of_simulators() {
     for database in Database::both() {
         let mut world = World::start(&database, &Maker::new());
         world.server.stop();
-        let said = start_in_production(&world.server, &database);
+        let said = world.server.refusal_to_start(&database, &["--production"]);
         assert!(said.contains("root of class `simulator`"), "{said}");
     }
 }

@@ -22,6 +22,7 @@ mod docs;
 mod endorsement_keys;
 mod endorsements;
 mod enrolment;
+mod heads;
 mod identity;
 mod inspect;
 mod late_bodies;

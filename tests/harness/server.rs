@@ -96,13 +96,45 @@ impl Server {
         assert_eq!(self.url, url);
     }
 
-    /// SIGTERM, and waits for the end.
+    /// SIGTERM, and waits for the end; nothing if it has ended.
     pub fn stop(&mut self) {
+        if self.process.try_wait().unwrap().is_some() {
+            return;
+        }
         self.signal(Signal::TERM);
         assert!(
             self.process.wait().unwrap().success(),
             "the attestor did not end well"
         );
+    }
+
+    /// What `touchstone serve` says that will not start on the data of this one, which was stopped.
+    #[must_use]
+    pub fn refusal_to_start(&self, database: &Database, more: &[&str]) -> String {
+        let mut command = programs::command(&programs::path("touchstone"));
+        command
+            .args(["serve", "--listen", ANY_PORT, "--data"])
+            .arg(&self.data)
+            .args(more)
+            .env("RUST_LOG", "warn");
+        if let Some(url) = database.url() {
+            command.env("TOUCHSTONE_DATABASE", url);
+        }
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its first line says that it serves; a server that refuses to has none.
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        if !line.is_empty() {
+            process.kill().unwrap();
+        }
+        let output = process.wait_with_output().unwrap();
+        assert!(line.is_empty() && !output.status.success(), "it serves");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// The folder of its keys.

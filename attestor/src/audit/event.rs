@@ -38,6 +38,9 @@ pub(crate) enum Actor {
 pub(crate) enum Event {
     /// The attestor started for the first time with this database.
     LogStarted { checkpoint_key: String },
+    /// An attestor that had signed no head of this log went on with it: after a restore. No verdict from before
+    /// counts.
+    LogResumed { size: u64, root: Sha256Digest },
     /// Endorsement certificates were imported.
     EndorsementImported {
         class: &'static str,

@@ -49,6 +49,7 @@ pub(super) fn all() -> Vec<Route> {
     const PUT: Method = Method::PUT;
     vec![
         Route::new(GET, "/healthz", Anyone, status::healthz),
+        Route::new(GET, "/readyz", Anyone, status::readyz),
         Route::new(GET, "/metrics", Operator, status::metrics),
         Route::new(GET, "/v1/keys", Operator, status::keys),
         Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin)

@@ -302,7 +302,7 @@ impl Store {
     /// What is held for each of `asked`, at one moment.
     pub(crate) async fn look_up(&self, asked: &[Asked]) -> Result<Snapshot, StoreError> {
         let list = list(asked)?;
-        let row: Row = match &self.0 {
+        let row: Row = match &self.backend {
             super::Backend::Sqlite { readers, .. } => {
                 sqlx::query_as(SQLITE).bind(list).fetch_one(readers).await?
             }

@@ -65,6 +65,21 @@ impl Tx {
         Frontier::from_bytes(&bytes).map_err(|_| StoreError::Malformed("tree"))
     }
 
+    /// Leaves from index `from` on and before `to`, ascending; some thousands at most.
+    pub(crate) async fn leaves(&mut self, from: u64, to: u64) -> Result<Vec<LeafHash>, StoreError> {
+        let index = |index| i64::try_from(index).map_err(|_| StoreError::Malformed("index"));
+        let (from, to) = (index(from)?, index(to)?);
+        let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT leaf FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT 4096")
+                .bind(from)
+                .bind(to)
+                .fetch_all(connection)
+                .await?
+        });
+        let leaf = |(leaf,): &(Vec<u8>,)| Ok(LeafHash::from_digest(digest(leaf)?));
+        rows.iter().map(leaf).collect()
+    }
+
     /// Up to [`PAGE`] entries from index `from` on, ascending.
     pub(crate) async fn entries(&mut self, from: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let from = i64::try_from(from).map_err(|_| StoreError::Malformed("index"))?;

@@ -1,7 +1,8 @@
-//! `GET /healthz`, `GET /metrics`, `GET /v1/keys`.
+//! `GET /healthz`, `GET /readyz`, `GET /metrics`, `GET /v1/keys`.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
@@ -9,10 +10,26 @@ use serde_json::{Value, json};
 use crate::attestor::Attestor;
 use crate::clock;
 use crate::http::App;
+use crate::http::problem::Problem;
 
 /// Says that the process answers.
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
+}
+
+/// Says whether the attestor can do its work, and what keeps it from it.
+pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    let Attestor { store, index, .. } = &*app.attestor;
+    if store.is_fenced() {
+        let why = "the audit log in the database is not the one whose heads were signed";
+        return Err(Problem::refused(UNREADY, "log-diverged", why));
+    }
+    if !index.is_confirmed() {
+        let why = "the database has not answered for three seconds";
+        return Err(Problem::refused(UNREADY, "database-unavailable", why));
+    }
+    Ok(Json(json!({ "status": "ready" })))
 }
 
 /// Counters, OpenMetrics text.
