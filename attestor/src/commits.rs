@@ -12,6 +12,7 @@ use touchstone_evidence::wire::Challenge;
 use crate::appraisal::{self, Decided, Round, RoundError};
 use crate::audit::Entry;
 use crate::clock;
+use crate::kill_points::{self, Step};
 use crate::metrics::Metrics;
 use crate::store::{Asked, Group, Held, Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -118,6 +119,7 @@ impl Committer {
     /// One transaction. An error: nothing of it happened.
     async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
         let mut tx = self.store.write().await?;
+        kill_points::pass(Step::Begun);
         let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
         let seen = tx.look_up(&asked).await?;
         let mut group = Group::upon(&seen);
@@ -141,8 +143,10 @@ impl Committer {
         for (job, outcome) in jobs.iter().zip(&outcomes) {
             write_apart(&mut tx, job, outcome).await?;
         }
+        kill_points::pass(Step::Written);
         // COMMIT POINT: from here on it stands, whether or not the answers arrive.
         tx.commit().await?;
+        kill_points::pass(Step::Committed);
         Ok(outcomes)
     }
 
@@ -159,6 +163,7 @@ impl Committer {
                 _ => {}
             }
         }
+        kill_points::pass(Step::Published);
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             answer(job, outcome);
         }

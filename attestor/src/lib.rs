@@ -19,6 +19,7 @@ mod heads;
 mod housekeeping;
 pub mod http;
 mod keys;
+mod kill_points;
 mod kubernetes;
 mod location;
 mod logs;

@@ -13,6 +13,7 @@ use axum_server::Handle;
 use clap::Args;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
 
 use crate::attestor::Attestor;
@@ -130,7 +131,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
     let app = App::new(Arc::clone(&attestor));
     let handle = Handle::new();
-    tokio::spawn(stop_on_signal(handle.clone()));
+    // Before anybody is told that it serves: from then on it ends in order.
+    let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    tokio::spawn(stop_on_signal(terminate, handle.clone()));
     let acceptor = PeerAcceptor::new(tls);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
@@ -285,18 +288,12 @@ fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAccepto
         .header_read_timeout(PATIENCE);
 }
 
-async fn stop_on_signal(handle: Handle<SocketAddr>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            handle.graceful_shutdown(Some(GRACE));
-        }
-        Err(error) => tracing::error!(%error, "signals cannot be caught; stop with SIGKILL"),
+async fn stop_on_signal(mut terminate: Signal, handle: Handle<SocketAddr>) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
+    handle.graceful_shutdown(Some(GRACE));
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod boots;
 mod break_command;
 mod console;
 mod corpus;
+mod crashes;
 mod databases;
 mod demo;
 mod docs;

@@ -71,6 +71,16 @@ impl Server {
         }
     }
 
+    /// Starts it again at the same address, after it died, and lets it die at a step of a commit.
+    pub fn restart_to_die(&mut self, database: &Database, kill_point: &str) {
+        self.process.wait().unwrap();
+        let address = self.url.trim_start_matches("https://").to_owned();
+        let env = [("TOUCHSTONE_KILL_POINT", kill_point)];
+        let (process, url) = serve_in(&env, &self.data, database.url().as_deref(), &address, &[]);
+        self.process = process;
+        assert_eq!(self.url, url);
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.process.id());
@@ -102,10 +112,8 @@ impl Server {
             return;
         }
         self.signal(Signal::TERM);
-        assert!(
-            self.process.wait().unwrap().success(),
-            "the attestor did not end well"
-        );
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "the attestor did not end well: {status}");
     }
 
     /// What `touchstone serve` says that will not start on the data of this one, which was stopped.
@@ -287,12 +295,23 @@ fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Chil
 }
 
 fn serve_on(data: &Path, database: Option<&str>, listen: &str, more: &[&str]) -> (Child, String) {
+    serve_in(&[], data, database, listen, more)
+}
+
+fn serve_in(
+    env: &[(&str, &str)],
+    data: &Path,
+    database: Option<&str>,
+    listen: &str,
+    more: &[&str],
+) -> (Child, String) {
     let mut command = programs::command(&programs::path("touchstone"));
     command
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)
         .args(more)
         .env("RUST_LOG", "warn")
+        .envs(env.iter().copied())
         .stdout(Stdio::piped());
     if let Some(url) = database {
         command.env("TOUCHSTONE_DATABASE", url);
