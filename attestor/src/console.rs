@@ -9,6 +9,7 @@ mod inspect;
 mod location;
 mod machines;
 mod output;
+mod policy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -171,8 +172,20 @@ pub enum Policy {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Print the manifests in force
-    Show,
+    /// Say whether manifests would be applied, without an attestor; exit code 1 if not
+    Check {
+        /// YAML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the manifests in force, or of an earlier version
+    Show {
+        /// Which one, as the history counts them
+        #[arg(id = "policy_version", value_name = "VERSION")]
+        version: Option<i64>,
+    },
+    /// List all versions that were ever in force, the newest first
+    History,
 }
 
 /// `touchstone node …`
@@ -185,6 +198,8 @@ pub enum Node {
         /// Name of the host
         host: HostId,
     },
+    /// List the nodes and the hosts behind them
+    List,
 }
 
 /// `touchstone host …`

@@ -42,6 +42,7 @@ pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
+pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;
 pub(crate) use rounds::StoredChallenge;
 

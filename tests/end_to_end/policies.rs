@@ -82,3 +82,34 @@ async fn a_verdict_holds_from_the_challenge_on_however_late_the_answer() {
     let view = world.server.get("/v1/hosts/de-1").await;
     assert_eq!(view["expires_at"], entry["expires_at"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_checked_before_and_kept_after_they_were_in_force() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let (one, two) = (sample(), identity_only("other"));
+    let broken = server.file("broken.yaml", &two.replace("hosts:", "host:"));
+    let sound = server.file("sound.yaml", &two);
+    // Neither asks the attestor.
+    let checked = server.command(&["policy", "check", &sound]);
+    assert_eq!(checked["sound"], true);
+    assert_eq!(checked["manifests"]["HostPolicy"][0], "other");
+    let refused = server.run(&["policy", "check", &broken]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stdout).unwrap();
+    assert!(said.contains("host"), "{said}");
+
+    server.command(&["policy", "apply", &sound]);
+    let history = server.command(&["policy", "history"]);
+    let versions = history["policies"].as_array().unwrap();
+    let of = |field: &str| -> Vec<_> { versions.iter().map(|one| one[field].clone()).collect() };
+    assert_eq!(of("version"), [2, 1]);
+    assert_eq!(of("digest")[0], checked["digest"]);
+    let shown = server.command(&["policy", "show", "1"]);
+    assert_eq!(shown["manifests"], one);
+    assert_eq!(server.command(&["policy", "show"])["manifests"], two);
+    let unknown = ["policy", "show", "3"];
+    assert_eq!(server.refusal(&unknown), "policy-version-unknown");
+    let nodes = server.command(&["node", "list"]);
+    assert_eq!(nodes["nodes"][0]["host"], "de-1");
+}

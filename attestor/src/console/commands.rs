@@ -1,7 +1,7 @@
 //! One function for each command: ask, then print.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -15,7 +15,7 @@ use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
-    endorsement, firmware, location, machines,
+    endorsement, firmware, location, machines, policy,
 };
 use crate::clock;
 
@@ -25,6 +25,7 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
             return audit::verify(target.json, &file, key.as_deref(), &heads);
         }
         Command::Inspect(inspect) => return super::inspect::run(&inspect, target.json),
+        Command::Policy(Policy::Check { files }) => return policy::check(target.json, &files),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
@@ -50,8 +51,10 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Inventory(command) => machines::inventory(client, json, command).await,
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => locate(client, json, command).await,
-        Command::Policy(Policy::Apply { files }) => policy_apply(client, json, &files).await,
-        Command::Policy(Policy::Show) => policy_show(client, json).await,
+        Command::Policy(Policy::Apply { files }) => policy::apply(client, json, &files).await,
+        Command::Policy(Policy::Show { version }) => policy::show(client, json, version).await,
+        Command::Policy(Policy::History) => policy::history(client, json).await,
+        Command::Node(Node::List) => node_list(client, json).await,
         Command::Node(Node::Map { node, host }) => {
             let answer = client
                 .post("/v1/nodes", &json!({ "node": node, "host": host }))
@@ -84,6 +87,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Serve(_)
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
+        | Command::Policy(Policy::Check { .. })
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
 }
@@ -122,31 +126,12 @@ async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Resul
     Ok(())
 }
 
-async fn policy_apply(client: &Client, json: bool, files: &[PathBuf]) -> anyhow::Result<()> {
-    let mut manifests = String::new();
-    for file in files {
-        if !manifests.is_empty() {
-            manifests.push_str("\n---\n");
-        }
-        manifests.push_str(&read(file)?);
-    }
-    let answer = client
-        .put("/v1/policies", &json!({ "manifests": manifests }))
-        .await?;
-    line(json, &answer, || {
-        format!(
-            "policy version {} is in force, digest {}",
-            text(&answer, "version"),
-            text(&answer, "digest")
-        )
-    })?;
-    Ok(())
-}
-
-async fn policy_show(client: &Client, json: bool) -> anyhow::Result<()> {
-    let answer = client.get("/v1/policies").await?;
-    line(json, &answer, || text(&answer, "manifests"))?;
-    Ok(())
+async fn node_list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let answer = client.get("/v1/nodes").await?;
+    let rows = rows(&answer, "nodes", |node| {
+        vec![text(node, "node"), text(node, "host")]
+    });
+    table(json, &answer, &["node", "host"], rows)
 }
 
 async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! Versions of the policy manifests; the highest is in force.
 
+use touchstone_evidence::digest::Sha256Digest;
+
+use super::log::digest;
 use super::{StoreError, Tx, on};
 
 /// The manifests in force.
@@ -20,6 +23,34 @@ impl Tx {
                 .await?
         });
         Ok(row.map(|(version, manifests)| StoredPolicy { version, manifests }))
+    }
+
+    /// One version, in force or not.
+    pub(crate) async fn policy_version(
+        &mut self,
+        version: i64,
+    ) -> Result<Option<StoredPolicy>, StoreError> {
+        let row: Option<(i64, String)> = on!(self, connection => {
+            sqlx::query_as("SELECT version, manifests FROM policies WHERE version = $1")
+                .bind(version)
+                .fetch_optional(connection)
+                .await?
+        });
+        Ok(row.map(|(version, manifests)| StoredPolicy { version, manifests }))
+    }
+
+    /// Version, digest and time of all that were ever in force, the newest first.
+    pub(crate) async fn policy_versions(
+        &mut self,
+    ) -> Result<Vec<(i64, Sha256Digest, i64)>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>, i64)> = on!(self, connection => {
+            sqlx::query_as("SELECT version, digest, applied_at FROM policies ORDER BY version DESC")
+                .fetch_all(connection)
+                .await?
+        });
+        let version =
+            |(version, bytes, at): (i64, Vec<u8>, i64)| Ok((version, digest(&bytes)?, at));
+        rows.into_iter().map(version).collect()
     }
 
     /// Adds the next version and returns its number.

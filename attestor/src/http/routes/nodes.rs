@@ -1,9 +1,10 @@
-//! `POST /v1/nodes`: which host stands behind a Kubernetes node, in the operator's word.
+//! `/v1/nodes`: which host stands behind a Kubernetes node, in the operator's word.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 
 use super::Body;
@@ -21,6 +22,16 @@ pub(super) struct Node {
 
 /// DNS-1123 subdomain, as Kubernetes names nodes.
 const NODE_NAME_MAX: usize = 253;
+
+/// All mappings, by node.
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let nodes = app.attestor.store.read().await?.nodes().await?;
+    let nodes: Vec<Node> = nodes
+        .into_iter()
+        .map(|(node, host)| Node { node, host })
+        .collect();
+    Ok(Json(json!({ "nodes": nodes })))
+}
 
 /// Maps a node to a host.
 pub(super) async fn map(

@@ -1,7 +1,7 @@
 //! `/v1/policies`.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::Body;
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::policy;
+use crate::store::StoredPolicy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,9 +47,41 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<Value>, Problem>
             "no policy was applied yet; use `touchstone policy apply FILE`",
         )
     })?;
-    Ok(Json(json!({
+    Ok(view(&policy))
+}
+
+/// The manifests of one version.
+pub(super) async fn show_version(
+    State(app): State<App>,
+    Path(version): Path<i64>,
+) -> Result<Json<Value>, Problem> {
+    let mut tx = app.attestor.store.read().await?;
+    let policy = tx.policy_version(version).await?.ok_or_else(|| {
+        Problem::refused(
+            StatusCode::NOT_FOUND,
+            "policy-version-unknown",
+            "there never was such a version; `touchstone policy history` lists them",
+        )
+    })?;
+    Ok(view(&policy))
+}
+
+fn view(policy: &StoredPolicy) -> Json<Value> {
+    Json(json!({
         "version": policy.version,
         "digest": Sha256Digest::of(policy.manifests.as_bytes()),
         "manifests": policy.manifests,
-    })))
+    }))
+}
+
+/// All versions, the newest first.
+pub(super) async fn history(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let versions = app.attestor.store.read().await?.policy_versions().await?;
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|(version, digest, applied_at)| {
+            json!({ "version": version, "digest": digest, "applied_at": applied_at })
+        })
+        .collect();
+    Ok(Json(json!({ "policies": versions })))
 }
