@@ -39,6 +39,9 @@ async fn few_bodies_of_a_host_come_at_once_and_no_other_host_waits_for_them() {
         .map(drop)
         .unwrap_err();
     assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    let refused = format!("code=\"{}\"}} 1", "too-many-at-once");
+    let counted = world.server.text("/metrics").await;
+    assert!(counted.contains(&refused), "{counted}");
     assert!(
         head.to_ascii_lowercase().contains("retry-after: 1"),
         "{head}"
