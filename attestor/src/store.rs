@@ -19,6 +19,8 @@ mod oems;
 mod policy;
 mod quarantine;
 mod rounds;
+#[cfg(test)]
+mod schemas;
 
 use std::path::Path;
 use std::sync::Arc;
