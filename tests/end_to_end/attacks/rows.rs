@@ -42,8 +42,8 @@ const SHARED: [(&str, &[&str], &str); 16] = [
     ),
     (
         "host-enrolled-with-other-keys",
-        &["E4", "E8"],
-        "a sibling of an enrolled EK is the same identity, and its keys are other keys",
+        &["E4", "E8", "Q8"],
+        "a sibling of an enrolled EK, and a TPM that was cleared, is the same identity with other keys",
     ),
     (
         "signature-absent",
