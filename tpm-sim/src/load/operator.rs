@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use hyper::Method;
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::wire::{Answer, Connection, Endpoint, Tls};
 
@@ -42,7 +44,10 @@ impl Credential {
 /// Asks one attestor.
 #[derive(Clone)]
 pub(crate) struct Operator {
-    connection: Connection,
+    endpoint: Arc<Endpoint>,
+    tls: Arc<ClientConfig>,
+    /// The attestor ends one over which nothing was said for a while.
+    connection: Arc<Mutex<Connection>>,
     token: String,
 }
 
@@ -61,8 +66,12 @@ impl Operator {
         endpoint: &Arc<Endpoint>,
         tls: &Tls,
     ) -> anyhow::Result<Self> {
+        let tls = tls.anonymous()?;
+        let connection = Connection::open(endpoint, &tls).await?;
         Ok(Self {
-            connection: Connection::open(endpoint, &tls.anonymous()?).await?,
+            endpoint: Arc::clone(endpoint),
+            tls,
+            connection: Arc::new(Mutex::new(connection)),
             token: credential.token.clone(),
         })
     }
@@ -109,9 +118,11 @@ impl Operator {
             .map(serde_json::to_vec)
             .transpose()?
             .unwrap_or_default();
-        let sent = self
-            .connection
-            .send(method, path, Some(&self.token), body.into());
+        let mut connection = self.connection.lock().await;
+        if !connection.is_open() {
+            *connection = Connection::open(&self.endpoint, &self.tls).await?;
+        }
+        let sent = connection.send(method, path, Some(&self.token), body.into());
         sent.await
             .with_context(|| format!("no answer to `{path}`; see that the attestor still runs"))
     }
