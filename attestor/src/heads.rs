@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use touchstone_evidence::transparency::{Frontier, TreeHead};
 
 use crate::keys::{self, KeyError};
@@ -104,7 +105,9 @@ impl Heads {
         }
         if grown != *last || !self.path.exists() {
             let text = hex::encode(grown.to_bytes());
-            keys::write_private(&self.path, text.as_bytes())?;
+            let path = self.path.clone();
+            let kept = spawn_blocking(move || keys::write_private(&path, text.as_bytes()));
+            kept.await.map_err(|_| StoreError::Unavailable)??;
             *last = grown;
         }
         Ok(seen.head())

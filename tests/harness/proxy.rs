@@ -2,16 +2,21 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 /// A local port behind which another one answers. Its threads end with the test.
 pub struct Proxy {
     /// Where to connect.
     pub port: u16,
-    cut: Arc<AtomicBool>,
+    cut: Arc<Cut>,
+}
+
+/// Whether the way is cut, and who waits until it is not.
+#[derive(Default)]
+struct Cut {
+    is_cut: Mutex<bool>,
+    mended: Condvar,
 }
 
 impl Proxy {
@@ -40,21 +45,21 @@ impl Proxy {
 
     /// Nothing arrives any more, and nobody is told.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        *self.cut.is_cut.lock().unwrap() = true;
     }
 
     /// What was held back arrives.
     pub fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
+        *self.cut.is_cut.lock().unwrap() = false;
+        self.cut.mended.notify_all();
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+fn forward(mut from: TcpStream, mut to: TcpStream, cut: &Cut) {
     let mut bytes = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
-        while cut.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(20));
-        }
+        let is_cut = cut.is_cut.lock().unwrap();
+        drop(cut.mended.wait_while(is_cut, |is_cut| *is_cut).unwrap());
         if to.write_all(&bytes[..length]).is_err() {
             break;
         }

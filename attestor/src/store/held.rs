@@ -173,22 +173,12 @@ fn unless_empty(bytes: Option<Hex>) -> Option<Hex> {
 
 impl HostJson {
     fn held(self) -> Result<Held, StoreError> {
-        let last_quote = match (
+        let last_quote = QuoteClock::of(
             self.firmware_version,
             self.reset_count,
             self.restart_count,
             self.clock,
-        ) {
-            (Some(firmware_version), Some(reset_count), Some(restart_count), Some(clock)) => {
-                Some(QuoteClock {
-                    firmware_version,
-                    reset_count,
-                    restart_count,
-                    clock,
-                })
-            }
-            _ => None,
-        };
+        );
         let boot_log = unless_empty(self.boot_log);
         let record = HostRecord {
             host: self.host,

@@ -71,6 +71,21 @@ pub(crate) struct QuoteClock {
 }
 
 impl QuoteClock {
+    /// Out of the columns of a host; `None` before its first round.
+    pub(super) fn of(
+        firmware_version: Option<i64>,
+        reset_count: Option<i64>,
+        restart_count: Option<i64>,
+        clock: Option<i64>,
+    ) -> Option<Self> {
+        Some(Self {
+            firmware_version: firmware_version?,
+            reset_count: reset_count?,
+            restart_count: restart_count?,
+            clock: clock?,
+        })
+    }
+
     /// Whether it is later than `last`: the first of resetCount, restartCount and clock that differs decides.
     pub(crate) fn is_after(&self, last: &Self) -> bool {
         let of = |quote: &Self| (quote.reset_count, quote.restart_count, quote.clock);
@@ -248,17 +263,7 @@ impl Tx {
 
 pub(super) fn record(row: Row) -> Result<HostRecord, StoreError> {
     let (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, ..) = &row;
-    let last_quote = match (row.7, row.8, row.9, row.10) {
-        (Some(firmware_version), Some(reset_count), Some(restart_count), Some(clock)) => {
-            Some(QuoteClock {
-                firmware_version,
-                reset_count,
-                restart_count,
-                clock,
-            })
-        }
-        _ => None,
-    };
+    let last_quote = QuoteClock::of(row.7, row.8, row.9, row.10);
     Ok(HostRecord {
         host: host_id(host)?,
         identity: Identity {
