@@ -326,5 +326,5 @@ pub(crate) async fn first_challenge(tx: &mut Tx, host: &HostId) -> Result<Challe
 
 /// The entry of an appraisal.
 fn entry(event: Event, now: i64) -> Result<Entry, StoreError> {
-    Entry::new(&event, Actor::Host, now)
+    Entry::new(&event, &Actor::Host, now)
 }

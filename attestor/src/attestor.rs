@@ -185,7 +185,7 @@ async fn resume(store: &Store, folder: &Path) -> Result<Heads, OpenError> {
             tx.void_verdict(&record.host, &voided.to_json()?).await?;
         }
         let (size, root) = (head.size, head.root);
-        Entry::new(&Event::LogResumed { size, root }, Actor::Attestor, now)?
+        Entry::new(&Event::LogResumed { size, root }, &Actor::Attestor, now)?
             .append(&mut tx)
             .await?;
         tracing::warn!("the audit log goes on at entry {size}; no verdict from before counts");
@@ -227,7 +227,7 @@ async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), OpenError> {
     let event = Event::LogStarted {
         checkpoint_key: keys.checkpoint.verifier_key().to_string(),
     };
-    Entry::new(&event, Actor::Attestor, clock::now())?
+    Entry::new(&event, &Actor::Attestor, clock::now())?
         .append(&mut tx)
         .await?;
     Ok(tx.commit().await?)

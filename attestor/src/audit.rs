@@ -2,6 +2,7 @@
 //!
 //! An entry is appended in the transaction that makes it true: both are durable, or neither.
 
+mod actor;
 mod event;
 mod reason;
 
@@ -10,7 +11,8 @@ use touchstone_evidence::transparency::{
     CheckpointSigner, LeafHash, checkpoint_line, entry_line, header_line,
 };
 
-pub(crate) use event::{Actor, Appraised, Event, ListImported};
+pub(crate) use actor::{Actor, Staff};
+pub(crate) use event::{Appraised, Event, ListImported};
 pub(crate) use reason::Reason;
 
 use crate::heads::{HeadError, Heads};
@@ -22,7 +24,7 @@ pub(crate) struct Entry(Vec<u8>);
 
 impl Entry {
     /// The entry that says that `actor` did `event` at `now`.
-    pub(crate) fn new(event: &Event, actor: Actor, now: i64) -> Result<Self, StoreError> {
+    pub(crate) fn new(event: &Event, actor: &Actor, now: i64) -> Result<Self, StoreError> {
         event::encode(random::bytes()?, event, actor, now)
             .map(Self)
             .map_err(|_| StoreError::Malformed("audit entry"))

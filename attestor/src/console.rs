@@ -3,6 +3,8 @@
 mod audit;
 mod client;
 mod commands;
+mod credential_file;
+mod credentials;
 mod endorsement;
 mod firmware;
 mod inspect;
@@ -18,7 +20,8 @@ use clap::{Args, Parser, Subcommand};
 use touchstone_evidence::endorsement::ManufacturerId;
 use touchstone_evidence::host_id::HostId;
 
-pub use client::OperatorFile;
+pub use credential_file::{CredentialFile, Shown};
+pub use credentials::Credential;
 pub use inspect::Inspect;
 pub use machines::{Inventory, JoinToken, Service};
 
@@ -28,7 +31,7 @@ use crate::serve::Settings;
 ///
 /// `touchstone serve` runs the attestor. `inspect`, `audit verify` and `completions` ask nobody: they need
 /// no server and no credential. Every other command asks a running attestor, with the operator's
-/// credential that its first start wrote.
+/// credential that its first start wrote, or one of another role.
 #[derive(Parser, Debug)]
 #[command(name = "touchstone", version, propagate_version = true)]
 pub struct Arguments {
@@ -43,9 +46,11 @@ pub struct Arguments {
 /// Whom to ask, and how to answer.
 #[derive(Args, Debug)]
 pub struct Target {
-    /// The operator's credential, as the attestor's first start wrote it
+    /// The credential to show: the operator's, as the attestor's first start wrote it, or one that `touchstone
+    /// credential create` made
     #[arg(
         long,
+        visible_alias = "credential",
         global = true,
         env = "TOUCHSTONE_OPERATOR",
         default_value = "/var/lib/touchstone/operator.json"
@@ -76,6 +81,9 @@ pub enum Command {
     /// Policy manifests
     #[command(subcommand)]
     Policy(Policy),
+    /// Who may call: operators, officers, auditors, relying parties
+    #[command(subcommand)]
+    Credential(Credential),
     /// Kubernetes nodes and the hosts behind them
     #[command(subcommand)]
     Node(Node),

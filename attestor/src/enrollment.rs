@@ -233,6 +233,10 @@ async fn check_holders(
     identity: &Identity,
 ) -> Result<(), EnrolmentError> {
     match tx.holder_of_keys(host, identity).await? {
+        // Nor is a host's key that of an operator or officer.
+        None if tx.credential(&identity.tls_key).await?.is_some() => {
+            Err(EnrolmentError::TlsKeyInUse)
+        }
         None => Ok(()),
         Some(KeyHolder::Ak(_)) => Err(EnrolmentError::AkInUse),
         Some(KeyHolder::TlsKey(_)) => Err(EnrolmentError::TlsKeyInUse),
@@ -359,7 +363,7 @@ async fn enrol(
             .as_ref()
             .map(|former| Sha256Digest::of(&former.identity.ak_public)),
     };
-    let entry = Entry::new(&event, Actor::JoinToken, now)?;
+    let entry = Entry::new(&event, &Actor::JoinToken, now)?;
     let order = entry.append(tx).await?;
     Ok(former.map(|_| Ending::new(host.clone(), End::Reenrolled, order, entry.leaf())))
 }

@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     attestor: &Attestor,
     memory: &PodMemory,
     request: &Request,
-    caller: Actor,
+    caller: &Actor,
 ) -> Result<Response, RoundError> {
     // No policy names the namespace: nothing about the pod could make it our concern, and a pod that
     // we do not remember must not wait for us.
@@ -118,7 +118,7 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
 async fn place(
     attestor: &Attestor,
     request: &Request,
-    caller: Actor,
+    caller: &Actor,
     uid: Option<String>,
     pod: &PodFacts,
     node: &str,
@@ -172,7 +172,7 @@ struct Decision {
 async fn record(
     attestor: &Attestor,
     request: &Request,
-    caller: Actor,
+    caller: &Actor,
     uid: Option<String>,
     node: &str,
     decision: &Decision,

@@ -1,8 +1,8 @@
 //! The attestor: verifies evidence, keeps verdicts, answers relying parties, writes the audit log;
 //! and the commands of operators and auditors, which talk to it over HTTP and open no database.
 //!
-//! Imports point one way: `http | kubernetes | console → enrollment | appraisal | location | policy →
-//! audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
+//! Imports point one way: `http | kubernetes | console → enrollment | appraisal | location | policy |
+//! credentials → audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
 //!
 //! Invariant: this crate knows no TPM; it sees only bytes and what `evidence` proves of them.
 
@@ -13,6 +13,7 @@ mod budgets;
 mod clock;
 mod commits;
 pub mod console;
+mod credentials;
 mod enrollment;
 mod follower;
 mod heads;
@@ -29,6 +30,7 @@ mod process;
 mod random;
 mod reads;
 mod refusals;
+pub mod role;
 pub mod serve;
 mod store;
 mod tls;

@@ -65,7 +65,7 @@ pub(crate) async fn void_revoked(
         let host = record.host;
         Entry::new(
             &Event::LocationTagRevoked { host, tag },
-            Actor::Operator,
+            &Actor::Attestor,
             now,
         )?
         .append(&mut tx)
@@ -103,6 +103,7 @@ pub(crate) async fn void_place(
 /// Believes an authority from now on.
 pub(crate) async fn add_authority(
     attestor: &Attestor,
+    actor: &Actor,
     public_key: &[u8; 32],
 ) -> Result<Sha256Digest, TagRefused> {
     let key = AuthorityKey::from_bytes(public_key).ok_or(TagRefused::NotAKey)?;
@@ -113,7 +114,7 @@ pub(crate) async fn add_authority(
         &Event::LocationAuthorityAdded {
             authority: key.id(),
         },
-        Actor::Operator,
+        actor,
         now,
     )?
     .append(&mut tx)
@@ -139,6 +140,7 @@ pub(crate) async fn tag_basis(attestor: &Attestor, host: &HostId) -> Result<TagB
 /// Makes a signed tag the current one of `host`; the host writes it into its TPM in its next round.
 pub(crate) async fn issue_tag(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     signed: &[u8],
 ) -> Result<LocationTag, TagRefused> {
@@ -180,9 +182,7 @@ pub(crate) async fn issue_tag(
         tag: digest,
         place: tag.place.clone(),
     };
-    let order = Entry::new(&event, Actor::Operator, now)?
-        .append(&mut tx)
-        .await?;
+    let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
     // A host that was moved is not where its verdict says: it must prove the new place first.
     let voided = void_place(&mut tx, host, Some(&tag.place)).await?;
     tx.commit().await?;

@@ -37,19 +37,19 @@ pub(crate) struct Applied {
 
 /// Puts `manifests` into force as the next version. Verdicts reached before stand until they expire;
 /// each host's next round is judged anew.
-pub(crate) async fn apply(attestor: &Attestor, manifests: &str) -> Result<Applied, ApplyError> {
+pub(crate) async fn apply(
+    attestor: &Attestor,
+    actor: &Actor,
+    manifests: &str,
+) -> Result<Applied, ApplyError> {
     let set = PolicySet::parse(manifests)?;
     let digest = set.digest;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
     let version = tx.add_policy(&digest.0, manifests, now).await?;
-    let order = Entry::new(
-        &Event::PolicyApplied { version, digest },
-        Actor::Operator,
-        now,
-    )?
-    .append(&mut tx)
-    .await?;
+    let order = Entry::new(&Event::PolicyApplied { version, digest }, actor, now)?
+        .append(&mut tx)
+        .await?;
     tx.commit().await?;
     attestor.index.put_policies(order, Arc::new(set));
     Ok(Applied { version, digest })

@@ -79,7 +79,7 @@ impl Attestor {
             counts: counts.clone(),
         };
         let written = async {
-            let entry = Entry::new(&event, Actor::Attestor, clock::now())?;
+            let entry = Entry::new(&event, &Actor::Attestor, clock::now())?;
             self.commits.entry(entry).await
         };
         if let Err(error) = written.await {

@@ -15,14 +15,14 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
+use zeroize::Zeroizing;
 
 use crate::attestor::Attestor;
-use crate::clock;
-use crate::console::OperatorFile;
+use crate::console::{CredentialFile, Shown};
+use crate::credentials;
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::{self, ServerKeys};
-use crate::random;
 use crate::store::Store;
 use crate::tls::{self, PeerAcceptor};
 
@@ -237,44 +237,40 @@ async fn refresh_operator_file(
 ) -> anyhow::Result<()> {
     let path = folder.join("operator.json");
     let mut tx = attestor.store.write().await?;
-    let new_database = tx.operator_tokens().await?.is_empty();
+    let new_database = tx.credentials().await?.is_empty();
     let token = match path.exists() {
-        true => OperatorFile::read(&path)?.token.clone(),
-        false if new_database => hex::encode(random::bytes::<32>()?),
+        true => match &CredentialFile::read(&path)?.shown {
+            Shown::Token { token } => Zeroizing::new(token.clone()),
+            Shown::Certificate { .. } => anyhow::bail!(
+                "`{}` holds a certificate where a token was written; put that credential elsewhere, and bring \
+                 the file of the first start back",
+                path.display()
+            ),
+        },
+        false if new_database => credentials::new_token()?,
         false => {
             tracing::warn!(
-                "the operator's file `{}` was taken away; its token still works",
+                "the operator's file `{}` was taken away; its token still works until it is revoked",
                 path.display()
             );
             return Ok(());
         }
     };
     // The file first: a token that is in the database alone would lock everybody out.
-    write_operator_file(&path, folder, url, ca_pem, &token)?;
-    if new_database {
-        tx.add_operator_token(&Sha256Digest::of(token.as_bytes()), clock::now())
-            .await?;
-        tx.commit().await?;
-    }
-    tracing::info!("the operator's credential is in `{}`", path.display());
-    Ok(())
-}
-
-fn write_operator_file(
-    path: &Path,
-    folder: &Path,
-    url: &str,
-    ca_pem: &str,
-    token: &str,
-) -> anyhow::Result<()> {
     let secret = keys::webhook_secret(folder)?;
-    let file = OperatorFile {
+    let file = CredentialFile {
         server: url.to_owned(),
         ca: ca_pem.to_owned(),
-        token: token.to_owned(),
-        webhook: format!("{url}/kubernetes/v1/validate/{}", *secret),
+        shown: Shown::Token {
+            token: token.to_string(),
+        },
+        webhook: Some(format!("{url}/kubernetes/v1/validate/{}", *secret)),
     };
-    keys::write_private(path, &serde_json::to_vec_pretty(&file)?)?;
+    file.write(&path)?;
+    if new_database {
+        credentials::begin(tx, &token).await?;
+    }
+    tracing::info!("the operator's credential is in `{}`", path.display());
     Ok(())
 }
 

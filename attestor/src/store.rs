@@ -5,6 +5,7 @@
 //! transaction reads still holds when it commits.
 
 mod boots;
+mod credentials;
 mod endorsements;
 mod enrolment;
 mod groups;
@@ -35,6 +36,7 @@ use sqlx::sqlite::{
 use crate::random::NoRandomness;
 
 pub(crate) use boots::Boot;
+pub(crate) use credentials::CredentialRecord;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use groups::{Group, RoundRow};

@@ -2,43 +2,110 @@
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use touchstone_attestor::http::{access::Access, routes};
+use touchstone_attestor::http::{Route, access::Access, routes};
+use touchstone_attestor::role::Role;
+use touchstone_tests::database::Database;
 use touchstone_tests::liar::Liar;
-use touchstone_tests::server::send;
+use touchstone_tests::server::{Server, send};
 use touchstone_tests::world::{World, healthy_host};
 
-/// Callers, from nobody to the operator.
+/// Whoever may come to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
     Nobody,
     WrongToken,
     WrongTokenWithKey,
-    Operator,
+    Token(Role),
+    TlsKey(Role),
+    /// An operator's token whose time is over.
+    Expired,
+    /// An operator's token that was taken back.
+    Revoked,
     JoinTokenWithKey,
     JoinTokenWithoutKey,
     EnrolledHost,
-    StrangersKey,
+    /// A certificate of another CA, in an operator's name.
+    OtherCa,
+    /// The digest of an operator's TLS key, as a token.
+    KeyAsToken,
 }
 
-const CALLERS: [Caller; 8] = [
-    Caller::Nobody,
-    Caller::WrongToken,
-    Caller::WrongTokenWithKey,
-    Caller::Operator,
-    Caller::JoinTokenWithKey,
-    Caller::JoinTokenWithoutKey,
-    Caller::EnrolledHost,
-    Caller::StrangersKey,
-];
+fn callers() -> Vec<Caller> {
+    use Caller::{
+        EnrolledHost, Expired, JoinTokenWithKey, JoinTokenWithoutKey, KeyAsToken, Nobody, OtherCa,
+        Revoked, WrongToken, WrongTokenWithKey,
+    };
+    let others = [
+        Nobody,
+        WrongToken,
+        WrongTokenWithKey,
+        Expired,
+        Revoked,
+        JoinTokenWithKey,
+        JoinTokenWithoutKey,
+        EnrolledHost,
+        OtherCa,
+        KeyAsToken,
+    ];
+    let staff = Role::ALL.map(|role| [Caller::Token(role), Caller::TlsKey(role)]);
+    others
+        .into_iter()
+        .chain(staff.into_iter().flatten())
+        .collect()
+}
 
-/// Who may pass each rule. The webhook's are tried apart: its secret is in the path.
-fn passes(access: Access, caller: Caller) -> bool {
-    match access {
+/// What is to become of a caller.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Passes,
+    /// 401: nobody knows it.
+    Unknown,
+    /// 403: it is known, and this is not for it.
+    Forbidden,
+}
+
+/// The webhook's rules are tried apart: its secret is in the path.
+fn fate(access: Access, caller: Caller) -> Fate {
+    let passes = match access {
         Access::Anyone => true,
-        Access::Operator => caller == Caller::Operator,
+        Access::Staff(roles) => match caller {
+            Caller::Token(role) | Caller::TlsKey(role) if roles.contains(&role) => true,
+            Caller::Token(_) | Caller::TlsKey(_) => return Fate::Forbidden,
+            _ => false,
+        },
         Access::JoinToken => caller == Caller::JoinTokenWithKey,
         Access::Host => caller == Caller::EnrolledHost,
         Access::WebhookCertificate | Access::WebhookSecret => false,
+    };
+    if passes { Fate::Passes } else { Fate::Unknown }
+}
+
+/// The roles that may call each route, as they are meant to be. What is not here is for no role.
+const MEANT: [(&str, &[Role]); 5] = [
+    ("GET /metrics", READERS),
+    ("GET /v1/hosts", &Role::ALL),
+    ("GET /v1/hosts/{host}", &Role::ALL),
+    ("GET /v1/hosts/{host}/result", &Role::ALL),
+    ("GET /v1/keys", &Role::ALL),
+];
+/// The acts of officers; all other acts are the operator's.
+const OFFICERS: [&str; 4] = [
+    "POST /v1/location/authorities",
+    "POST /v1/location/tags",
+    "PUT /v1/policies",
+    "POST /v1/hosts/{host}/firmware",
+];
+const READERS: &[Role] = &[Role::Auditor, Role::Officer, Role::Operator];
+
+fn meant(route: &Route) -> &'static [Role] {
+    let name = format!("{} {}", route.method, route.path);
+    if let Some((_, roles)) = MEANT.iter().find(|(known, _)| *known == name) {
+        return roles;
+    }
+    match route.method {
+        Method::GET => READERS,
+        _ if OFFICERS.contains(&name.as_str()) => &[Role::Officer, Role::Operator],
+        _ => &[Role::Operator],
     }
 }
 
@@ -46,7 +113,12 @@ struct Callers {
     plain: Client,
     stranger: Client,
     host: Client,
-    operator: String,
+    other_ca: Client,
+    /// Of each role: a client with its TLS key, and a token.
+    staff: Vec<(Role, Client, String)>,
+    expired: String,
+    revoked: String,
+    key_as_token: String,
     join_secret: String,
 }
 
@@ -57,13 +129,34 @@ impl Callers {
         let stranger = touchstone_agent::tls::TlsKey::generate().unwrap();
         let token = std::fs::read_to_string(&world.join_token).unwrap();
         let token: touchstone_evidence::wire::JoinToken = token.parse().unwrap();
+        let mut staff = Vec::new();
+        for role in Role::ALL {
+            let word = role.word();
+            let by_key = credential(world, &format!("{word}-key"), role, true);
+            let by_token = credential(world, &format!("{word}-token"), role, false);
+            staff.push((role, with_pem(ca, &by_key), token_of(&by_token)));
+        }
+        let revoked = token_of(&credential(world, "gone", Role::Operator, false));
+        world.server.command(&["credential", "revoke", "gone"]);
+        let listed = world.server.command(&["credential", "list"]);
+        let mut listed = listed["credentials"].as_array().unwrap().iter();
+        let key = listed.find(|one| one["name"] == "operator-key").unwrap();
         Self {
             plain: touchstone_tests::server::client(&operator),
             stranger: with_key(ca, &stranger),
             host: with_key(ca, &liar.identity.keys.tls),
-            operator: operator["token"].as_str().unwrap().to_owned(),
+            other_ca: with_pem(ca, &of_another_ca()),
+            staff,
+            expired: expired(world).await,
+            revoked,
+            key_as_token: key["key"].as_str().unwrap().to_owned(),
             join_secret: token.secret.clone(),
         }
+    }
+
+    fn of_role(&self, wanted: Role) -> &(Role, Client, String) {
+        let mut staff = self.staff.iter();
+        staff.find(|(role, ..)| *role == wanted).unwrap()
     }
 
     fn identity(&self, caller: Caller) -> (&Client, Option<&str>) {
@@ -71,17 +164,85 @@ impl Callers {
             Caller::Nobody => (&self.plain, None),
             Caller::WrongToken => (&self.plain, Some("0000")),
             Caller::WrongTokenWithKey => (&self.stranger, Some("0000")),
-            Caller::Operator => (&self.plain, Some(&self.operator)),
+            Caller::Token(role) => (&self.plain, Some(&self.of_role(role).2)),
+            Caller::TlsKey(role) => (&self.of_role(role).1, None),
+            Caller::Expired => (&self.plain, Some(&self.expired)),
+            Caller::Revoked => (&self.plain, Some(&self.revoked)),
             Caller::JoinTokenWithKey => (&self.stranger, Some(&self.join_secret)),
             Caller::JoinTokenWithoutKey => (&self.plain, Some(&self.join_secret)),
             Caller::EnrolledHost => (&self.host, None),
-            Caller::StrangersKey => (&self.stranger, None),
+            Caller::OtherCa => (&self.other_ca, None),
+            Caller::KeyAsToken => (&self.plain, Some(&self.key_as_token)),
         }
     }
 }
 
+/// A credential as `touchstone credential create` writes it.
+fn credential(world: &World, name: &str, role: Role, tls: bool) -> Value {
+    let path = world.server.folder().join(format!("{name}.json"));
+    let out = path.to_str().unwrap();
+    let mut arguments = vec![
+        "credential",
+        "create",
+        name,
+        "--role",
+        role.word(),
+        "--out",
+        out,
+    ];
+    arguments.extend(tls.then_some("--tls"));
+    world.server.command(&arguments);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn token_of(credential: &Value) -> String {
+    credential["token"].as_str().unwrap().to_owned()
+}
+
+/// The token of an operator that lived for a second.
+async fn expired(world: &World) -> String {
+    let body = json!({ "name": "brief", "role": "operator", "lifetime_seconds": 1 });
+    let operator = token_of(&world.server.operator());
+    let send = |method, path, token: String, body| async move {
+        let body: Option<Value> = body;
+        world
+            .server
+            .send(method, path, Some(&token), body.as_ref())
+            .await
+    };
+    let (_, made) = send(Method::POST, "/v1/credentials", operator, Some(body)).await;
+    let token = token_of(&made);
+    while send(Method::GET, "/v1/keys", token.clone(), None).await.0 == StatusCode::OK {
+        tokio::task::yield_now().await;
+    }
+    token
+}
+
+/// A client certificate that names an operator, of a CA that nobody knows.
+fn of_another_ca() -> Value {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name
+        .push(DnType::CommonName, "touchstone attestor CA");
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::default();
+    leaf.distinguished_name.push(DnType::CommonName, "operator");
+    let leaf = leaf.signed_by(&key, &ca).unwrap();
+    json!({ "certificate": leaf.pem(), "key": key.serialize_pem() })
+}
+
 fn with_key(ca: &str, key: &touchstone_agent::tls::TlsKey) -> Client {
-    let identity = format!("{}{}", key.certificate(), key.private_key());
+    with_pem(
+        ca,
+        &json!({ "certificate": key.certificate(), "key": key.private_key() }),
+    )
+}
+
+fn with_pem(ca: &str, credential: &Value) -> Client {
+    let part = |name: &str| credential[name].as_str().unwrap().to_owned();
+    let identity = format!("{}{}", part("certificate"), part("key"));
     Client::builder()
         .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
         .identity(reqwest::Identity::from_pem(identity.as_bytes()).unwrap())
@@ -89,27 +250,45 @@ fn with_key(ca: &str, key: &touchstone_agent::tls::TlsKey) -> Client {
         .unwrap()
 }
 
+#[test]
+fn every_route_is_for_the_roles_that_it_is_meant_for() {
+    for route in routes() {
+        if let Access::Staff(roles) = route.access {
+            assert_eq!(roles, meant(&route), "{} {}", route.method, route.path);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_lets_in_only_whom_it_should() {
     let (world, host, _maker) = healthy_host().await;
     let liar = Liar::take(&host, &world.server).await;
-    let callers = Callers::of(&world, &liar).await;
+    let those = Callers::of(&world, &liar).await;
     let mut tried = 0;
     for route in routes() {
         let path = route
             .path
             .replace("{host}", "de-1")
+            .replace("{version}", "1")
             .replace("{secret}", "guess");
         let url = format!("{}{path}", world.server.url);
-        for caller in CALLERS {
-            let (client, token) = callers.identity(caller);
+        for caller in callers() {
+            let (client, token) = those.identity(caller);
             let body = (route.method != Method::GET).then(|| json!({ "not": "what is expected" }));
             let (status, answer) =
                 send(client, route.method.clone(), &url, token, body.as_ref()).await;
-            let denied = status == StatusCode::UNAUTHORIZED;
+            let code = answer["type"].as_str().unwrap_or_default();
+            let became = match (status, code.trim_start_matches("touchstone:")) {
+                (StatusCode::UNAUTHORIZED, "unauthenticated") => Fate::Unknown,
+                (StatusCode::FORBIDDEN, "role-insufficient") => Fate::Forbidden,
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                    panic!("{status} {answer}")
+                }
+                _ => Fate::Passes,
+            };
             assert_eq!(
-                !denied,
-                passes(route.access, caller),
+                became,
+                fate(route.access, caller),
                 "{} {} by {caller:?}: {status} {answer}",
                 route.method,
                 route.path
@@ -117,7 +296,7 @@ async fn every_route_lets_in_only_whom_it_should() {
             tried += 1;
         }
     }
-    assert_eq!(tried, routes().len() * CALLERS.len());
+    assert_eq!(tried, routes().len() * callers().len());
     eprintln!("{tried} combinations of route and caller");
 
     // What is not listed is denied, whoever asks.
@@ -126,23 +305,82 @@ async fn every_route_lets_in_only_whom_it_should() {
         (Method::GET, "/v1/secrets"),
         (Method::DELETE, "/v1/hosts"),
     ] {
-        let token = Some(callers.operator.as_str());
-        let (status, _) = send(
-            &callers.plain,
-            method,
-            &format!("{}{path}", world.server.url),
-            token,
-            None,
-        )
-        .await;
+        let (_, _, token) = those.of_role(Role::Operator);
+        let url = format!("{}{path}", world.server.url);
+        let (status, _) = send(&those.plain, method, &url, Some(token), None).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_says_whose_credential_it_was() {
+    let (world, _host, _maker) = healthy_host().await;
+    let officer = credential(&world, "anna", Role::Officer, true);
+    let ca = world.server.operator()["ca"].as_str().unwrap().to_owned();
+    let manifests = std::fs::read_to_string(touchstone_tests::world::sample_policy()).unwrap();
+    let url = format!("{}/v1/policies", world.server.url);
+    let body = json!({ "manifests": manifests });
+    let client = with_pem(&ca, &officer);
+    let (status, answer) = send(&client, Method::PUT, &url, None, Some(&body)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    world.server.command(&["credential", "revoke", "anna"]);
+    let (status, _) = send(&client, Method::PUT, &url, None, Some(&body)).await;
+    assert_eq!(
+        status,
+        StatusCode::UNAUTHORIZED,
+        "over a connection that was let in before"
+    );
+
+    let entries = world.server.audit_entries();
+    let told = entries.iter().map(|entry| {
+        let word = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+        (word("kind"), word("actor"), word("credential"))
+    });
+    let told: Vec<_> = told
+        .filter(|(kind, ..)| kind.starts_with("credential") || kind == "policy-applied")
+        .collect();
+    let due = [
+        ("credential-created", "attestor", "-"),
+        ("policy-applied", "operator", "operator"),
+        ("credential-created", "operator", "operator"),
+        ("policy-applied", "officer", "anna"),
+        ("credential-revoked", "operator", "operator"),
+    ];
+    let due = due.map(|(kind, actor, name)| (kind.to_owned(), actor.to_owned(), name.to_owned()));
+    assert_eq!(told, due);
+}
+
+#[test]
+fn the_last_operator_cannot_be_locked_out() {
+    let server = Server::start(&Database::Sqlite);
+    let path = server.folder().join("second.json");
+    let out = path.to_str().unwrap();
+    let create = [
+        "credential",
+        "create",
+        "second",
+        "--role",
+        "operator",
+        "--out",
+        out,
+    ];
+    assert_eq!(
+        server.refusal(&["credential", "revoke", "operator"]),
+        "credential-last-operator"
+    );
+    server.command(&create);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(server.refusal(&create), "credential-taken");
+    assert_eq!(
+        server.refusal(&["credential", "revoke", "third"]),
+        "credential-unknown"
+    );
+    server.command(&["credential", "revoke", "operator"]);
+    assert_eq!(server.refusal(&["credential", "list"]), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_webhook_takes_the_secret_path_or_a_configured_key() {
-    use touchstone_tests::database::Database;
-    use touchstone_tests::server::Server;
     let key = touchstone_agent::tls::TlsKey::generate().unwrap();
     let digest = key.digest().unwrap().to_string();
     let server = Server::start_with(&Database::Sqlite, &["--webhook-caller", &digest]);

@@ -85,7 +85,8 @@ fn assert_same(here: &str, these: &BTreeSet<String>, there: &str, those: &BTreeS
 fn word(access: Access) -> &'static str {
     match access {
         Access::Anyone => "anyone",
-        Access::Operator => "operator",
+        // Each role may do what those before it may.
+        Access::Staff(roles) => roles[0].word(),
         Access::JoinToken => "join token",
         Access::Host => "host",
         Access::WebhookCertificate | Access::WebhookSecret => "webhook",

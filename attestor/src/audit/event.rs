@@ -12,25 +12,8 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 
-use super::Reason;
-
-/// Who did it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Actor {
-    /// Holder of an operator token.
-    Operator,
-    /// The host that the event names, by its enrolled TLS key.
-    Host,
-    /// Holder of a join token.
-    JoinToken,
-    /// A caller of the webhook with a configured TLS key.
-    WebhookCertificate,
-    /// A caller of the webhook who knew its secret path.
-    WebhookSecret,
-    /// The attestor itself.
-    Attestor,
-}
+use super::{Actor, Reason};
+use crate::role::{CredentialName, Role, Way};
 
 /// What happened.
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +111,19 @@ pub(crate) enum Event {
     },
     /// A host's tag was taken back in the attestor's settings.
     LocationTagRevoked { host: HostId, tag: Sha256Digest },
+    /// Somebody may do from now on what its role may. `key`: SHA-256 of the token, or of the TLS key.
+    CredentialCreated {
+        name: CredentialName,
+        role: Role,
+        way: Way,
+        key: Sha256Digest,
+        expires_at: Option<i64>,
+    },
+    /// A credential was taken back.
+    CredentialRevoked {
+        name: CredentialName,
+        key: Sha256Digest,
+    },
     /// Policy manifests came into force.
     PolicyApplied { version: i64, digest: Sha256Digest },
     /// A Kubernetes node was mapped to a host.
@@ -212,7 +208,10 @@ struct Envelope<'a> {
     /// Random: an entry is known by its leaf hash, so no two may be the same bytes.
     id: String,
     time: i64,
-    actor: Actor,
+    actor: &'static str,
+    /// Name of the credential that was shown, of those that operators hand out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
     #[serde(flatten)]
     event: &'a Event,
 }
@@ -220,14 +219,15 @@ struct Envelope<'a> {
 pub(super) fn encode(
     id: [u8; 16],
     event: &Event,
-    actor: Actor,
+    actor: &Actor,
     time: i64,
 ) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Envelope {
         v: 1,
         id: hex::encode(id),
         time,
-        actor,
+        actor: actor.word(),
+        credential: actor.credential(),
         event,
     })
 }
@@ -236,6 +236,7 @@ pub(super) fn encode(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+    use super::super::Staff;
     use super::*;
 
     #[test]
@@ -314,6 +315,17 @@ mod tests {
                 host: host.clone(),
                 tag: digest,
             },
+            Event::CredentialCreated {
+                name: "anna".parse().unwrap(),
+                role: Role::Officer,
+                way: Way::Token,
+                key: digest,
+                expires_at: Some(1),
+            },
+            Event::CredentialRevoked {
+                name: "anna".parse().unwrap(),
+                key: digest,
+            },
             Event::PolicyApplied { version: 1, digest },
             Event::NodeMapped {
                 node: String::new(),
@@ -328,10 +340,14 @@ mod tests {
                 counts: BTreeMap::new(),
             },
         ];
+        let officer = Actor::Staff(Staff {
+            name: "anna".parse().unwrap(),
+            role: Role::Officer,
+        });
         for event in events {
-            let bytes = encode([7; 16], &event, Actor::Operator, 9).unwrap();
+            let bytes = encode([7; 16], &event, &officer, 9).unwrap();
             let text = String::from_utf8(bytes).unwrap();
-            for name in ["v", "id", "time", "actor", "kind"] {
+            for name in ["v", "id", "time", "actor", "credential", "kind"] {
                 assert_eq!(
                     text.matches(&format!("\"{name}\":")).count(),
                     1,

@@ -15,7 +15,7 @@ use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
-    endorsement, firmware, location, machines, policy,
+    credentials, endorsement, firmware, location, machines, policy,
 };
 use crate::clock;
 
@@ -51,6 +51,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Inventory(command) => machines::inventory(client, json, command).await,
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => locate(client, json, command).await,
+        Command::Credential(command) => credentials::run(client, json, command).await,
         Command::Policy(Policy::Apply { files }) => policy::apply(client, json, &files).await,
         Command::Policy(Policy::Show { version }) => policy::show(client, json, version).await,
         Command::Policy(Policy::History) => policy::history(client, json).await,

@@ -61,6 +61,7 @@ pub(crate) struct ImportDone {
 /// Imports certificates and revocation lists, all or nothing.
 pub(crate) async fn import(
     attestor: &Attestor,
+    actor: &Actor,
     mut import: Import,
 ) -> Result<ImportDone, ImportError> {
     if import.manufacturers.len() > MANUFACTURERS_MAX {
@@ -87,9 +88,18 @@ pub(crate) async fn import(
     .await
     .map_err(|_| StoreError::Malformed("endorsement bundle"))??;
     if let Some(class) = import.class.filter(|_| bundle.has_certificates()) {
-        keep_certificates(&mut tx, class, &import.manufacturers, &bundle, &done, now).await?;
+        keep_certificates(
+            &mut tx,
+            actor,
+            class,
+            &import.manufacturers,
+            &bundle,
+            &done,
+            now,
+        )
+        .await?;
     }
-    keep_lists(&mut tx, &bundle, &done.lists, now).await?;
+    keep_lists(&mut tx, actor, &bundle, &done.lists, now).await?;
     if !done.lists.is_empty() {
         // An enrolment that waits for its activation was let in by what was known before.
         tx.forget_all_enrolments().await?;
@@ -118,6 +128,7 @@ fn add(
 
 async fn keep_certificates(
     tx: &mut Tx,
+    actor: &Actor,
     class: RootClass,
     manufacturers: &[ManufacturerId],
     bundle: &Bundle,
@@ -141,12 +152,13 @@ async fn keep_certificates(
         roots: done.imported.roots,
         intermediates: done.imported.intermediates,
     };
-    Entry::new(&event, Actor::Operator, now)?.append(tx).await?;
+    Entry::new(&event, actor, now)?.append(tx).await?;
     Ok(())
 }
 
 async fn keep_lists(
     tx: &mut Tx,
+    actor: &Actor,
     bundle: &Bundle,
     lists: &[AddedList],
     now: i64,
@@ -164,7 +176,7 @@ async fn keep_lists(
             revoked: list.revoked(),
             replaced: *replaced,
         });
-        Entry::new(&event, Actor::Operator, now)?.append(tx).await?;
+        Entry::new(&event, actor, now)?.append(tx).await?;
     }
     Ok(())
 }

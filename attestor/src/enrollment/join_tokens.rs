@@ -65,6 +65,7 @@ pub(crate) struct JoinTokenMade {
 /// Makes a join token.
 pub(crate) async fn create_join_token(
     attestor: &Attestor,
+    actor: &Actor,
     request: JoinTokenRequest,
 ) -> Result<JoinTokenMade, JoinTokenError> {
     if !(1..=LIFETIME_MAX).contains(&request.lifetime) {
@@ -91,9 +92,7 @@ pub(crate) async fn create_join_token(
         host: record.host.clone(),
         uses: record.uses_max,
     };
-    Entry::new(&event, Actor::Operator, now)?
-        .append(&mut tx)
-        .await?;
+    Entry::new(&event, actor, now)?.append(&mut tx).await?;
     tx.commit().await?;
     let token = JoinToken {
         server: attestor.keys.server_url.clone(),
@@ -106,6 +105,7 @@ pub(crate) async fn create_join_token(
 /// Revokes the one token whose id begins with `id`, at once: an enrolment under way with it ends too.
 pub(crate) async fn revoke_join_token(
     attestor: &Attestor,
+    actor: &Actor,
     id: &str,
 ) -> Result<JoinTokenRecord, JoinTokenError> {
     let now = clock::now();
@@ -118,13 +118,9 @@ pub(crate) async fn revoke_join_token(
         return Err(JoinTokenError::Unknown(shown(id)));
     };
     tx.revoke_join_token(&token.hash, now).await?;
-    Entry::new(
-        &Event::JoinTokenRevoked { token: token.id() },
-        Actor::Operator,
-        now,
-    )?
-    .append(&mut tx)
-    .await?;
+    Entry::new(&Event::JoinTokenRevoked { token: token.id() }, actor, now)?
+        .append(&mut tx)
+        .await?;
     tx.commit().await?;
     Ok(JoinTokenRecord {
         revoked_at: token.revoked_at.or(Some(now)),

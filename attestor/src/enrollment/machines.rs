@@ -91,6 +91,7 @@ fn faults(faults: &BTreeMap<usize, String>) -> String {
 /// Adds a machine to the inventory.
 pub(crate) async fn add_machine(
     attestor: &Attestor,
+    actor: &Actor,
     entry: InventoryEntry,
 ) -> Result<InventoryEntry, MachineError> {
     let entry = sorted(entry)?;
@@ -101,7 +102,7 @@ pub(crate) async fn add_machine(
         host: entry.host.clone(),
         ek_digests: entry.ek_digests.clone(),
     };
-    append(&mut tx, &event, now).await?;
+    append(&mut tx, actor, &event, now).await?;
     tx.commit().await?;
     Ok(entry)
 }
@@ -141,6 +142,7 @@ async fn already(
 /// Adds many machines, all or none. Errors count machines from 1.
 pub(crate) async fn import_machines(
     attestor: &Attestor,
+    actor: &Actor,
     entries: Vec<InventoryEntry>,
 ) -> Result<usize, MachineError> {
     let entries = consistent(entries)?;
@@ -155,7 +157,7 @@ pub(crate) async fn import_machines(
             .iter()
             .map(|entry| (entry.host.clone(), entry.ek_digests.clone()))
             .collect();
-        append(&mut tx, &Event::InventoryImported { machines }, now).await?;
+        append(&mut tx, actor, &Event::InventoryImported { machines }, now).await?;
     }
     // Machines that asked before they were known wait no longer.
     let waiting = tx.quarantine().await?.into_iter();
@@ -236,6 +238,7 @@ async fn known(
 /// and with it a verdict that says where it is.
 pub(crate) async fn add_eks(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     eks: Vec<Sha256Digest>,
 ) -> Result<InventoryEntry, MachineError> {
@@ -265,9 +268,7 @@ pub(crate) async fn add_eks(
         host: host.clone(),
         ek_digests: added,
     };
-    let order = Entry::new(&event, Actor::Operator, now)?
-        .append(&mut tx)
-        .await?;
+    let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
     let voided = location::void_place(&mut tx, host, None).await?;
     tx.commit().await?;
     if let Some(voided) = voided {
@@ -280,6 +281,7 @@ pub(crate) async fn add_eks(
 /// Takes a machine out of the inventory. Its name and its TPM may come again, as a new machine.
 pub(crate) async fn remove_machine(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     reason: Option<Reason>,
 ) -> Result<(), MachineError> {
@@ -293,12 +295,13 @@ pub(crate) async fn remove_machine(
         host: host.clone(),
         reason,
     };
-    end(attestor, tx, host, End::Removed, &event).await
+    end(attestor, actor, tx, host, End::Removed, &event).await
 }
 
 /// Takes a host out of service. Its name and its EKs stay taken.
 pub(crate) async fn retire_host(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     reason: Option<Reason>,
 ) -> Result<(), MachineError> {
@@ -308,12 +311,13 @@ pub(crate) async fn retire_host(
         host: host.clone(),
         reason,
     };
-    end(attestor, tx, host, End::Retired, &event).await
+    end(attestor, actor, tx, host, End::Retired, &event).await
 }
 
 /// Puts another TPM under a name, in service or not: all that the old one had is void.
 pub(crate) async fn replace_tpm(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     eks: Vec<Sha256Digest>,
     reason: Option<Reason>,
@@ -349,13 +353,14 @@ pub(crate) async fn replace_tpm(
         ek_digests: entry.ek_digests.clone(),
         reason,
     };
-    end(attestor, tx, host, End::Replaced, &event).await?;
+    end(attestor, actor, tx, host, End::Replaced, &event).await?;
     Ok(entry)
 }
 
 /// Lets a host enrol once with other keys under its known TPM; returns until when.
 pub(crate) async fn open_reenrolment(
     attestor: &Attestor,
+    actor: &Actor,
     host: &HostId,
     seconds: i64,
     reason: Option<Reason>,
@@ -376,7 +381,7 @@ pub(crate) async fn open_reenrolment(
         expires_at,
         reason,
     };
-    append(&mut tx, &event, now).await?;
+    append(&mut tx, actor, &event, now).await?;
     tx.commit().await?;
     Ok(expires_at)
 }
@@ -384,6 +389,7 @@ pub(crate) async fn open_reenrolment(
 /// Ends the live identity of `host`, if it has one, and all that rested on it: commit, then publish.
 async fn end(
     attestor: &Attestor,
+    actor: &Actor,
     mut tx: Tx,
     host: &HostId,
     end: End,
@@ -401,7 +407,7 @@ async fn end(
     }
     tx.void_what_rests_on(host).await?;
     tx.forget_enrolments(host).await?;
-    let entry = Entry::new(event, Actor::Operator, now)?;
+    let entry = Entry::new(event, actor, now)?;
     let order = entry.append(&mut tx).await?;
     tx.commit().await?;
     Ending::new(host.clone(), end, order, entry.leaf()).publish(attestor, now);
@@ -417,8 +423,8 @@ async fn in_service(tx: &mut Tx, host: &HostId) -> Result<Vec<Sha256Digest>, Mac
     }
 }
 
-async fn append(tx: &mut Tx, event: &Event, now: i64) -> Result<(), StoreError> {
-    Entry::new(event, Actor::Operator, now)?.append(tx).await?;
+async fn append(tx: &mut Tx, actor: &Actor, event: &Event, now: i64) -> Result<(), StoreError> {
+    Entry::new(event, actor, now)?.append(tx).await?;
     Ok(())
 }
 

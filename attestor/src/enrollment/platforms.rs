@@ -92,6 +92,7 @@ pub(super) struct Offer<'a> {
 /// Believes the platform certificates of an OEM; names of its machines begin with `host_prefix`.
 pub(crate) async fn add_oem(
     attestor: &Attestor,
+    actor: &Actor,
     der: Vec<u8>,
     host_prefix: String,
 ) -> Result<Oem, OemAddError> {
@@ -119,7 +120,7 @@ pub(crate) async fn add_oem(
     if !tx.add_oem(&oem.digest(), &stored).await? {
         return Err(OemAddError::Known);
     }
-    let entry = Entry::new(&event, Actor::Operator, now)?;
+    let entry = Entry::new(&event, actor, now)?;
     entry.append(&mut tx).await?;
     tx.commit().await?;
     Ok(oem)
@@ -175,7 +176,7 @@ pub(super) async fn admit(
         oem: vouched.oem,
         platform_certificate: vouched.certificate,
     };
-    let entry = Entry::new(&event, Actor::JoinToken, now)?;
+    let entry = Entry::new(&event, &Actor::JoinToken, now)?;
     entry.append(tx).await?;
     Ok(Admission::Admitted(vouched.host))
 }

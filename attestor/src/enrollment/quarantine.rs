@@ -61,6 +61,7 @@ pub(super) async fn note(
 /// Puts a TPM out of quarantine into the inventory as `host`; it enrols when it asks again.
 pub(crate) async fn approve(
     attestor: &Attestor,
+    actor: &Actor,
     ek: &Sha256Digest,
     host: HostId,
 ) -> Result<InventoryEntry, QuarantineError> {
@@ -78,28 +79,26 @@ pub(crate) async fn approve(
         host: entry.host.clone(),
         ek_digest: *ek,
     };
-    Entry::new(&event, Actor::Operator, now)?
-        .append(&mut tx)
-        .await?;
+    Entry::new(&event, actor, now)?.append(&mut tx).await?;
     tx.commit().await?;
     Ok(entry)
 }
 
 /// Says that a TPM in quarantine is not ours. It stays there, so that it does not come back as new.
-pub(crate) async fn reject(attestor: &Attestor, ek: &Sha256Digest) -> Result<(), QuarantineError> {
+pub(crate) async fn reject(
+    attestor: &Attestor,
+    actor: &Actor,
+    ek: &Sha256Digest,
+) -> Result<(), QuarantineError> {
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
     if !tx.reject_in_quarantine(ek).await? {
         return Err(QuarantineError::NotThere(*ek));
     }
     tx.bar_ek(ek, now).await?;
-    Entry::new(
-        &Event::HostRejected { ek_digest: *ek },
-        Actor::Operator,
-        now,
-    )?
-    .append(&mut tx)
-    .await?;
+    Entry::new(&Event::HostRejected { ek_digest: *ek }, actor, now)?
+        .append(&mut tx)
+        .await?;
     tx.commit().await?;
     Ok(())
 }

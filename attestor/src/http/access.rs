@@ -21,7 +21,9 @@ use super::problem::Problem;
 use crate::audit::Actor;
 use crate::budgets::Coming;
 use crate::clock;
+use crate::credentials;
 use crate::enrollment::Joining;
+use crate::role::{Role, Way};
 use crate::store::{End, StoreError};
 use crate::tls::Peer;
 
@@ -30,8 +32,8 @@ use crate::tls::Peer;
 pub enum Access {
     /// Nothing is asked.
     Anyone,
-    /// The operator token as bearer.
-    Operator,
+    /// A credential of one of these roles: a token as bearer, or a TLS client key.
+    Staff(&'static [Role]),
     /// A join token's secret as bearer, and a TLS client key to be enrolled.
     JoinToken,
     /// The TLS client key of an enrolled host.
@@ -63,10 +65,6 @@ pub(crate) struct CallingHost {
 /// The join token and the TLS key of a caller that showed both.
 #[derive(Clone)]
 pub(crate) struct JoiningCaller(pub(crate) Joining);
-
-/// How a webhook caller showed itself.
-#[derive(Clone, Copy)]
-pub(crate) struct WebhookCaller(pub(crate) Actor);
 
 /// For how long a body may come. Whoever called may be nobody by the time that its last byte is there.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -177,7 +175,7 @@ fn plain_body(parts: &Parts) -> Result<(), Problem> {
 async fn admit(access: Access, app: &App, parts: &mut Parts) -> Result<(), Problem> {
     match access {
         Access::Anyone => Ok(()),
-        Access::Operator => operator(app, parts).await,
+        Access::Staff(roles) => staff(roles, app, parts).await,
         Access::JoinToken => join_token(app, parts).await,
         Access::Host => host(app, parts).await,
         Access::WebhookCertificate => webhook_certificate(app, parts),
@@ -185,20 +183,41 @@ async fn admit(access: Access, app: &App, parts: &mut Parts) -> Result<(), Probl
     }
 }
 
-async fn operator(app: &App, parts: &Parts) -> Result<(), Problem> {
-    let hash = Sha256Digest::of(bearer(parts)?.as_bytes());
-    let tokens = {
-        let mut tx = app.attestor.store.read().await?;
-        tx.operator_tokens().await?
+/// The key is the digest of a secret of 32 random bytes, or of a public key: looking it up in an index tells nobody
+/// which one is near.
+async fn staff(roles: &[Role], app: &App, parts: &mut Parts) -> Result<(), Problem> {
+    let (key, way) = match parts.headers.contains_key(AUTHORIZATION) {
+        true => (Sha256Digest::of(bearer(parts)?.as_bytes()), Way::Token),
+        false => (peer_key(parts).map_err(|_| nothing_shown())?, Way::TlsKey),
     };
-    // Every hash is compared, so that time tells nothing about which one is near.
-    let known = tokens
-        .iter()
-        .fold(0, |known, token| known | token.0.ct_eq(&hash.0).unwrap_u8());
-    match known {
-        1 => Ok(()),
-        _ => Err(Problem::unauthenticated("the operator token is not known")),
+    let mut tx = app.attestor.store.read().await?;
+    let Some(holder) = credentials::holder(&mut tx, &key, way).await? else {
+        return Err(Problem::unauthenticated(
+            "the credential is not known, was revoked, or has expired; an operator makes one with `touchstone \
+             credential create`",
+        ));
+    };
+    if !roles.contains(&holder.role) {
+        let allowed: Vec<&str> = roles.iter().map(|role| role.word()).collect();
+        return Err(Problem::refused(
+            StatusCode::FORBIDDEN,
+            "role-insufficient",
+            format_args!(
+                "`{}` is a credential of the role {}, and this is for {}",
+                holder.name.as_str(),
+                holder.role.word(),
+                allowed.join(", ")
+            ),
+        ));
     }
+    parts.extensions.insert(Actor::Staff(holder));
+    Ok(())
+}
+
+fn nothing_shown() -> Problem {
+    Problem::unauthenticated(
+        "send `Authorization: Bearer TOKEN`, or show the TLS client certificate of a credential",
+    )
 }
 
 async fn join_token(app: &App, parts: &mut Parts) -> Result<(), Problem> {
@@ -266,9 +285,7 @@ fn webhook_certificate(app: &App, parts: &mut Parts) -> Result<(), Problem> {
             "the TLS key may not call the webhook; configure it, or use the secret path",
         ));
     }
-    parts
-        .extensions
-        .insert(WebhookCaller(Actor::WebhookCertificate));
+    parts.extensions.insert(Actor::WebhookCertificate);
     Ok(())
 }
 
@@ -281,7 +298,7 @@ async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     if !bool::from(hash.0.ct_eq(&app.attestor.keys.webhook_secret.0)) {
         return Err(denied());
     }
-    parts.extensions.insert(WebhookCaller(Actor::WebhookSecret));
+    parts.extensions.insert(Actor::WebhookSecret);
     Ok(())
 }
 

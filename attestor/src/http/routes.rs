@@ -1,6 +1,7 @@
 //! The table of routes, and how their bodies are read.
 
 mod audit;
+mod credentials;
 mod endorsements;
 mod enrolments;
 mod firmware;
@@ -29,7 +30,8 @@ use touchstone_evidence::host_id::HostId;
 use super::access::Access;
 use super::problem::Problem;
 use super::{App, Route};
-use crate::audit::Reason;
+use crate::audit::{Actor, Reason};
+use crate::role::Role;
 
 /// A boot log and a part of a runtime list, each at most 1 MiB and a little, in base64, and the rest of a round.
 const EVIDENCE_MAX: usize = 3 << 20;
@@ -42,16 +44,25 @@ const DOCUMENT_MAX: usize = 5 << 20;
 /// A hundred thousand machines with two EKs each.
 const INVENTORY_MAX: usize = 24 << 20;
 
+/// Whoever has a credential.
+const RESULTS: Access = Access::Staff(&Role::ALL);
+/// Whoever may see everything.
+const READ: Access = Access::Staff(&[Role::Auditor, Role::Officer, Role::Operator]);
+/// Who decides what is good, and where machines stand.
+const DECIDE: Access = Access::Staff(&[Role::Officer, Role::Operator]);
+/// Who runs the fleet.
+const OPERATE: Access = Access::Staff(&[Role::Operator]);
+
 pub(super) fn all() -> Vec<Route> {
-    use Access::{Anyone, Host, JoinToken, Operator, WebhookCertificate, WebhookSecret};
+    use Access::{Anyone, Host, JoinToken, WebhookCertificate, WebhookSecret};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const PUT: Method = Method::PUT;
     vec![
         Route::new(GET, "/healthz", Anyone, status::healthz),
         Route::new(GET, "/readyz", Anyone, status::readyz),
-        Route::new(GET, "/metrics", Operator, status::metrics),
-        Route::new(GET, "/v1/keys", Operator, status::keys),
+        Route::new(GET, "/metrics", READ, status::metrics),
+        Route::new(GET, "/v1/keys", RESULTS, status::keys),
         Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin)
             .with_body_of(ENROLMENT_MAX),
         Route::new(
@@ -62,88 +73,66 @@ pub(super) fn all() -> Vec<Route> {
         ),
         Route::new(POST, "/v1/challenges", Host, rounds::challenge),
         Route::new(POST, "/v1/evidence", Host, rounds::evidence).with_body_of(EVIDENCE_MAX),
-        Route::new(
-            POST,
-            "/v1/endorsement-roots",
-            Operator,
-            endorsements::import,
-        )
-        .with_body_of(DOCUMENT_MAX),
-        Route::new(GET, "/v1/endorsement-roots", Operator, endorsements::list),
+        Route::new(POST, "/v1/endorsement-roots", OPERATE, endorsements::import)
+            .with_body_of(DOCUMENT_MAX),
+        Route::new(GET, "/v1/endorsement-roots", READ, endorsements::list),
         Route::new(
             GET,
             "/v1/endorsement-roots/unmatched",
-            Operator,
+            READ,
             endorsements::unmatched,
         ),
-        Route::new(POST, "/v1/inventory", Operator, inventory::add),
-        Route::new(GET, "/v1/inventory", Operator, inventory::list),
-        Route::new(GET, "/v1/inventory/{host}", Operator, inventory::show),
+        Route::new(POST, "/v1/inventory", OPERATE, inventory::add),
+        Route::new(GET, "/v1/inventory", READ, inventory::list),
+        Route::new(GET, "/v1/inventory/{host}", READ, inventory::show),
         Route::new(
             POST,
             "/v1/inventory/{host}/eks",
-            Operator,
+            OPERATE,
             inventory::add_eks,
         ),
         Route::new(
             POST,
             "/v1/inventory/{host}/remove",
-            Operator,
+            OPERATE,
             inventory::remove,
         ),
-        Route::new(POST, "/v1/inventory-imports", Operator, inventory::import)
+        Route::new(POST, "/v1/inventory-imports", OPERATE, inventory::import)
             .with_body_of(INVENTORY_MAX),
-        Route::new(POST, "/v1/oems", Operator, oems::add),
-        Route::new(GET, "/v1/oems", Operator, oems::list),
-        Route::new(GET, "/v1/quarantine", Operator, quarantine::list),
-        Route::new(
-            POST,
-            "/v1/quarantine/approve",
-            Operator,
-            quarantine::approve,
-        ),
-        Route::new(POST, "/v1/quarantine/reject", Operator, quarantine::reject),
-        Route::new(POST, "/v1/join-tokens", Operator, join_tokens::create),
-        Route::new(GET, "/v1/join-tokens", Operator, join_tokens::list),
-        Route::new(
-            POST,
-            "/v1/join-tokens/revoke",
-            Operator,
-            join_tokens::revoke,
-        ),
+        Route::new(POST, "/v1/oems", OPERATE, oems::add),
+        Route::new(GET, "/v1/oems", READ, oems::list),
+        Route::new(GET, "/v1/quarantine", READ, quarantine::list),
+        Route::new(POST, "/v1/quarantine/approve", OPERATE, quarantine::approve),
+        Route::new(POST, "/v1/quarantine/reject", OPERATE, quarantine::reject),
+        Route::new(POST, "/v1/join-tokens", OPERATE, join_tokens::create),
+        Route::new(GET, "/v1/join-tokens", READ, join_tokens::list),
+        Route::new(POST, "/v1/join-tokens/revoke", OPERATE, join_tokens::revoke),
         Route::new(
             POST,
             "/v1/location/authorities",
-            Operator,
+            DECIDE,
             location::add_authority,
         ),
-        Route::new(GET, "/v1/location/hosts/{host}", Operator, location::basis),
-        Route::new(POST, "/v1/location/tags", Operator, location::issue),
-        Route::new(PUT, "/v1/policies", Operator, policies::apply).with_body_of(DOCUMENT_MAX),
-        Route::new(GET, "/v1/policies", Operator, policies::show),
-        Route::new(GET, "/v1/policies/history", Operator, policies::history),
-        Route::new(
-            GET,
-            "/v1/policies/{version}",
-            Operator,
-            policies::show_version,
-        ),
-        Route::new(POST, "/v1/nodes", Operator, nodes::map),
-        Route::new(GET, "/v1/nodes", Operator, nodes::list),
-        Route::new(GET, "/v1/hosts", Operator, hosts::list),
-        Route::new(GET, "/v1/hosts/{host}", Operator, hosts::show),
-        Route::new(GET, "/v1/hosts/{host}/result", Operator, hosts::result),
-        Route::new(POST, "/v1/hosts/{host}/reenrol", Operator, service::reenrol),
-        Route::new(POST, "/v1/hosts/{host}/retire", Operator, service::retire),
-        Route::new(POST, "/v1/hosts/{host}/replace", Operator, service::replace),
-        Route::new(
-            POST,
-            "/v1/hosts/{host}/firmware",
-            Operator,
-            firmware::accept,
-        ),
-        Route::new(GET, "/v1/audit/export", Operator, audit::export),
-        Route::new(GET, "/v1/audit/checkpoint", Operator, audit::checkpoint),
+        Route::new(GET, "/v1/location/hosts/{host}", READ, location::basis),
+        Route::new(POST, "/v1/location/tags", DECIDE, location::issue),
+        Route::new(PUT, "/v1/policies", DECIDE, policies::apply).with_body_of(DOCUMENT_MAX),
+        Route::new(GET, "/v1/policies", READ, policies::show),
+        Route::new(GET, "/v1/policies/history", READ, policies::history),
+        Route::new(GET, "/v1/policies/{version}", READ, policies::show_version),
+        Route::new(POST, "/v1/nodes", OPERATE, nodes::map),
+        Route::new(GET, "/v1/nodes", READ, nodes::list),
+        Route::new(GET, "/v1/hosts", RESULTS, hosts::list),
+        Route::new(GET, "/v1/hosts/{host}", RESULTS, hosts::show),
+        Route::new(GET, "/v1/hosts/{host}/result", RESULTS, hosts::result),
+        Route::new(POST, "/v1/hosts/{host}/reenrol", OPERATE, service::reenrol),
+        Route::new(POST, "/v1/hosts/{host}/retire", OPERATE, service::retire),
+        Route::new(POST, "/v1/hosts/{host}/replace", OPERATE, service::replace),
+        Route::new(POST, "/v1/hosts/{host}/firmware", DECIDE, firmware::accept),
+        Route::new(GET, "/v1/audit/export", READ, audit::export),
+        Route::new(GET, "/v1/audit/checkpoint", READ, audit::checkpoint),
+        Route::new(GET, "/v1/credentials", READ, credentials::list),
+        Route::new(POST, "/v1/credentials", OPERATE, credentials::create),
+        Route::new(POST, "/v1/credentials/revoke", OPERATE, credentials::revoke),
         Route::new(
             POST,
             "/kubernetes/v1/validate",
@@ -159,6 +148,21 @@ pub(super) fn all() -> Vec<Route> {
         )
         .with_body_of(REVIEW_MAX),
     ]
+}
+
+/// Who calls, for the entry of what it does.
+struct Acting(Actor);
+
+impl FromRequestParts<App> for Acting {
+    type Rejection = Problem;
+
+    /// The access rule left it behind; a route without one has nobody to name.
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
+        let actor = parts.extensions.get::<Actor>().cloned();
+        actor
+            .map(Self)
+            .ok_or_else(|| Problem::unauthenticated("this is for callers who say who they are"))
+    }
 }
 
 /// The host that the path names; what cannot name one is a problem.

@@ -3,7 +3,6 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::log::digest;
 use super::{StoreError, Tx, on};
 
 impl Tx {
@@ -143,32 +142,6 @@ impl Tx {
                 .await?
         });
         row.map(|(host,)| host_id(&host)).transpose()
-    }
-
-    /// Keeps the hash of an operator's token.
-    pub(crate) async fn add_operator_token(
-        &mut self,
-        hash: &Sha256Digest,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query("INSERT INTO operator_tokens (hash, created_at) VALUES ($1, $2)")
-                .bind(&hash.0[..])
-                .bind(now)
-                .execute(connection)
-                .await?;
-        });
-        Ok(())
-    }
-
-    /// Hashes of all operators' tokens.
-    pub(crate) async fn operator_tokens(&mut self) -> Result<Vec<Sha256Digest>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
-            sqlx::query_as("SELECT hash FROM operator_tokens")
-                .fetch_all(connection)
-                .await?
-        });
-        rows.iter().map(|(hash,)| digest(hash)).collect()
     }
 }
 

@@ -11,12 +11,18 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
 use super::{Asked, Store};
+use crate::role::Role;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// How many schemas had a table of operators' tokens, and what was in it.
+const OPERATOR_TOKENS: (usize, &str) = (
+    7,
+    "INSERT INTO operator_tokens (hash, created_at) VALUES (zeroblob(32), 1)",
+);
+
 /// What an attestor of the first schema may have written; later schemas only add to it.
-const ROWS: [&str; 9] = [
-    "INSERT INTO operator_tokens (hash, created_at) VALUES (x'01', 1)",
+const ROWS: [&str; 8] = [
     "INSERT INTO inventory (host, added_at) VALUES ('de-1', 1)",
     "INSERT INTO inventory_eks (ek_digest, host) VALUES (zeroblob(32), 'de-1')",
     "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at,
@@ -41,7 +47,8 @@ async fn older(file: &Path, schemas: usize) {
         ..Migrator::DEFAULT
     };
     older.run(&pool).await.unwrap();
-    for row in ROWS {
+    let tokens = (schemas <= OPERATOR_TOKENS.0).then_some(OPERATOR_TOKENS.1);
+    for row in ROWS.into_iter().chain(tokens) {
         sqlx::query(row).execute(&pool).await.unwrap();
     }
     let mut frontier = Frontier::empty();
@@ -83,6 +90,11 @@ async fn every_schema_so_far_is_brought_up_to_date_with_its_data() {
         assert_eq!(tx.entries(0).await.unwrap(), [b"entry"]);
         assert_eq!(tx.policy().await.unwrap().unwrap().version, 1);
         assert_eq!(tx.nodes().await.unwrap().len(), 1);
+        let operator = tx.credential(&Sha256Digest::ZERO).await.unwrap();
+        assert_eq!(
+            operator.is_some_and(|one| one.role == Role::Operator && one.in_force(9)),
+            schemas <= OPERATOR_TOKENS.0
+        );
         // It goes on: what is written now stands beside what was there.
         assert_eq!(tx.append(b"next").await.unwrap(), 1);
         assert!(tx.simulator_root_since().await.unwrap().is_some() || schemas > 2);

@@ -37,7 +37,7 @@ const SHARED: [(&str, &[&str], &str); 16] = [
     ),
     (
         "unauthenticated",
-        &["E7", "Q15"],
+        &["E7", "Q15", "S4"],
         "who does not show who it is learns nothing more",
     ),
     (

@@ -10,7 +10,7 @@ use touchstone_evidence::endorsement::{
     Anchor, KnownCertificate, KnownList, ManufacturerId, RootClass,
 };
 
-use super::Body;
+use super::{Acting, Body};
 use crate::clock;
 use crate::enrollment::{self, Endorsements, Import, ImportError};
 use crate::http::App;
@@ -62,6 +62,7 @@ struct ListView {
 /// Imports endorsement certificates and revocation lists.
 pub(super) async fn import(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(body): Body<RootImport>,
 ) -> Result<Json<Value>, Problem> {
     let import = Import {
@@ -69,7 +70,7 @@ pub(super) async fn import(
         manufacturers: body.manufacturers,
         pem: body.pem,
     };
-    let done = enrollment::import_endorsements(&app.attestor, import).await;
+    let done = enrollment::import_endorsements(&app.attestor, &actor, import).await;
     let done = done.map_err(|error| refusal(&error))?;
     let now = clock::now();
     let lists: Vec<ListView> = done

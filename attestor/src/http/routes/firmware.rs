@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Body, PathHost};
-use crate::audit::{Actor, Entry, Event};
+use super::{Acting, Body, PathHost};
+use crate::audit::{Entry, Event};
 use crate::clock;
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -23,6 +23,7 @@ pub(super) struct Accepted {
 /// Accepts a version instead of the one that was accepted before. The next round is judged by it.
 pub(super) async fn accept(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(accepted): Body<Accepted>,
 ) -> Result<Json<Value>, Problem> {
@@ -61,7 +62,7 @@ pub(super) async fn accept(
         version: version.clone(),
         before: before.clone(),
     };
-    Entry::new(&event, Actor::Operator, clock::now())?
+    Entry::new(&event, &actor, clock::now())?
         .append(&mut tx)
         .await?;
     tx.commit().await?;

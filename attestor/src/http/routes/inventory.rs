@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::{Body, PathHost, Why};
+use super::{Acting, Body, PathHost, Why};
 use crate::enrollment::{self, MachineError};
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -43,9 +43,10 @@ impl From<Machine> for InventoryEntry {
 /// Adds a machine.
 pub(super) async fn add(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(machine): Body<Machine>,
 ) -> Result<Json<Machine>, Problem> {
-    let added = enrollment::add_machine(&app.attestor, machine.into())
+    let added = enrollment::add_machine(&app.attestor, &actor, machine.into())
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(added.into()))
@@ -92,10 +93,11 @@ pub(super) struct Import {
 /// Adds many machines, all or none.
 pub(super) async fn import(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(import): Body<Import>,
 ) -> Result<Json<Value>, Problem> {
     let entries = import.machines.into_iter().map(Into::into).collect();
-    let count = enrollment::import_machines(&app.attestor, entries)
+    let count = enrollment::import_machines(&app.attestor, &actor, entries)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({ "imported": count })))
@@ -110,10 +112,11 @@ pub(super) struct Eks {
 /// Adds EKs to a machine.
 pub(super) async fn add_eks(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(eks): Body<Eks>,
 ) -> Result<Json<Machine>, Problem> {
-    let entry = enrollment::add_eks(&app.attestor, &host, eks.ek_digests)
+    let entry = enrollment::add_eks(&app.attestor, &actor, &host, eks.ek_digests)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(entry.into()))
@@ -122,10 +125,11 @@ pub(super) async fn add_eks(
 /// Takes a machine out.
 pub(super) async fn remove(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(Why { reason }): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
-    enrollment::remove_machine(&app.attestor, &host, reason)
+    enrollment::remove_machine(&app.attestor, &actor, &host, reason)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({ "host": host, "state": "removed" })))

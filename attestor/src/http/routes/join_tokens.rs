@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 
-use super::Body;
+use super::{Acting, Body};
 use crate::enrollment::{self, JoinTokenError};
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -24,6 +24,7 @@ pub(super) struct Creation {
 /// Makes a join token. The only answer that holds its secret.
 pub(super) async fn create(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(creation): Body<Creation>,
 ) -> Result<Json<Value>, Problem> {
     let request = enrollment::JoinTokenRequest {
@@ -31,7 +32,7 @@ pub(super) async fn create(
         host: creation.host,
         uses: creation.uses,
     };
-    let made = enrollment::create_join_token(&app.attestor, request)
+    let made = enrollment::create_join_token(&app.attestor, &actor, request)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({
@@ -57,9 +58,10 @@ pub(super) struct Revocation {
 /// Revokes a join token.
 pub(super) async fn revoke(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(revocation): Body<Revocation>,
 ) -> Result<Json<Value>, Problem> {
-    let token = enrollment::revoke_join_token(&app.attestor, &revocation.id)
+    let token = enrollment::revoke_join_token(&app.attestor, &actor, &revocation.id)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(view(&token)))

@@ -9,7 +9,7 @@ use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::TAG_MAX;
 
-use super::{Body, PathHost};
+use super::{Acting, Body, PathHost};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::location::{self, TagRefused};
@@ -23,12 +23,13 @@ pub(super) struct Authority {
 /// Believes an authority.
 pub(super) async fn add_authority(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(authority): Body<Authority>,
 ) -> Result<Json<Value>, Problem> {
     let mut key = [0; 32];
     let decoded = hex::decode_to_slice(&authority.public_key, &mut key);
     decoded.map_err(|_| refusal(&TagRefused::NotAKey))?;
-    let id = location::add_authority(&app.attestor, &key)
+    let id = location::add_authority(&app.attestor, &actor, &key)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({ "id": id })))
@@ -59,9 +60,10 @@ pub(super) struct Tag {
 /// Makes a tag the current one of its host.
 pub(super) async fn issue(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(tag): Body<Tag>,
 ) -> Result<Json<Value>, Problem> {
-    let issued = location::issue_tag(&app.attestor, &tag.host, &tag.tag)
+    let issued = location::issue_tag(&app.attestor, &actor, &tag.host, &tag.tag)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 
-use super::Body;
-use crate::audit::{Actor, Entry, Event};
+use super::{Acting, Body};
+use crate::audit::{Entry, Event};
 use crate::clock;
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -36,6 +36,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
 /// Maps a node to a host.
 pub(super) async fn map(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(node): Body<Node>,
 ) -> Result<Json<Node>, Problem> {
     let allowed =
@@ -59,7 +60,7 @@ pub(super) async fn map(
         node: node.node.clone(),
         host: node.host.clone(),
     };
-    let order = Entry::new(&event, Actor::Operator, clock::now())?
+    let order = Entry::new(&event, &actor, clock::now())?
         .append(&mut tx)
         .await?;
     tx.commit().await?;

@@ -9,7 +9,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::endorsement::Oem;
 
-use super::Body;
+use super::{Acting, Body};
 use crate::enrollment;
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -44,10 +44,11 @@ impl OemView {
 /// Adds an OEM.
 pub(super) async fn add(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(adding): Body<Adding>,
 ) -> Result<Json<Value>, Problem> {
     let (der, prefix) = (adding.certificate.0, adding.host_prefix);
-    match enrollment::add_oem(&app.attestor, der, prefix.clone()).await {
+    match enrollment::add_oem(&app.attestor, &actor, der, prefix.clone()).await {
         Ok(oem) => Ok(Json(json!(OemView::of(&oem, prefix)))),
         Err(error) if error.code() == "internal" => Err(Problem::internal(&error)),
         Err(error) => Err(Problem::refused(

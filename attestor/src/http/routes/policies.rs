@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 
-use super::Body;
+use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::policy;
@@ -22,9 +22,10 @@ pub(super) struct Manifests {
 /// Puts manifests into force, all or none.
 pub(super) async fn apply(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Value>, Problem> {
-    match policy::apply(&app.attestor, &manifests.manifests).await {
+    match policy::apply(&app.attestor, &actor, &manifests.manifests).await {
         Ok(applied) => Ok(Json(
             json!({ "version": applied.version, "digest": applied.digest }),
         )),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::Body;
+use super::{Acting, Body};
 use crate::enrollment::{self, QuarantineError};
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -46,9 +46,10 @@ pub(super) struct Approval {
 /// Calls a TPM ours.
 pub(super) async fn approve(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(approval): Body<Approval>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = enrollment::approve(&app.attestor, &approval.ek_digest, approval.host)
+    let entry = enrollment::approve(&app.attestor, &actor, &approval.ek_digest, approval.host)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(
@@ -65,9 +66,10 @@ pub(super) struct Rejection {
 /// Calls a TPM none of ours.
 pub(super) async fn reject(
     State(app): State<App>,
+    Acting(actor): Acting,
     Body(rejection): Body<Rejection>,
 ) -> Result<Json<Value>, Problem> {
-    enrollment::reject(&app.attestor, &rejection.ek_digest)
+    enrollment::reject(&app.attestor, &actor, &rejection.ek_digest)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(

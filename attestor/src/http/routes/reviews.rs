@@ -3,13 +3,12 @@
 //! Whatever fails here is an HTTP error, which the API server turns into a refusal
 //! (`failurePolicy: Fail`).
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 
-use super::Body;
+use super::{Acting, Body};
 use crate::http::App;
-use crate::http::access::WebhookCaller;
 use crate::http::problem::Problem;
 use crate::kubernetes;
 use crate::kubernetes::review::{Response, Review};
@@ -17,7 +16,7 @@ use crate::kubernetes::review::{Response, Review};
 /// Answers one AdmissionReview.
 pub(super) async fn validate(
     State(app): State<App>,
-    Extension(WebhookCaller(caller)): Extension<WebhookCaller>,
+    Acting(caller): Acting,
     Body(review): Body<Review>,
 ) -> Result<Json<Response>, Problem> {
     let request = review.into_request().ok_or_else(|| {
@@ -27,6 +26,6 @@ pub(super) async fn validate(
             "only AdmissionReview of admission.k8s.io/v1 with a request is answered",
         )
     })?;
-    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, caller).await?;
+    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, &caller).await?;
     Ok(Json(answer))
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 
 use super::inventory::refusal;
-use super::{Body, PathHost, Why};
+use super::{Acting, Body, PathHost, Why};
 use crate::audit::Reason;
 use crate::enrollment;
 use crate::http::App;
@@ -23,23 +23,26 @@ pub(super) struct Reenrolment {
 /// Lets a host enrol once with other keys.
 pub(super) async fn reenrol(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(request): Body<Reenrolment>,
 ) -> Result<Json<Value>, Problem> {
     let reason = request.reason;
-    let expires_at = enrollment::open_reenrolment(&app.attestor, &host, request.seconds, reason)
-        .await
-        .map_err(|error| refusal(&error))?;
+    let expires_at =
+        enrollment::open_reenrolment(&app.attestor, &actor, &host, request.seconds, reason)
+            .await
+            .map_err(|error| refusal(&error))?;
     Ok(Json(json!({ "host": host, "expires_at": expires_at })))
 }
 
 /// Takes a host out of service.
 pub(super) async fn retire(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(Why { reason }): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
-    enrollment::retire_host(&app.attestor, &host, reason)
+    enrollment::retire_host(&app.attestor, &actor, &host, reason)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(json!({ "host": host, "state": "retired" })))
@@ -55,10 +58,11 @@ pub(super) struct Replacement {
 /// Gives a host another TPM.
 pub(super) async fn replace(
     State(app): State<App>,
+    Acting(actor): Acting,
     PathHost(host): PathHost,
     Body(new): Body<Replacement>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = enrollment::replace_tpm(&app.attestor, &host, new.ek_digests, new.reason)
+    let entry = enrollment::replace_tpm(&app.attestor, &actor, &host, new.ek_digests, new.reason)
         .await
         .map_err(|error| refusal(&error))?;
     Ok(Json(
