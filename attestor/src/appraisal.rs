@@ -25,6 +25,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
+use crate::result_keys::ResultKeyError;
 use crate::store::{Asked, End, Group, Held, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
@@ -54,6 +55,8 @@ pub(crate) enum RoundError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    ResultKey(#[from] ResultKeyError),
+    #[error(transparent)]
     Randomness(#[from] NoRandomness),
     #[error("the work was cut off")]
     Cancelled,
@@ -73,6 +76,7 @@ impl RoundError {
             Self::NotNewer => "quote-not-newer",
             Self::Ended(end) => end.code(),
             Self::Overtaken => "round-overtaken",
+            Self::ResultKey(error) => error.code(),
             Self::Busy => "busy",
             Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
         }

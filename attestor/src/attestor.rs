@@ -24,6 +24,7 @@ use crate::logs::BootLogs;
 use crate::metrics::Metrics;
 use crate::reads::Reads;
 use crate::refusals::Refusals;
+use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
@@ -80,6 +81,9 @@ pub(crate) enum OpenError {
     /// The audit log is not the one whose heads were signed.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The key of results.
+    #[error(transparent)]
+    ResultKey(#[from] ResultKeyError),
     /// The manifests in the database do not read: another version of the software wrote them.
     #[error("the policy version {version} in the database is broken: {source}")]
     Policy {
@@ -107,6 +111,7 @@ impl Attestor {
             Some(heads) => heads,
             None => resume(&store, folder).await?,
         };
+        keys.result.begin(&store).await?;
         heads.advance(&mut store.read().await?).await?;
         location::void_revoked(&store, &revoked_tags).await?;
         let index = Arc::new(TrustIndex::default());
@@ -134,7 +139,8 @@ impl Attestor {
             }
         }
         index.confirm(size, begun);
-        tokio::spawn(follower::run(store.clone(), Arc::clone(&index)));
+        let follower = (Arc::clone(&index), Arc::clone(&keys.result));
+        tokio::spawn(follower::run(store.clone(), follower.0, follower.1));
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {

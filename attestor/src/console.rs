@@ -8,6 +8,7 @@ mod credentials;
 mod endorsement;
 mod firmware;
 mod inspect;
+mod keys;
 mod location;
 mod machines;
 mod output;
@@ -23,6 +24,7 @@ use touchstone_evidence::host_id::HostId;
 pub use credential_file::{CredentialFile, Shown};
 pub use credentials::Credential;
 pub use inspect::Inspect;
+pub use keys::{Exchanged, Keys};
 pub use machines::{Inventory, JoinToken, Service};
 
 use crate::serve::Settings;
@@ -96,8 +98,12 @@ pub enum Command {
     /// Look into a piece of evidence, as the attestor would. Needs no server and no credential
     #[command(subcommand)]
     Inspect(Inspect),
-    /// Print the public keys that verify results and checkpoints
-    Keys,
+    /// List the public keys that verify results and checkpoints, or exchange one
+    Keys {
+        /// What to do with one
+        #[command(subcommand)]
+        command: Option<Keys>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -13,6 +13,7 @@ use touchstone_policies::manifest::PolicySet;
 
 use crate::appraisal::Verdict;
 use crate::clock;
+use crate::result_keys::ResultKeys;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
@@ -22,12 +23,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follows until it is dropped.
-pub(crate) async fn run(store: Store, index: Arc<TrustIndex>) {
+pub(crate) async fn run(store: Store, index: Arc<TrustIndex>, keys: Arc<ResultKeys>) {
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match timeout(PATIENCE, follow(&store, &index)).await {
+        match timeout(PATIENCE, follow(&store, &index, &keys)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
@@ -55,6 +56,7 @@ struct Changed {
     machines: BTreeSet<HostId>,
     nodes: BTreeSet<String>,
     policies: bool,
+    result_keys: bool,
 }
 
 impl Changed {
@@ -63,6 +65,7 @@ impl Changed {
             // It names host and node, and changes nothing about them.
             "admission-decided" => return,
             "policy-applied" => self.policies = true,
+            "result-key-added" | "result-key-revoked" => self.result_keys = true,
             "host-appraised" => {}
             _ => self.machines.extend(entry.host.clone()),
         }
@@ -72,7 +75,7 @@ impl Changed {
 }
 
 /// One look: reads what others committed, publishes it, and confirms.
-pub(crate) async fn follow(store: &Store, index: &TrustIndex) -> Result<(), StoreError> {
+async fn follow(store: &Store, index: &TrustIndex, keys: &ResultKeys) -> Result<(), StoreError> {
     let begun = Instant::now();
     let (from, own) = index.unfollowed();
     // Before the database is asked: what comes later may not be seen.
@@ -85,6 +88,12 @@ pub(crate) async fn follow(store: &Store, index: &TrustIndex) -> Result<(), Stor
         return Err(StoreError::Fenced);
     }
     let changed = foreign(&mut tx, from, size, &own).await?;
+    if changed.result_keys
+        && let Err(error) = keys.look(&tx.result_keys().await?)
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "no results are signed any more");
+    }
     if let Some(order) = size.checked_sub(1) {
         publish(&mut tx, index, changed, order).await?;
     }

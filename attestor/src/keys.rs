@@ -5,14 +5,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::result::ResultSigner;
 use touchstone_evidence::transparency::CheckpointSigner;
 use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
+use crate::result_keys::ResultKeys;
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub(crate) enum KeyError {
 
 /// All keys of a running attestor.
 pub(crate) struct ServerKeys {
-    pub(crate) result: ResultSigner,
+    pub(crate) result: Arc<ResultKeys>,
     pub(crate) checkpoint: CheckpointSigner,
     /// Hash of the secret in the webhook's path.
     pub(crate) webhook_secret: Sha256Digest,
@@ -71,7 +72,7 @@ impl ServerKeys {
                 return Err(KeyError::Missing(path));
             }
         }
-        let result = ResultSigner::from_secret(&*secret(&folder.join("result.key"))?);
+        let result = Arc::new(ResultKeys::load(folder)?);
         let path = folder.join("checkpoint.key");
         let key = SigningKey::from_bytes(&*secret(&path)?);
         let id = Sha256Digest::of(key.verifying_key().as_bytes()).to_string();
@@ -98,7 +99,7 @@ pub(crate) fn webhook_secret(folder: &Path) -> Result<Zeroizing<String>, KeyErro
 }
 
 /// 32 secret bytes, as hexadecimal digits in a file of mode 0600; made when the file is not there.
-fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     if !path.exists() {
         let fresh = Zeroizing::new(random::bytes::<32>()?);
         write_private(path, hex::encode(&fresh[..]).as_bytes())?;
@@ -142,15 +143,34 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), KeyError>
         .map_err(failed)?;
     file.write_all(content).map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    fs::rename(&unfinished, path).map_err(failed)?;
+    rename(&unfinished, path)
+}
+
+/// Puts one file in the place of another, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), KeyError> {
+    let failed = |source| KeyError::File {
+        path: to.to_owned(),
+        source,
+    };
+    fs::rename(from, to).map_err(failed)?;
     // Until the folder is on disk, a power cut may bring the old name back.
-    match path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        Some(folder) => File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed),
+    sync_folder_of(to).map_err(failed)
+}
+
+/// Deletes a file, durably.
+pub(crate) fn remove(path: &Path) -> Result<(), KeyError> {
+    let failed = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    fs::remove_file(path).map_err(failed)?;
+    sync_folder_of(path).map_err(failed)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent();
+    match folder.filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ mod process;
 mod random;
 mod reads;
 mod refusals;
+mod result_keys;
 pub mod role;
 pub mod serve;
 mod store;

@@ -19,6 +19,7 @@ mod machines;
 mod oems;
 mod policy;
 mod quarantine;
+mod result_keys;
 mod rounds;
 #[cfg(test)]
 mod schemas;
@@ -48,6 +49,7 @@ pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;
+pub(crate) use result_keys::ResultKeyRecord;
 pub(crate) use rounds::StoredChallenge;
 
 /// Why the database did not do what it was asked.

@@ -33,6 +33,7 @@ mod platforms;
 mod policies;
 mod pressure;
 mod replicas;
+mod result_keys;
 mod results;
 mod rounds;
 mod runtime;

@@ -197,6 +197,13 @@ impl Server {
         path.to_str().unwrap().to_owned()
     }
 
+    /// Writes a file that its owner alone may read.
+    pub fn write_private(&self, path: &Path, content: &[u8]) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// GET as the operator.
     pub async fn get(&self, path: &str) -> Value {
         let token = self.operator()["token"].as_str().unwrap().to_owned();

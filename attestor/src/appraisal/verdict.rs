@@ -185,6 +185,5 @@ fn signed_result(
         expires_at: verdict.expires_at,
         submods: BTreeMap::from([(verified.host.clone(), submodule)]),
     };
-    let signed = attestor.keys.result.sign(&result);
-    Ok(signed.map_err(|_| StoreError::Malformed("result"))?)
+    Ok(attestor.keys.result.sign(&result)?)
 }

@@ -119,6 +119,14 @@ pub(crate) enum Event {
         key: Sha256Digest,
         expires_at: Option<i64>,
     },
+    /// Results are signed with this key from now on. `key`: its id. `before`: that of the key whose place it takes.
+    ResultKeyAdded {
+        key: String,
+        public_key: String,
+        before: Option<String>,
+    },
+    /// Results of this key count no more.
+    ResultKeyRevoked { key: String },
     /// A credential was taken back.
     CredentialRevoked {
         name: CredentialName,
@@ -322,6 +330,12 @@ mod tests {
                 key: digest,
                 expires_at: Some(1),
             },
+            Event::ResultKeyAdded {
+                key: String::new(),
+                public_key: String::new(),
+                before: None,
+            },
+            Event::ResultKeyRevoked { key: String::new() },
             Event::CredentialRevoked {
                 name: "anna".parse().unwrap(),
                 key: digest,

@@ -9,13 +9,13 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
-use touchstone_evidence::result::{ResultKey, VerifiedResult};
+use touchstone_evidence::result::{ResultError, ResultKey, VerifiedResult};
 
 use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
-    credentials, endorsement, firmware, location, machines, policy,
+    credentials, endorsement, firmware, keys, location, machines, policy,
 };
 use crate::clock;
 
@@ -73,17 +73,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         }) => firmware::accept(client, json, &host, version).await,
         Command::Audit(Audit::Export { out }) => audit::export(client, json, out.as_deref()).await,
         Command::Audit(Audit::Checkpoint) => print(&client.get_text("/v1/audit/checkpoint").await?),
-        Command::Keys => {
-            let answer = client.get("/v1/keys").await?;
-            line(json, &answer, || {
-                format!(
-                    "results:     {}\ncheckpoints: {}",
-                    text(&answer, "result_key"),
-                    text(&answer, "checkpoint_key")
-                )
-            })?;
-            Ok(())
-        }
+        Command::Keys { command } => keys::run(client, json, command).await,
         // Handled before a client was made.
         Command::Serve(_)
         | Command::Audit(Audit::Verify { .. })
@@ -246,17 +236,35 @@ fn identity_rows(answer: &Value) -> Vec<Vec<String>> {
 /// Verifies the result with the attestor's key before it prints it.
 async fn host_result(client: &Client, json: bool, host: &HostId) -> anyhow::Result<()> {
     let keys = client.get("/v1/keys").await?;
-    let mut key = [0; 32];
-    hex::decode_to_slice(text(&keys, "result_key"), &mut key)
-        .context("the attestor's result key is malformed")?;
-    let key = ResultKey::from_bytes(&key).context("the attestor's result key is malformed")?;
     let answer = client.get(&format!("/v1/hosts/{host}/result")).await?;
     let token = text(&answer, "result");
-    let verified = VerifiedResult::verify(&token, &key, clock::now())?;
+    let verified = verified(&token, &keys)?;
     let claims = serde_json::to_value(verified.result())?;
     let answer = json!({ "result": token, "claims": claims });
     line(json, &answer, || format!("{claims:#}"))?;
     Ok(())
+}
+
+/// By the key that the token names, if that was not revoked.
+fn verified(token: &str, keys: &Value) -> anyhow::Result<VerifiedResult> {
+    let keys = keys.get("result_keys").and_then(Value::as_array);
+    for view in keys.into_iter().flatten() {
+        let mut key = [0; 32];
+        hex::decode_to_slice(text(view, "public_key"), &mut key)
+            .context("a result key of the attestor is malformed")?;
+        let key =
+            ResultKey::from_bytes(&key).context("a result key of the attestor is malformed")?;
+        match VerifiedResult::verify(token, &key, clock::now()) {
+            Err(ResultError::OtherKey(_)) => {}
+            Ok(_) if text(view, "state") == "revoked" => {
+                bail!(
+                    "the result is signed with a key that was revoked; the host's next round brings another"
+                )
+            }
+            verified => return Ok(verified?),
+        }
+    }
+    bail!("the result is not signed with a key of the attestor")
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {

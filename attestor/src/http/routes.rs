@@ -9,6 +9,7 @@ mod hosts;
 mod identities;
 mod inventory;
 mod join_tokens;
+mod keys;
 mod location;
 mod nodes;
 mod oems;
@@ -62,7 +63,9 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/healthz", Anyone, status::healthz),
         Route::new(GET, "/readyz", Anyone, status::readyz),
         Route::new(GET, "/metrics", READ, status::metrics),
-        Route::new(GET, "/v1/keys", RESULTS, status::keys),
+        Route::new(GET, "/v1/keys", RESULTS, keys::list),
+        Route::new(POST, "/v1/keys/result/rotate", OPERATE, keys::rotate_result),
+        Route::new(POST, "/v1/keys/result/revoke", OPERATE, keys::revoke_result),
         Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin)
             .with_body_of(ENROLMENT_MAX),
         Route::new(

@@ -105,6 +105,9 @@ impl From<RoundError> for Problem {
             "busy" => Self::busy(),
             code => match error {
                 RoundError::Ended(end) => access::ended(end),
+                RoundError::ResultKey(error) => {
+                    Self::refused(StatusCode::SERVICE_UNAVAILABLE, error.code(), error).until(60)
+                }
                 error => Self::refused(StatusCode::CONFLICT, code, error),
             },
         }

@@ -1,4 +1,4 @@
-//! `GET /healthz`, `GET /readyz`, `GET /metrics`, `GET /v1/keys`.
+//! `GET /healthz`, `GET /readyz`, `GET /metrics`.
 
 use axum::Json;
 use axum::extract::State;
@@ -38,13 +38,4 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let Attestor { metrics, index, .. } = &*app.attestor;
     let text = metrics.expose(&index.tiers(clock::now()), index.committed());
     ([(CONTENT_TYPE, OPEN_METRICS)], text)
-}
-
-/// The public keys that verify results and checkpoints.
-pub(super) async fn keys(State(app): State<App>) -> Json<Value> {
-    let keys = &app.attestor.keys;
-    Json(json!({
-        "result_key": hex::encode(keys.result.public_key().to_bytes()),
-        "checkpoint_key": keys.checkpoint.verifier_key().to_string(),
-    }))
 }

@@ -1,0 +1,75 @@
+//! `touchstone keys …`: what verifies the attestor's signatures, and the exchange of its keys.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{line, moment, print, table, text};
+
+/// `touchstone keys …`
+#[derive(Subcommand, Debug)]
+pub enum Keys {
+    /// Put a new key in the place of one
+    ///
+    /// A key that signed results still verifies them until it is revoked. With several attestors on one database,
+    /// copy the key's file to the others afterwards and start them again.
+    Rotate {
+        /// Which
+        key: Exchanged,
+    },
+    /// Say that results of a key no longer count, as when somebody else may have it
+    Revoke {
+        /// Its id, as `touchstone keys` shows it
+        id: String,
+    },
+}
+
+/// A key that can be exchanged.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Exchanged {
+    /// The key that signs attestation results
+    Result,
+}
+
+/// Runs one of them; without one, lists the keys.
+pub(super) async fn run(client: &Client, json: bool, command: Option<Keys>) -> anyhow::Result<()> {
+    match command {
+        None => list(client, json).await,
+        Some(Keys::Rotate {
+            key: Exchanged::Result,
+        }) => {
+            let answer = client.post("/v1/keys/result/rotate", &json!({})).await?;
+            line(json, &answer, || {
+                format!("results are signed with {}", text(&answer, "id"))
+            })
+        }
+        Some(Keys::Revoke { id }) => {
+            let body = json!({ "id": id });
+            let answer = client.post("/v1/keys/result/revoke", &body).await?;
+            line(json, &answer, || format!("results of {id} count no more"))
+        }
+    }
+}
+
+async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let answer = client.get("/v1/keys").await?;
+    let keys = answer.get("result_keys").and_then(Value::as_array);
+    let rows = keys.into_iter().flatten().map(|key| {
+        vec![
+            text(key, "id"),
+            text(key, "state"),
+            moment(key, "since"),
+            moment(key, "until"),
+            text(key, "public_key"),
+        ]
+    });
+    let header = ["result key", "state", "since", "until", "public key"];
+    table(json, &answer, &header, rows.collect())?;
+    match json {
+        true => Ok(()),
+        false => print(&format!(
+            "checkpoints: {}\n",
+            text(&answer, "checkpoint_key")
+        )),
+    }
+}

@@ -1,0 +1,227 @@
+//! The key that signs attestation results: which one it is, its exchange, and its revocation.
+//!
+//! The private half is a file of the data folder, the public halves of all that ever signed are in the database. A
+//! key that another took the place of still verifies what it signed, until it is revoked.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+use touchstone_evidence::result::{AttestationResult, ResultSigner};
+
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::keys::{self, KeyError};
+use crate::store::{ResultKeyRecord, Store, StoreError, Tx};
+
+/// The file of the key that signs.
+const CURRENT: &str = "result.key";
+/// The file of a key that is about to.
+const NEXT: &str = "result.key.next";
+
+/// Why a key was not exchanged or revoked, or cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResultKeyError {
+    #[error(
+        "`{CURRENT}` is not a key that the database knows (`{0}`); restore the key files that belong to it, or copy \
+         them from the attestor on which the key was exchanged"
+    )]
+    Foreign(String),
+    #[error(
+        "the key `{0}` in `{CURRENT}` was revoked; copy the file from the attestor on which the key was exchanged"
+    )]
+    Revoked(String),
+    #[error("no key is called `{0}`; `touchstone keys` shows them")]
+    Unknown(String),
+    #[error(
+        "the key `{0}` signs results; put another in its place first, with `touchstone keys rotate result`"
+    )]
+    InUse(String),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ResultKeyError {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Revoked(_) => "result-key-revoked",
+            Self::Unknown(_) => "result-key-unknown",
+            Self::InUse(_) => "result-key-in-use",
+            Self::Foreign(_) | Self::Key(_) | Self::Store(_) => "internal",
+        }
+    }
+}
+
+/// The key that signs.
+pub(crate) struct ResultKeys {
+    folder: PathBuf,
+    signer: RwLock<Arc<ResultSigner>>,
+    /// Nothing is signed with it any more.
+    revoked: AtomicBool,
+    /// One exchange at a time.
+    exchange: Mutex<()>,
+}
+
+impl ResultKeys {
+    /// Reads the key, or makes one. Whether the database knows it is seen by [`ResultKeys::begin`].
+    pub(crate) fn load(folder: &Path) -> Result<Self, KeyError> {
+        Ok(Self {
+            signer: RwLock::new(Arc::new(read(&folder.join(CURRENT))?)),
+            folder: folder.to_owned(),
+            revoked: AtomicBool::new(false),
+            exchange: Mutex::new(()),
+        })
+    }
+
+    /// The compact JWS of `result`.
+    pub(crate) fn sign(&self, result: &AttestationResult) -> Result<String, ResultKeyError> {
+        let signer = self.signer();
+        if self.revoked.load(Ordering::Relaxed) {
+            return Err(ResultKeyError::Revoked(signer.public_key().id()));
+        }
+        let signed = signer.sign(result);
+        Ok(signed.map_err(|_| StoreError::Malformed("result"))?)
+    }
+
+    fn signer(&self) -> Arc<ResultSigner> {
+        Arc::clone(&self.signer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends an exchange that was cut off, and looks whether the database knows the key: a new database gets it, and
+    /// so does one of a version that kept no list.
+    pub(crate) async fn begin(&self, store: &Store) -> Result<(), ResultKeyError> {
+        let mut tx = store.write().await?;
+        let known = tx.result_keys().await?;
+        self.end_exchange(&known)?;
+        if known.is_empty() {
+            let event = add(&mut tx, &self.signer(), None, clock::now()).await?;
+            append(&mut tx, &event, &Actor::Attestor).await?;
+        } else {
+            self.look(&known)?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// A next key that the database knows takes its place; one that it does not know was never said to anybody.
+    fn end_exchange(&self, known: &[ResultKeyRecord]) -> Result<(), ResultKeyError> {
+        let next = self.folder.join(NEXT);
+        if !next.exists() {
+            return Ok(());
+        }
+        let signer = read(&next)?;
+        let id = signer.public_key().id();
+        if !known.iter().any(|key| key.id == id) {
+            return Ok(keys::remove(&next)?);
+        }
+        keys::rename(&next, &self.folder.join(CURRENT))?;
+        *self.signer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
+        Ok(())
+    }
+
+    /// Whether it may sign, by what the database says now. An older key may, until it is revoked: another attestor
+    /// may have been given a new one first.
+    pub(crate) fn look(&self, known: &[ResultKeyRecord]) -> Result<(), ResultKeyError> {
+        let id = self.signer().public_key().id();
+        match known.iter().find(|key| key.id == id) {
+            None => Err(ResultKeyError::Foreign(id)),
+            Some(key) if key.revoked_at.is_some() => {
+                self.revoked.store(true, Ordering::Relaxed);
+                Err(ResultKeyError::Revoked(id))
+            }
+            Some(key) if key.until.is_some() => {
+                tracing::warn!(
+                    "results are signed with `{id}`, and another key took its place; copy `{CURRENT}` here"
+                );
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Puts a new key in the place of the one that signs. The file is written first, and takes its place once the
+/// database knows it: whatever is cut off, one of both signs, and everybody can look it up.
+pub(crate) async fn rotate(
+    attestor: &Attestor,
+    actor: &Actor,
+) -> Result<ResultKeyRecord, ResultKeyError> {
+    let keys = &attestor.keys.result;
+    let _alone = keys.exchange.lock().await;
+    let next = keys.folder.join(NEXT);
+    if next.exists() {
+        keys::remove(&next)?;
+    }
+    let signer = read(&next)?;
+    let before = keys.signer().public_key().id();
+    let mut tx = attestor.store.write().await?;
+    let event = add(&mut tx, &signer, Some(before), clock::now()).await?;
+    append(&mut tx, &event, actor).await?;
+    let known = tx.result_keys().await?;
+    tx.commit().await?;
+    keys.end_exchange(&known)?;
+    // It may be that the one before was revoked.
+    keys.revoked.store(false, Ordering::Relaxed);
+    let id = signer.public_key().id();
+    let made = known.into_iter().find(|key| key.id == id);
+    made.ok_or(ResultKeyError::Foreign(id))
+}
+
+/// Says that results of a key no longer count.
+pub(crate) async fn revoke(
+    attestor: &Attestor,
+    actor: &Actor,
+    id: &str,
+) -> Result<ResultKeyRecord, ResultKeyError> {
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    let known = tx.result_keys().await?.into_iter();
+    let Some(key) = known.into_iter().find(|key| key.id == id) else {
+        let shown: String = id.chars().take(40).collect();
+        return Err(ResultKeyError::Unknown(shown.escape_debug().to_string()));
+    };
+    if key.until.is_none() {
+        return Err(ResultKeyError::InUse(key.id));
+    }
+    tx.revoke_result_key(&key.id, now).await?;
+    let event = Event::ResultKeyRevoked {
+        key: key.id.clone(),
+    };
+    append(&mut tx, &event, actor).await?;
+    tx.commit().await?;
+    if attestor.keys.result.signer().public_key().id() == key.id {
+        attestor.keys.result.revoked.store(true, Ordering::Relaxed);
+    }
+    Ok(ResultKeyRecord {
+        revoked_at: key.revoked_at.or(Some(now)),
+        ..key
+    })
+}
+
+async fn add(
+    tx: &mut Tx,
+    signer: &ResultSigner,
+    before: Option<String>,
+    now: i64,
+) -> Result<Event, StoreError> {
+    let key = signer.public_key();
+    tx.add_result_key(&key.id(), &key.to_bytes(), now).await?;
+    Ok(Event::ResultKeyAdded {
+        key: key.id(),
+        public_key: hex::encode(key.to_bytes()),
+        before,
+    })
+}
+
+async fn append(tx: &mut Tx, event: &Event, actor: &Actor) -> Result<(), StoreError> {
+    Entry::new(event, actor, clock::now())?.append(tx).await?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<ResultSigner, KeyError> {
+    Ok(ResultSigner::from_secret(&*keys::secret(path)?))
+}
