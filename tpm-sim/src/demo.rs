@@ -14,20 +14,16 @@ mod row;
 mod stages;
 mod webhook;
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::{Demo, Review};
-use crate::process;
+use crate::{process, scratch};
 use keep::Caller;
 use stages::Staged;
 use touchstone_tpm_sim::swtpm;
@@ -52,8 +48,8 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
         process::sibling(program)?;
     }
     let caller = options.keeper.then(Caller::inherit).transpose()?;
-    let folder = make_folder()?;
-    let runtime = runtime()?;
+    let folder = scratch::make(FOLDER_PREFIX)?;
+    let runtime = process::runtime()?;
     let ended = runtime.block_on(async {
         let staged = timeout(DEMO_MAX, stages::run(options, folder.path()));
         tokio::select! {
@@ -73,7 +69,7 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
         }
         Err(error) => {
             runtime.shutdown_timeout(GRACE);
-            tell_where(&folder.keep());
+            scratch::tell_where(&folder.keep());
             Err(error)
         }
     }
@@ -81,8 +77,8 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
 
 /// Sends the reviews of a pod that is bound to a node, and prints what was decided. Exit code 1: refused.
 pub(crate) fn review(review: &Review) -> anyhow::Result<ExitCode> {
-    let decision =
-        runtime()?.block_on(async { Webhook::of(&review.operator)?.place(&review.node).await })?;
+    let decision = process::runtime()?
+        .block_on(async { Webhook::of(&review.operator)?.place(&review.node).await })?;
     match (review.json, &decision.message) {
         (true, _) => println!("{}", serde_json::to_string(&decision)?),
         (false, None) => println!("admitted"),
@@ -92,14 +88,6 @@ pub(crate) fn review(review: &Review) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
-}
-
-/// One thread: see `process`.
-fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")
 }
 
 /// Says what came of it, and goes on if that was asked for.
@@ -112,7 +100,7 @@ fn conclude(
 ) -> anyhow::Result<ExitCode> {
     staged.report.print(options.json)?;
     if !staged.report.as_expected {
-        tell_where(&folder.keep());
+        scratch::tell_where(&folder.keep());
         return Ok(ExitCode::FAILURE);
     }
     if let (Some(running), Some(caller)) = (staged.running, caller) {
@@ -121,25 +109,8 @@ fn conclude(
     Ok(ExitCode::SUCCESS)
 }
 
-fn make_folder() -> anyhow::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix(FOLDER_PREFIX)
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir()
-        .context("cannot make a temporary folder")
-}
-
-fn tell_where(folder: &Path) {
-    eprintln!(
-        "tpm-sim: logs and state are left in `{}`; remove it when you have seen enough",
-        folder.display()
-    );
-}
-
 /// Until SIGINT or SIGTERM, or until the caller of a keeper has gone.
 async fn interruption(caller: Option<&Caller>) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let gone = async {
         match caller {
             Some(caller) => caller.gone().await,
@@ -147,8 +118,7 @@ async fn interruption(caller: Option<&Caller>) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        told = process::told_to_end() => told,
         gone = gone => gone,
     }
 }

@@ -8,6 +8,7 @@ pub mod lies;
 #[cfg(feature = "swtpm")]
 pub mod mortal;
 pub mod profile;
+pub mod review;
 #[cfg(feature = "swtpm")]
 pub mod runtime_list;
 pub mod software;

@@ -4,7 +4,9 @@ mod attestor;
 mod break_command;
 mod cli;
 mod demo;
+mod machine;
 mod process;
+mod scratch;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ use touchstone_evidence::boot_log::BootLogError;
 #[cfg(feature = "swtpm")]
 use crate::swtpm::{Bank, Event};
 
-pub use reference::LifeCycle;
+pub use reference::{LifeCycle, reference_values};
 
 /// One recorded boot.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,13 +82,7 @@ impl Profile {
     #[must_use]
     pub fn kernel_command_line(&self) -> Option<String> {
         let log = BootLog::parse(self.boot_log).ok()?;
-        log.events()
-            .iter()
-            .filter(|event| event.pcr == 8)
-            .find_map(|event| match event.proven_text() {
-                Some(("kernel_cmdline", line)) => Some(line.to_owned()),
-                _ => None,
-            })
+        reference::kernel_command_line(&log).map(str::to_owned)
     }
 }
 

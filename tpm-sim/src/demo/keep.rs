@@ -26,6 +26,8 @@ use super::stages::Running;
 use super::{FOLDER_PREFIX, interruption, process};
 use crate::cli::Demo;
 
+/// Seconds between rounds of a host.
+const INTERVAL: u32 = 30;
 /// Longest that a demo may take to end.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
@@ -142,7 +144,7 @@ pub(super) fn hold(
         let agents = running
             .hosts
             .iter()
-            .map(|host| host.keep_attesting())
+            .map(|host| host.machine.keep_attesting(INTERVAL, None))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let words = what_to_try(&running, folder.path())?;
         match json {
@@ -181,11 +183,11 @@ fn what_to_try(running: &Running, folder: &Path) -> anyhow::Result<String> {
     let this = env::current_exe()?;
     let this = this.display();
     let abroad = running.hosts.iter().find(|host| host.plan.name == "us-1");
-    let state = abroad.context("the fleet has no us-1")?.state();
+    let state = abroad.context("the fleet has no us-1")?.machine.state();
     let state = state.display();
     Ok(format!(
         "
-It goes on running, and hosts attest every 30 seconds. To try next:
+It goes on running, and hosts attest every {INTERVAL} seconds. To try next:
 
   export TOUCHSTONE_OPERATOR={operator}
   {touchstone} host list

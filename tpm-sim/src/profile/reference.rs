@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use touchstone_evidence::boot_log::{BOOT_PCRS, Bank, BankDigest, BootLog, BootLogError};
+use touchstone_evidence::boot_log::{BOOT_PCRS, Bank, BankDigest, BootLog, BootLogError, Event};
 
 use super::Profile;
 
@@ -41,50 +41,75 @@ impl Profile {
         name: &str,
         life_cycle: LifeCycle,
     ) -> Result<String, BootLogError> {
-        let log = BootLog::parse(self.boot_log)?;
-        let mut manifest = String::new();
-        // Writing into a string cannot fail.
-        let _ = self.write_manifest(&mut manifest, &log, name, life_cycle);
-        Ok(manifest)
-    }
-
-    fn write_manifest(
-        &self,
-        out: &mut String,
-        log: &BootLog,
-        name: &str,
-        life_cycle: LifeCycle,
-    ) -> fmt::Result {
-        writeln!(out, "apiVersion: touchstone.dev/v1")?;
-        writeln!(out, "kind: ReferenceValues")?;
-        writeln!(out, "metadata:\n  name: {}", quoted(name))?;
-        writeln!(out, "spec:")?;
         let provenance = format!("{} (tpm-sim profile {})", self.about, self.name);
-        writeln!(out, "  provenance: {}", quoted(&provenance))?;
-        writeln!(out, "  lifeCycle: {life_cycle}")?;
-        if log.startup_locality() != 0 {
-            writeln!(out, "  startupLocality: {}", log.startup_locality())?;
-        }
-        write_pcrs(out, log)?;
-        writeln!(out, "  kernelCommandLines:")?;
-        if let Some(line) = self.kernel_command_line() {
-            writeln!(out, "    - {}", quoted(&line))?;
-        }
-        writeln!(out, "  events:")?;
-        for event in log.events() {
-            if EXPLAINED.contains(&event.pcr) {
-                writeln!(out, "    - pcr: {}", event.pcr)?;
-                writeln!(
-                    out,
-                    "      digest: {}",
-                    quoted(&event.sha256().unwrap_or_default().to_string())
-                )?;
-                let text = event.untrusted_description();
-                writeln!(out, "      text: {}", quoted(&text))?;
-            }
-        }
-        Ok(())
+        reference_values(self.boot_log, name, &provenance, life_cycle)
     }
+}
+
+/// The same of any boot log with a SHA-256 bank, whose values `provenance` says the origin of.
+///
+/// # Errors
+/// That the log does not parse.
+pub fn reference_values(
+    log: &[u8],
+    name: &str,
+    provenance: &str,
+    life_cycle: LifeCycle,
+) -> Result<String, BootLogError> {
+    let log = BootLog::parse(log)?;
+    let mut manifest = String::new();
+    // Writing into a string cannot fail.
+    let _ = write_manifest(&mut manifest, &log, name, provenance, life_cycle);
+    Ok(manifest)
+}
+
+fn write_manifest(
+    out: &mut String,
+    log: &BootLog,
+    name: &str,
+    provenance: &str,
+    life_cycle: LifeCycle,
+) -> fmt::Result {
+    writeln!(out, "apiVersion: touchstone.dev/v1")?;
+    writeln!(out, "kind: ReferenceValues")?;
+    writeln!(out, "metadata:\n  name: {}", quoted(name))?;
+    writeln!(out, "spec:")?;
+    writeln!(out, "  provenance: {}", quoted(provenance))?;
+    writeln!(out, "  lifeCycle: {life_cycle}")?;
+    if log.startup_locality() != 0 {
+        writeln!(out, "  startupLocality: {}", log.startup_locality())?;
+    }
+    write_pcrs(out, log)?;
+    if let Some(line) = kernel_command_line(log) {
+        writeln!(out, "  kernelCommandLines:\n    - {}", quoted(line))?;
+    }
+    let explained = |event: &&Event| EXPLAINED.contains(&event.pcr);
+    let mut explained = log.events().iter().filter(explained).peekable();
+    if explained.peek().is_some() {
+        writeln!(out, "  events:")?;
+    }
+    for event in explained {
+        writeln!(out, "    - pcr: {}", event.pcr)?;
+        writeln!(
+            out,
+            "      digest: {}",
+            quoted(&event.sha256().unwrap_or_default().to_string())
+        )?;
+        let text = event.untrusted_description();
+        writeln!(out, "      text: {}", quoted(&text))?;
+    }
+    Ok(())
+}
+
+/// The kernel command line as GRUB measured it.
+pub(super) fn kernel_command_line(log: &BootLog) -> Option<&str> {
+    log.events()
+        .iter()
+        .filter(|event| event.pcr == 8)
+        .find_map(|event| match event.proven_text() {
+            Some(("kernel_cmdline", line)) => Some(line),
+            _ => None,
+        })
 }
 
 fn write_pcrs(out: &mut String, log: &BootLog) -> fmt::Result {

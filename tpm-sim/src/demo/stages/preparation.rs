@@ -68,7 +68,7 @@ async fn boot_hosts(swap: bool, folder: &Path) -> anyhow::Result<(Authority, Vec
 
 /// Puts a host into the inventory and makes the token that it enrols with.
 async fn enter(console: &Console, host: &Host) -> anyhow::Result<()> {
-    let [rsa, ecc] = host.ek_certificates();
+    let [rsa, ecc] = host.machine.ek_certificates();
     console
         .run(&[
             &"inventory",
