@@ -1,21 +1,30 @@
 //! The load generator: its hosts pass for hosts, and its numbers add up.
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use touchstone_tests::database::Database;
 use touchstone_tests::programs;
 use touchstone_tests::server::Server;
 
-/// Runs `tpm-sim-load` against `server`.
-fn load(server: &Server, arguments: &[&str]) -> Output {
-    programs::command(&programs::path("tpm-sim-load"))
-        .arg("--operator")
-        .arg(server.folder().join("operator.json"))
-        .arg("--json")
+/// `tpm-sim-load` against `server`.
+fn command(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = programs::command(&programs::path("tpm-sim-load"));
+    command
         .args(arguments)
-        .output()
-        .unwrap()
+        .env("TOUCHSTONE_OPERATOR", server.folder().join("operator.json"));
+    command
+}
+
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    command(server, arguments).output().unwrap()
+}
+
+/// Runs rounds.
+fn load(server: &Server, arguments: &[&str]) -> Output {
+    run(server, &[arguments, &["--json"]].concat())
 }
 
 /// What it found, and its exit code.
@@ -75,6 +84,7 @@ async fn its_hosts_are_affirming_and_its_numbers_add_up() {
     let bytes = |phase: &Value| phase["evidence_bytes_each"].as_u64().unwrap();
     assert!(bytes(first) > 5 * bytes(steady), "{report:#}");
     assert_eq!(steady["connections_opened"], 0);
+    assert!(steady["commit_group_size"].as_f64().unwrap() >= 1.0);
 
     // The server has seen what the report says.
     let hosts = server.get("/v1/hosts").await;
@@ -149,7 +159,165 @@ fn a_run_that_is_not_all_affirming_fails_and_one_without_a_policy_does_not_begin
     assert!(steady["rounds"].as_u64().unwrap() > 2, "{steady:#}");
 }
 
+#[tokio::test]
+async fn pods_are_bound_and_each_binding_is_written_down() {
+    let server = Server::start(&Database::Sqlite);
+    let folder = server.folder().to_str().unwrap().to_owned();
+    let arguments = [
+        "--hosts",
+        "3",
+        "--duration",
+        "0",
+        "--policy",
+        "--admissions",
+        "20",
+        "--admissions-for",
+        "2",
+        "--fdatasync-in",
+        &folder,
+    ];
+    let (report, code) = report(&server, &arguments);
+    assert_eq!(code, Some(0), "{report:#}");
+    let found = &report["admissions"];
+    assert_eq!(
+        (&found["due"], &found["admitted"], &found["pods"]),
+        (&40.into(), &40.into(), &40.into()),
+        "{found:#}"
+    );
+    for field in ["server_cpu_micros_each", "commit_group_size"] {
+        assert!(found[field].as_f64().unwrap() > 0.0, "{field}");
+    }
+    let p99 = found["fdatasync_milliseconds"]["p99"].as_f64().unwrap();
+    let bound = found["latency_bound_milliseconds"].as_f64().unwrap();
+    assert!(p99 > 0.0 && (bound - 1.0 - 2.0 * p99).abs() < 1e-9);
+    let left = server.folder().join("tpm-sim-load.fdatasync");
+    assert!(!left.exists());
+
+    // The server has written as many decisions, and each of the hosts is behind a node.
+    let entries = server.audit_entries();
+    let admitted = entries
+        .iter()
+        .filter(|entry| entry["kind"] == "admission-decided")
+        .count();
+    assert_eq!(admitted, 40, "{:#}", entries.last().unwrap());
+    let nodes = server.get("/v1/nodes").await;
+    assert_eq!(nodes["nodes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_pod_that_no_policy_is_for_is_no_admission() {
+    let server = Server::start(&Database::Sqlite);
+    server.command(&["policy", "apply", &sample("known-good-boot")]);
+    let arguments = [
+        "--hosts",
+        "1",
+        "--duration",
+        "0",
+        "--admissions",
+        "5",
+        "--admissions-for",
+        "1",
+    ];
+    let (report, code) = report(&server, &arguments);
+    assert_eq!(code, Some(1), "{report:#}");
+    assert_eq!(report["all_affirming"], true);
+    assert_eq!(report["admissions"]["unwritten"], 5);
+}
+
+#[test]
+fn hosts_boot_the_log_that_is_given() {
+    let server = Server::start(&Database::Sqlite);
+    let log = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tpm-sim/profiles/shim_sb_evil/bios.bin"
+    );
+    let arguments = [
+        "--hosts",
+        "2",
+        "--duration",
+        "0",
+        "--policy",
+        "--boot-log",
+        log,
+    ];
+    let (affirming, code) = report(&server, &arguments);
+    assert_eq!(code, Some(0), "{affirming:#}");
+    let bytes = std::fs::metadata(log).unwrap().len();
+    assert_eq!(affirming["boot_log_bytes"], bytes);
+    assert_affirming(&affirming["first"], 2);
+    // The policy is for that boot, and for no other.
+    let (other, code) = report(&server, &["--hosts", "2", "--duration", "0"]);
+    assert_eq!(code, Some(1), "{other:#}");
+    assert_eq!(other["first"]["tiers"]["contraindicated"], 2);
+}
+
+#[test]
+fn an_idle_host_costs_what_the_later_ones_added() {
+    let server = Server::start(&Database::Sqlite);
+    let arguments = [
+        "memory", "--hosts", "8", "--first", "3", "--policy", "--json",
+    ];
+    let output = run(&server, &arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |field: &str| report[field].as_f64().unwrap();
+    let added = number("resident_bytes") - number("first_resident_bytes");
+    assert!(
+        (number("bytes_each") - added / 5.0).abs() < 1e-6,
+        "{report:#}"
+    );
+    let hosts = server.command(&["host", "list"]);
+    assert_eq!(hosts["hosts"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn hosts_outlive_an_outage_and_are_all_fresh_again() {
+    let mut server = Server::start(&Database::Sqlite);
+    let arguments = [
+        "outage",
+        "--hosts",
+        "6",
+        "--interval",
+        "2",
+        "--patience",
+        "60",
+        "--policy",
+        "--json",
+    ];
+    let mut load = command(&server, &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(load.stderr.take().unwrap());
+    for line in said.lines() {
+        let line = line.unwrap();
+        if line.starts_with("steady") {
+            server.signal(Signal::KILL);
+        }
+        // Not before they have noticed.
+        if line.starts_with("down") {
+            server.restart_to_die(&Database::Sqlite, "never:0");
+        }
+    }
+    let output = load.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["not_fresh"], 0);
+    assert!(sum(&report["lost"]) > 0, "{report:#}");
+    let (up, fresh) = (
+        report["seconds_until_up"].as_f64().unwrap(),
+        report["seconds_until_all_fresh"].as_f64().unwrap(),
+    );
+    assert!(0.0 < up && up <= fresh, "{report:#}");
+}
+
 fn germany_only() -> String {
+    sample("germany-only")
+}
+
+fn sample(name: &str) -> String {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/samples");
-    format!("{samples}/germany-only/policy.yaml")
+    format!("{samples}/{name}/policy.yaml")
 }

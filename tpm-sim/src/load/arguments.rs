@@ -1,14 +1,13 @@
 //! The command line of `tpm-sim-load`, as typed.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod rounds;
+mod target;
 
-use anyhow::Context as _;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Most connections that are held open unless told otherwise.
-const CONNECTIONS: usize = 1000;
+pub(crate) use rounds::{Admissions, Rounds};
+pub(crate) use target::Target;
 
 const AFTER: &str = "\
 Examples:
@@ -18,10 +17,14 @@ Examples:
                                                                  what 6000 hosts do that attest each minute
   tpm-sim-load --operator operator.json --duration 0             enrolments and first rounds only
   tpm-sim-load --operator operator.json --reboot                 every round brings the whole boot log
+  tpm-sim-load --operator operator.json --admissions 2000 --fdatasync-in FOLDER
+                                                                 pods are bound to nodes as well
+  tpm-sim-load memory --operator operator.json --hosts 110000    what an idle host costs in memory
+  tpm-sim-load outage --operator operator.json --hosts 10000     how long until all are fresh after a restart
 
 Three phases are measured: enrolments; first rounds, as fast as the server answers; then rounds at --rate, each
 due at its own moment. A late answer does not put off the rounds after it, and its latency counts from when the
-round was due.
+round was due. With --admissions there is a fourth.
 
 For test attestors only: a simulator's root is imported and hosts are added, neither of which goes away again.
 The program should have a machine, or at least cores, of its own. See docs/load.md.";
@@ -31,94 +34,63 @@ The program should have a machine, or at least cores, of its own. See docs/load.
 /// Each host has its own keys and connection, and sends what an agent would; its TPM is software without a
 /// process. Exit code 0: every round was answered as affirming; 1: not every one, or the run could not be done.
 #[derive(Debug, Parser)]
-#[command(name = "tpm-sim-load", version, after_help = AFTER)]
+#[command(
+    name = "tpm-sim-load",
+    version,
+    after_help = AFTER,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct Arguments {
-    /// The operator's credential, as `touchstone serve` writes it into its data folder
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TOUCHSTONE_OPERATOR",
-        required_unless_present = "completions"
-    )]
-    operator: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) mode: Option<Mode>,
 
-    /// Base URL of the attestor; by default the one in the operator's credential
-    #[arg(long, value_name = "URL")]
-    pub(crate) server: Option<String>,
-
-    /// How many hosts there are
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    hosts: u32,
-
-    /// Rounds a second of all hosts together, evenly spread; 0: as many as are answered, each connection busy
-    #[arg(long, value_name = "R", default_value_t = 10.0, value_parser = rate)]
-    pub(crate) rate: f64,
-
-    /// For how long rounds are due at that rate; 0: first rounds only
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    duration: u32,
-
-    /// Most connections at once, the one used longest ago closed first; by default one a host, at most 1000. A host
-    /// without one makes a new TLS handshake
-    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
-    connections: Option<u32>,
-
-    /// Where no policy is in force, apply one under which the hosts are affirming
-    #[arg(long)]
-    pub(crate) policy: bool,
-
-    /// Give each host a location tag, which its TPM certifies in every round
-    #[arg(long)]
-    pub(crate) tags: bool,
-
-    /// Reboot each host before each round, so that it brings the whole boot log and its PCR banks
-    #[arg(long)]
-    pub(crate) reboot: bool,
-
-    /// Give each host a boot log of its own, one event longer than the recorded one
-    #[arg(long)]
-    pub(crate) distinct_logs: bool,
-
-    /// Let each host's kernel measure: a list of what ran goes with the first round after each boot
-    #[arg(long)]
-    pub(crate) runtime_list: bool,
-
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) rounds: Rounds,
 
     /// Print a completion script for a shell, and do nothing else
     #[arg(long, value_name = "SHELL", exclusive = true)]
     pub(crate) completions: Option<Shell>,
 }
 
-impl Arguments {
-    pub(crate) fn operator(&self) -> anyhow::Result<&Path> {
-        let operator = self.operator.as_deref();
-        operator.context("name the operator's credential with --operator FILE")
-    }
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mode {
+    /// Measure what an idle host costs the server in memory
+    Memory(Memory),
 
-    pub(crate) fn hosts(&self) -> usize {
-        self.hosts as usize
-    }
-
-    pub(crate) fn duration(&self) -> Duration {
-        Duration::from_secs(self.duration.into())
-    }
-
-    pub(crate) fn connections(&self) -> usize {
-        match self.connections {
-            Some(connections) => (connections as usize).min(self.hosts()),
-            None => self.hosts().min(CONNECTIONS),
-        }
-    }
+    /// Attest as agents do, through a restart of the attestor, until every host is fresh again
+    Outage(Outage),
 }
 
-/// A number of rounds a second that can be paced.
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok();
-    rate.filter(|rate| (0.0..=1e6).contains(rate))
-        .ok_or_else(|| "a rate is a number from 0 to 1000000".to_owned())
+/// Hosts enrol, attest once, and are gone. The server's memory is read after `--first` of them and after all,
+/// each time when it has been idle for a few seconds; what the others added, divided by their number, is what a
+/// host costs. Exit code 1: some round was not affirming, or the server serves no metrics.
+#[derive(Args, Debug)]
+pub(crate) struct Memory {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    /// After how many hosts memory is read for the first time: what does not grow with hosts is there by then
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) first: u32,
+}
+
+/// Each host attests every `--interval` seconds, give or take a tenth, and after a failure as an agent does: after
+/// a second, then twice that, up to the interval, or as long as the attestor asks for. Once all have attested so,
+/// standard error says `steady`: stop or kill the attestor and start it again on the same data, at the same
+/// address. Exit code 0: every host was affirming again after it; 1: not every one.
+#[derive(Args, Debug)]
+pub(crate) struct Outage {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    /// Seconds between rounds of a host
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) interval: u32,
+
+    /// Seconds after which an outage that did not come, or did not pass, is waited for no longer
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) patience: u32,
 }
 
 #[cfg(test)]
@@ -133,22 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_use_for_more_connections_than_hosts() {
-        let parsed = |more: &[&str]| {
-            let words = ["tpm-sim-load", "--operator", "o"].iter().chain(more);
-            Arguments::try_parse_from(words).unwrap().connections()
+    fn each_mode_has_its_own_target_and_wants_it_named() {
+        let parse = |words: &[&str]| {
+            Arguments::try_parse_from(["tpm-sim-load"].iter().chain(words)).map(|all| all.mode)
         };
-        assert_eq!(parsed(&[]), 100);
-        assert_eq!(parsed(&["--connections", "7"]), 7);
-        assert_eq!(parsed(&["--hosts", "3", "--connections", "7"]), 3);
-        assert_eq!(parsed(&["--hosts", "5000"]), CONNECTIONS);
-    }
-
-    #[test]
-    fn a_rate_can_be_paced() {
-        for bad in ["-1", "NaN", "inf", "1e7", "fast"] {
-            assert!(rate(bad).is_err(), "{bad}");
-        }
-        assert_eq!(rate("0.5"), Ok(0.5));
+        assert!(parse(&["--operator", "o"]).unwrap().is_none());
+        let memory = parse(&["memory", "--operator", "o", "--hosts", "7"]).unwrap();
+        assert!(
+            matches!(memory, Some(Mode::Memory(memory)) if memory.target.hosts() == 7 && memory.first == 10_000)
+        );
+        assert!(parse(&["--operator", "o", "memory"]).is_err());
     }
 }

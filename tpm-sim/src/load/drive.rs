@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -10,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::load::Load;
+use super::pace;
 use super::tally::{Round, Tally};
 
 /// How long rounds that were due in time are waited for.
@@ -75,9 +75,13 @@ pub(crate) async fn at_rate(
 ) -> Driven {
     let began = Instant::now();
     let (results, rounds) = unbounded_channel();
-    let pacer = (Arc::clone(load), Handle::current());
-    // A thread: timers of the runtime are a millisecond coarse, which is as long as a round takes.
-    thread::spawn(move || pace(&pacer.0, &pacer.1, began, rate, duration, results));
+    let (pacer, runtime) = (Arc::clone(load), Handle::current());
+    pace::start(began, rate, duration, move |turn, due| {
+        let number = turn % pacer.hosts();
+        if pacer.enqueue(number, due) {
+            runtime.spawn(attend(Arc::clone(&pacer), number, results.clone()));
+        }
+    });
     let over = tokio::spawn({
         let load = Arc::clone(load);
         async move {
@@ -88,32 +92,6 @@ pub(crate) async fn at_rate(
     let driven = collect(rounds, began, bar).await;
     over.abort();
     driven
-}
-
-fn pace(
-    load: &Arc<Load>,
-    runtime: &Handle,
-    began: Instant,
-    rate: f64,
-    duration: Duration,
-    results: UnboundedSender<Round>,
-) {
-    for (turn, after) in moments(rate, duration).enumerate() {
-        let due = began + after;
-        if let Some(wait) = due.checked_duration_since(Instant::now()) {
-            thread::sleep(wait);
-        }
-        let number = turn % load.hosts();
-        if load.enqueue(number, due) {
-            runtime.spawn(attend(Arc::clone(load), number, results.clone()));
-        }
-    }
-}
-
-/// After what time each round is due.
-fn moments(rate: f64, duration: Duration) -> impl Iterator<Item = Duration> {
-    let count = (rate * duration.as_secs_f64()).floor() as u64;
-    (0..count).map(move |turn| Duration::from_secs_f64(turn as f64 / rate))
 }
 
 /// Works off what is due of a host.
@@ -136,21 +114,5 @@ async fn collect(
     Driven {
         tally,
         took: began.elapsed(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_spread_evenly_over_the_duration() {
-        let moments: Vec<Duration> = moments(4.0, Duration::from_secs(2)).collect();
-        assert_eq!(moments.len(), 8);
-        assert_eq!(moments[0], Duration::ZERO);
-        for pair in moments.windows(2) {
-            assert_eq!(pair[1] - pair[0], Duration::from_millis(250));
-        }
-        assert_eq!(super::moments(0.3, Duration::from_secs(2)).count(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! Hosts are made, and enrolled over the protocol.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -9,37 +10,46 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use touchstone_evidence::wire::{Enrolled, EnrolmentChallenge};
-use touchstone_tpm_sim::profile::Profile;
 use touchstone_tpm_sim::software::Maker;
 
-use super::arguments::Arguments;
 use super::boot::Boot;
+use super::crew::Traits;
 use super::host::Host;
 use super::pool::{Lease, Pool};
-use super::preparation::PREFIX;
+use super::recording::{PREFIX, Recording};
 use super::wire::Tls;
 
-/// Makes the hosts of the run `run`: keys and certificates, about half a millisecond each.
-pub(crate) fn make(
-    arguments: &Arguments,
-    run: &str,
-    profile: &Profile,
-    maker: &Maker,
-    tls: &Tls,
-    bar: &ProgressBar,
-) -> anyhow::Result<Vec<Host>> {
-    let recorded = Boot::recorded(profile, arguments.runtime_list)?;
-    (0..arguments.hosts())
-        .map(|number| {
-            let name = format!("{PREFIX}{run}-{number}");
-            let boot = match arguments.distinct_logs {
-                true => recorded.marked(&name)?,
-                false => Arc::clone(&recorded),
-            };
-            bar.inc(1);
-            Host::make(name.parse()?, number as u64 + 1, maker, tls, boot)
-        })
-        .collect()
+/// What the hosts of a run are made of.
+pub(crate) struct Makings<'a> {
+    /// Goes into their names.
+    pub(crate) run: &'a str,
+    pub(crate) recording: &'a Recording,
+    pub(crate) maker: &'a Maker,
+    pub(crate) tls: &'a Tls,
+    pub(crate) traits: Traits,
+}
+
+impl Makings<'_> {
+    /// Makes the hosts with these numbers: keys and certificates, about half a millisecond each.
+    pub(crate) fn hosts(
+        &self,
+        numbers: Range<usize>,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Vec<Host>> {
+        let recorded = Boot::recorded(self.recording, self.traits.runtime_list)?;
+        numbers
+            .map(|number| {
+                let name = format!("{PREFIX}{}-{number}", self.run);
+                let boot = match self.traits.distinct_logs {
+                    true => recorded.marked(&name)?,
+                    false => Arc::clone(&recorded),
+                };
+                bar.inc(1);
+                let serial = number as u64 + 1;
+                Host::make(name.parse()?, serial, self.maker, self.tls, boot)
+            })
+            .collect()
+    }
 }
 
 /// Enrols all of them, `at_once` at a time, and gives them back in their order.

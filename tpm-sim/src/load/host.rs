@@ -211,12 +211,12 @@ pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
 mod tests {
     use touchstone_evidence::pcr::PcrSelection;
     use touchstone_evidence::quote::{Authentic, VerifiedQuote};
-    use touchstone_tpm_sim::profile::Profile;
 
+    use super::super::recording::Recording;
     use super::*;
 
     fn host() -> Host {
-        let boot = Boot::recorded(Profile::named("shim_sb").unwrap(), true).unwrap();
+        let boot = Boot::recorded(&Recording::choose(None).unwrap(), true).unwrap();
         let maker = Maker::create("load test").unwrap();
         let tls = Tls::pinned(maker.pem()).unwrap();
         Host::make("load-1".parse().unwrap(), 1, &maker, &tls, boot).unwrap()

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::wire::Challenge;
 
@@ -33,6 +34,7 @@ pub(crate) struct Load {
 
 /// A host and what is due of it.
 struct Seat {
+    id: HostId,
     host: tokio::sync::Mutex<Host>,
     due: Mutex<Due>,
 }
@@ -54,7 +56,7 @@ struct Verdict {
 
 /// Why a round has no verdict.
 enum Failure {
-    Refused(String),
+    Refused(String, Option<Duration>),
     Lost(String),
 }
 
@@ -67,7 +69,8 @@ impl From<anyhow::Error> for Failure {
 impl Load {
     /// These hosts, numbered from 0.
     pub(crate) fn new(pool: Arc<Pool>, hosts: Vec<Host>, began: Instant, reboot: bool) -> Self {
-        let seat = |host| Seat {
+        let seat = |host: Host| Seat {
+            id: host.id.clone(),
             host: tokio::sync::Mutex::new(host),
             due: Mutex::default(),
         };
@@ -83,6 +86,11 @@ impl Load {
     /// How many there are.
     pub(crate) fn hosts(&self) -> usize {
         self.seats.len()
+    }
+
+    /// What they are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HostId> {
+        self.seats.iter().map(|seat| &seat.id)
     }
 
     /// Puts a round of a host into its queue; true: nobody attends to the queue, so the caller must.
@@ -139,7 +147,10 @@ impl Load {
             Err(failure) => {
                 host.start_over();
                 match failure {
-                    Failure::Refused(code) => Outcome::Refused(code),
+                    Failure::Refused(code, retry_after) => {
+                        round.retry_after = retry_after;
+                        Outcome::Refused(code)
+                    }
                     Failure::Lost(why) => Outcome::Lost(why),
                 }
             }
@@ -178,7 +189,8 @@ impl Load {
 
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
     if !answer.is_success() {
-        return Err(Failure::Refused(answer.problem().code().to_owned()));
+        let code = answer.problem().code().to_owned();
+        return Err(Failure::Refused(code, answer.retry_after));
     }
     let wrong = |error| Failure::Lost(format!("the answer does not read: {error}"));
     serde_json::from_slice(&answer.body).map_err(wrong)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use hyper::Method;
+use hyper::{Method, Uri};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub(crate) struct Credential {
     server: String,
     pub(crate) ca: String,
     token: String,
+    /// URL of the webhook, with its secret.
+    webhook: String,
 }
 
 impl Credential {
@@ -33,6 +35,13 @@ impl Credential {
         })?;
         serde_json::from_slice(&text)
             .with_context(|| format!("`{shown}` is not an operator's credential"))
+    }
+
+    /// Where the webhook is, on whichever address: a secret.
+    pub(crate) fn webhook_path(&self) -> anyhow::Result<String> {
+        let uri: Option<Uri> = self.webhook.parse().ok();
+        let path = uri.map(|uri| uri.path().to_owned());
+        path.context("the operator's credential names no webhook; give one of this version")
     }
 
     /// The attestor that it is for, unless another address is given.
@@ -140,6 +149,7 @@ mod tests {
         assert_eq!(credential.endpoint(None).unwrap().url(), "https://a:1");
         let other = credential.endpoint(Some("https://b")).unwrap();
         assert_eq!(other.url(), "https://b");
+        assert_eq!(credential.webhook_path().unwrap(), "/w");
     }
 
     #[test]

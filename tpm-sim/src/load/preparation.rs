@@ -9,7 +9,6 @@ use touchstone_evidence::location::{
     LocationAuthority, LocationTag, Place, TAG_MAX, ek_set_digest,
 };
 use touchstone_evidence::wire::JoinToken;
-use touchstone_tpm_sim::profile::{LifeCycle, Profile};
 
 use super::host::{Host, random};
 use super::load::seconds_since_1970;
@@ -21,9 +20,6 @@ const IMPORT_MAX: usize = 100_000;
 const TOKEN_SECONDS: u32 = 24 * 3600;
 /// Seconds for which tags hold.
 const TAG_SECONDS: i64 = 7 * 24 * 3600;
-
-/// What every host's name begins with, and what the policy is for.
-pub(crate) const PREFIX: &str = "load-";
 
 /// A join token, and what it is called.
 pub(crate) struct Joining {
@@ -83,12 +79,11 @@ pub(crate) async fn issue_tags(
     Ok(())
 }
 
-/// Sees that a policy is in force: `true` if it was applied here, for want of one and since that is `wanted`.
+/// Sees that a policy is in force: `true` if `policy` was applied here, for want of one and since that is `wanted`.
 pub(crate) async fn ensure_policy(
     operator: &Operator,
-    profile: &Profile,
+    policy: &str,
     wanted: bool,
-    tags: bool,
 ) -> anyhow::Result<bool> {
     let absent = match operator.get("/v1/policies").await {
         Ok(_) => return Ok(false),
@@ -103,7 +98,7 @@ pub(crate) async fn ensure_policy(
              or apply yours with `touchstone policy apply FILE`"
         );
     }
-    let body = json!({ "manifests": policy(profile, tags)? });
+    let body = json!({ "manifests": policy });
     operator.put("/v1/policies", &body).await?;
     Ok(true)
 }
@@ -111,20 +106,6 @@ pub(crate) async fn ensure_policy(
 fn is_refused(error: &anyhow::Error, code: &str) -> bool {
     let refused = error.downcast_ref::<Refused>();
     refused.is_some_and(|refused| refused.code == code)
-}
-
-/// Demands the boot of `profile`, and a place if there are tags, of our hosts alone.
-fn policy(profile: &Profile, tags: bool) -> anyhow::Result<String> {
-    let reference = profile.reference_name;
-    let location = match tags {
-        true => "\n  location:\n    grade: L1",
-        false => "",
-    };
-    let values = profile.reference_values(reference, LifeCycle::Active)?;
-    Ok(format!(
-        "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata:\n  name: load\nspec:\n  hosts: [\"{PREFIX}*\"]\n  \
-         freshnessSeconds: 300\n  boot:\n    referenceValues: [{reference}]\n    secureBoot: true{location}\n---\n{values}"
-    ))
 }
 
 /// Makes a join token for all hosts.
@@ -143,24 +124,4 @@ pub(crate) async fn revoke(operator: &Operator, joining: &Joining) -> anyhow::Re
     let body = json!({ "id": joining.id });
     operator.post("/v1/join-tokens/revoke", &body).await?;
     Ok(())
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-mod tests {
-    use touchstone_policies::manifest::PolicySet;
-
-    use super::*;
-
-    #[test]
-    fn the_policy_reads_and_demands_a_place_where_there_are_tags() {
-        let profile = Profile::named("shim_sb").unwrap();
-        for tags in [false, true] {
-            let set = PolicySet::parse(&policy(profile, tags).unwrap()).unwrap();
-            let load = &set.hosts["load"];
-            assert_eq!(load.location.is_some(), tags);
-            assert!(load.boot.as_ref().unwrap().secure_boot);
-            assert!(set.references.contains_key(profile.reference_name));
-        }
-    }
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::arguments::Arguments;
+use super::admissions::Found;
+use super::arguments::Rounds;
 use super::drive::Driven;
-use super::metrics::Reading;
-use super::table;
-use super::tally::Latency;
-
-/// The tier of a host that may be used.
-pub(crate) const AFFIRMING: &str = "affirming";
+use super::latency::Latency;
+use super::metrics::{Reading, Spent};
+use super::subject::Subject;
+use super::tally::AFFIRMING;
 
 /// The whole of it. Without metrics of the server what it spent is null.
 #[derive(Debug, Serialize)]
@@ -27,12 +26,15 @@ pub(crate) struct Report {
     pub(crate) reboot: bool,
     pub(crate) distinct_logs: bool,
     pub(crate) runtime_list: bool,
+    pub(crate) boot_log_bytes: usize,
     /// Whether this run put the policy into force; else it found one.
     pub(crate) policy_applied: bool,
     pub(crate) enrolments: Enrolments,
     pub(crate) first: Phase,
     /// `None` where only first rounds were wanted.
     pub(crate) steady: Option<Phase>,
+    /// `None` where none were wanted.
+    pub(crate) admissions: Option<Found>,
     /// Resident memory of the server at the end.
     pub(crate) server_resident_bytes: Option<u64>,
     /// Why nothing is known of what the server spent.
@@ -81,10 +83,12 @@ pub(crate) struct Phase {
     pub(crate) connections_opened: u64,
     pub(crate) challenges_asked: u64,
     pub(crate) server_cpu_micros_each: Option<f64>,
+    /// Changes that one write to the disk made durable together, on average.
+    pub(crate) commit_group_size: Option<f64>,
 }
 
 impl Phase {
-    pub(crate) fn new(driven: Driven, connections_opened: u64, cpu: Option<Duration>) -> Self {
+    pub(crate) fn new(driven: Driven, connections_opened: u64, spent: Spent) -> Self {
         let Driven { mut tally, took } = driven;
         let rounds = tally.rounds();
         let bytes = tally.bytes();
@@ -98,7 +102,8 @@ impl Phase {
             answer_bytes_each: bytes.map(|(_, answered)| answered),
             connections_opened,
             challenges_asked: tally.challenges_asked,
-            server_cpu_micros_each: cpu.and_then(|cpu| micros_each(cpu, rounds)),
+            server_cpu_micros_each: spent.cpu.and_then(|cpu| micros_each(cpu, rounds)),
+            commit_group_size: spent.group_size,
             tiers: tally.tiers,
             findings: tally.findings,
             refusals: tally.refusals,
@@ -117,51 +122,59 @@ impl Phase {
     }
 }
 
+/// What was measured.
+pub(crate) struct Phases {
+    pub(crate) enrolments: Enrolments,
+    pub(crate) first: Phase,
+    pub(crate) steady: Option<Phase>,
+    pub(crate) admissions: Option<Found>,
+}
+
 impl Report {
     pub(crate) fn new(
-        arguments: &Arguments,
-        server: &str,
-        policy_applied: bool,
-        enrolments: Enrolments,
-        (first, steady): (Phase, Option<Phase>),
+        rounds: &Rounds,
+        subject: &Subject,
+        phases: Phases,
         metrics: Result<Reading, String>,
     ) -> Self {
-        let all_affirming =
-            first.all_affirming() && steady.as_ref().is_none_or(Phase::all_affirming);
-        Self {
-            server: server.to_owned(),
-            hosts: arguments.hosts(),
-            connections: arguments.connections(),
-            rate: arguments.rate,
-            duration_seconds: arguments.duration().as_secs_f64(),
-            tags: arguments.tags,
-            reboot: arguments.reboot,
-            distinct_logs: arguments.distinct_logs,
-            runtime_list: arguments.runtime_list,
-            policy_applied,
+        let Phases {
             enrolments,
             first,
             steady,
+            admissions,
+        } = phases;
+        let all_affirming =
+            first.all_affirming() && steady.as_ref().is_none_or(Phase::all_affirming);
+        Self {
+            server: subject.endpoint.url().to_owned(),
+            hosts: rounds.target.hosts(),
+            connections: rounds.connections(),
+            rate: rounds.rate,
+            duration_seconds: rounds.duration().as_secs_f64(),
+            tags: rounds.tags,
+            reboot: rounds.reboot,
+            distinct_logs: rounds.distinct_logs,
+            runtime_list: rounds.runtime_list,
+            boot_log_bytes: subject.recording.boot_log.len(),
+            policy_applied: subject.policy_applied,
+            enrolments,
+            first,
+            steady,
+            admissions,
             server_resident_bytes: metrics.as_ref().ok().map(|reading| reading.resident_bytes),
             metrics_absent: metrics.err(),
             all_affirming,
         }
     }
 
-    /// Whether nothing was refused, lost, late beyond the end, or of another tier.
+    /// Whether nothing was refused, lost, late beyond the end, or of another tier, and every pod admitted.
     pub(crate) fn as_it_should_be(&self) -> bool {
-        self.all_affirming
-    }
-
-    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
-        match json {
-            true => table::say(&serde_json::to_string_pretty(self)?),
-            false => table::print(self),
-        }
+        self.all_affirming && self.admissions.as_ref().is_none_or(Found::all_admitted)
     }
 }
 
-fn micros_each(cpu: Duration, count: u64) -> Option<f64> {
+/// Microseconds of CPU for each of so many.
+pub(crate) fn micros_each(cpu: Duration, count: u64) -> Option<f64> {
     (count > 0).then(|| cpu.as_secs_f64() * 1e6 / count as f64)
 }
 
@@ -182,7 +195,11 @@ mod tests {
             tally.add(round);
         }
         let took = Duration::from_secs(2);
-        Phase::new(Driven { tally, took }, 0, Some(Duration::from_millis(1)))
+        let spent = Spent {
+            cpu: Some(Duration::from_millis(1)),
+            group_size: None,
+        };
+        Phase::new(Driven { tally, took }, 0, spent)
     }
 
     fn tier(tier: &str) -> Outcome {

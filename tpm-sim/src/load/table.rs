@@ -1,20 +1,23 @@
 //! A report for people.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::report::{AFFIRMING, Phase, Report};
+use super::admissions::Found;
+use super::latency::Latency;
+use super::report::{Phase, Report};
+use super::tally::AFFIRMING;
 
 /// Width where there is no terminal to ask.
 const WIDTH: u16 = 110;
 /// What is not known.
 const NOTHING: &str = "-";
 
-/// Prints the table and what it leads to.
-pub(crate) fn print(report: &Report) -> anyhow::Result<()> {
+/// The table and what it leads to.
+pub(crate) fn text(report: &Report) -> String {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL_CONDENSED)
@@ -35,7 +38,7 @@ pub(crate) fn print(report: &Report) -> anyhow::Result<()> {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    say(&format!("{table}\n{}", lines(report).join("\n")))
+    format!("{table}\n{}", lines(report).join("\n"))
 }
 
 fn steady_header(report: &Report) -> &'static str {
@@ -47,7 +50,7 @@ fn steady_header(report: &Report) -> &'static str {
 
 type Row = (&'static str, fn(&Phase) -> String);
 
-fn rows() -> [Row; 15] {
+fn rows() -> [Row; 16] {
     [
         ("rounds due", |phase| phase.due.to_string()),
         ("appraised", |phase| phase.rounds.to_string()),
@@ -84,6 +87,9 @@ fn rows() -> [Row; 15] {
         }),
         ("server CPU, µs each", |phase| {
             known(phase.server_cpu_micros_each.map(f64::round))
+        }),
+        ("changes in one commit", |phase| {
+            known(phase.commit_group_size.map(f64::round))
         }),
     ]
 }
@@ -122,8 +128,12 @@ fn lines(report: &Report) -> Vec<String> {
             lines.push(format!("findings: {}", counts(&phase.findings)));
         }
     }
+    if let Some(found) = &report.admissions {
+        lines.extend(bindings(found));
+    }
     lines.push(match report.as_it_should_be() {
         true => "every round was answered as affirming".to_owned(),
+        false if report.all_affirming => "NOT every pod was admitted, and the decision written down".to_owned(),
         false => "NOT every round was answered as affirming; `touchstone host show HOST` says why of a verdict, \
                   docs/findings.md of a refusal"
             .to_owned(),
@@ -131,7 +141,58 @@ fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn latencies(phase: &Phase, pick: fn(super::tally::Latency) -> (f64, f64)) -> String {
+/// What became of the pods.
+fn bindings(found: &Found) -> Vec<String> {
+    let lost: u64 = found.lost.values().sum();
+    let latency = |latency: Option<Latency>| {
+        latency.map_or_else(
+            || NOTHING.to_owned(),
+            |all| {
+                format!(
+                    "p50 {:.2}, p99 {:.2}, max {:.2} ms",
+                    all.p50, all.p99, all.max
+                )
+            },
+        )
+    };
+    let mut lines = vec![
+        format!(
+            "{} pods made known ({:.0}/s, server CPU {} µs each)",
+            found.pods,
+            found.creations_per_second,
+            known(found.server_cpu_micros_each_creation.map(f64::round)),
+        ),
+        format!(
+            "{} bindings due at {}/s: {} admitted, {} refused, {} without an entry, {lost} without an answer; \
+             server CPU {} µs each",
+            found.due,
+            found.rate,
+            found.admitted,
+            found.refused,
+            found.unwritten,
+            known(found.server_cpu_micros_each.map(f64::round)),
+        ),
+        format!("bindings: {}", latency(found.latency_milliseconds)),
+    ];
+    if let Some(bound) = found.latency_bound_milliseconds {
+        let disk = latency(found.fdatasync_milliseconds);
+        lines.push(format!(
+            "fdatasync meanwhile: {disk}; 1 ms and twice its p99 are {bound:.2} ms"
+        ));
+    }
+    let refusals = found.refusals.iter().map(|why| format!("refused: {why}"));
+    lines.extend(refusals);
+    lines.extend(
+        found
+            .lost
+            .keys()
+            .take(3)
+            .map(|why| format!("no answer: {why}")),
+    );
+    lines
+}
+
+fn latencies(phase: &Phase, pick: fn(Latency) -> (f64, f64)) -> String {
     phase.latency_milliseconds.map(pick).map_or_else(
         || NOTHING.to_owned(),
         |(one, other)| format!("{one:.1} / {other:.1}"),
@@ -151,9 +212,4 @@ fn counts(counts: &BTreeMap<String, u64>) -> String {
 
 fn known(value: Option<impl ToString>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
-}
-
-/// To standard output.
-pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }

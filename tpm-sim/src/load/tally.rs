@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use super::latency::{Latencies, Latency};
+
+/// The tier of a host that may be used.
+pub(crate) const AFFIRMING: &str = "affirming";
 
 /// What came of one round.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Round {
     pub(crate) answered: usize,
     /// Whether a challenge had to be asked for.
     pub(crate) asked: bool,
+    /// When to come again, where it was refused with such words.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Round {
@@ -40,6 +45,7 @@ impl Round {
             sent: 0,
             answered: 0,
             asked: false,
+            retry_after: None,
         }
     }
 }
@@ -47,8 +53,8 @@ impl Round {
 /// All rounds of a phase.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Microseconds, of every round that was due and not lost.
-    latencies: Vec<u64>,
+    /// Of every round that was due and not lost.
+    latencies: Latencies,
     due: u64,
     pub(crate) tiers: BTreeMap<String, u64>,
     pub(crate) findings: BTreeMap<String, u64>,
@@ -60,23 +66,13 @@ pub(crate) struct Tally {
     answered: usize,
 }
 
-/// Latencies, milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
-}
-
 impl Tally {
     /// Counts one round.
     pub(crate) fn add(&mut self, round: Round) {
         self.due += 1;
         // A connection that is refused at once is not a quick answer.
         if !matches!(round.outcome, Outcome::Lost(_)) {
-            let latency = u64::try_from(round.latency.as_micros()).unwrap_or(u64::MAX);
-            self.latencies.push(latency);
+            self.latencies.add(round.latency);
         }
         self.challenges_asked += u64::from(round.asked);
         match round.outcome {
@@ -104,22 +100,15 @@ impl Tally {
         self.tiers.values().sum()
     }
 
+    /// Rounds of hosts that may be used.
+    pub(crate) fn affirming(&self) -> u64 {
+        self.tiers.get(AFFIRMING).copied().unwrap_or_default()
+    }
+
     /// Latencies of all that were answered, and of those never begun, which took at least as long; `None` where
     /// there were none.
     pub(crate) fn latency(&mut self) -> Option<Latency> {
-        self.latencies.sort_unstable();
-        let sorted = &self.latencies;
-        let at = |percent: usize| {
-            // Nearest rank.
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).map(|micros| *micros as f64 / 1000.0)
-        };
-        Some(Latency {
-            p50: at(50)?,
-            p90: at(90)?,
-            p99: at(99)?,
-            max: at(100)?,
-        })
+        self.latencies.percentiles()
     }
 
     /// Bytes of a round's evidence and of its answer, on average over the rounds that were appraised.
@@ -142,30 +131,24 @@ mod tests {
             sent: 10,
             answered: 4,
             asked: false,
+            retry_after: None,
         }
     }
 
     fn affirming() -> Outcome {
         Outcome::Answered {
-            tier: "affirming".to_owned(),
+            tier: AFFIRMING.to_owned(),
             findings: vec![],
         }
     }
 
     #[test]
-    fn percentiles_are_of_rounds_that_took_so_long() {
+    fn bytes_are_those_of_a_round() {
         let mut tally = Tally::default();
-        assert_eq!(tally.latency(), None);
-        for milliseconds in (1..=200).rev() {
-            tally.add(round(affirming(), milliseconds));
+        assert_eq!(tally.bytes(), None);
+        for _ in 0..3 {
+            tally.add(round(affirming(), 1));
         }
-        let expected = Latency {
-            p50: 100.0,
-            p90: 180.0,
-            p99: 198.0,
-            max: 200.0,
-        };
-        assert_eq!(tally.latency(), Some(expected));
         assert_eq!(tally.bytes(), Some((10, 4)));
     }
 
@@ -180,7 +163,7 @@ mod tests {
         assert_eq!((tally.due(), tally.rounds(), tally.not_begun), (4, 1, 1));
         assert_eq!(tally.refusals["quote-not-newer"], 1);
         assert_eq!(tally.lost["silence"], 1);
-        assert_eq!(tally.latencies.len(), 3);
+        assert_eq!(tally.latencies.count(), 3);
         assert_eq!(tally.latency().unwrap().max, 9000.0);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -127,6 +127,8 @@ fn finished(mut configuration: ClientConfig) -> Arc<ClientConfig> {
 /// What was answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// When to come again, if it says so.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
 }
 
@@ -239,11 +241,18 @@ impl Connection {
         sender.ready().await?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
+        let seconds = response.headers().get(RETRY_AFTER);
+        let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
         let body = Limited::new(response.into_body(), ANSWER_MAX)
             .collect()
             .await;
         let body = body.map_err(|error| anyhow!(error))?.to_bytes();
-        Ok(Answer { status, body })
+        Ok(Answer {
+            status,
+            retry_after,
+            body,
+        })
     }
 }
 
@@ -267,6 +276,7 @@ mod tests {
     fn a_refusal_has_its_code_and_what_is_no_attestor_its_status() {
         let answer = |body: &'static str| Answer {
             status: 403,
+            retry_after: None,
             body: Bytes::from_static(body.as_bytes()),
         };
         let problem = answer(r#"{"type":"touchstone:not-newer","detail":"x","status":403}"#);
