@@ -23,6 +23,7 @@ mod docs;
 mod endorsement_keys;
 mod endorsements;
 mod enrolment;
+mod fleet;
 mod heads;
 mod identity;
 mod inspect;

@@ -4,6 +4,7 @@ mod attestor;
 mod break_command;
 mod cli;
 mod demo;
+mod fleet;
 mod machine;
 mod process;
 mod scratch;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Demo(options) => demo::run(options),
+        Command::Fleet(options) => fleet::run(&options),
         Command::Break(options) => break_command::run(&options),
         Command::DemoStop => demo::stop(),
         Command::Review(review) => demo::review(&review),
