@@ -80,8 +80,8 @@ deny: ## check licences and banned crates (skipped without cargo-deny)
 doc: ## build the API documentation, warnings being errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked --workspace
 
-# Neither is part of `make test`: both want a machine that does nothing else.
-.PHONY: fuzz bench
+# None is part of `make test`: all want a machine that does nothing else.
+.PHONY: fuzz bench load
 fuzz: ## fuzz every parser (RUNS=10000000 and SECONDS=600 of CPU for each; TARGET=name for one; SANITIZER=address)
 	@deploy/build/fuzz.sh $(or $(RUNS),10000000) $(or $(SECONDS),600) $(TARGET)
 
@@ -89,6 +89,10 @@ bench: ## measure verification against its targets, into target/bench.json
 	$(call stage,benchmarks)
 	cargo bench --locked -p touchstone-evidence --bench ceilings
 	cargo run --quiet --locked -p touchstone-evidence --example bench_json -- $(or $(CARGO_TARGET_DIR),target)
+
+load: ## measure the attestor under load against its targets, into target/load.json (ONLY=steady, first, admissions, memory, restart)
+	$(call stage,load)
+	@deploy/build/load.sh $(ONLY)
 
 .PHONY: bare
 bare: ## prove `make demo` and `make test` on a bare Debian 12 (root; BARE='…' runs something else)
