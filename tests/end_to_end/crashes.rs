@@ -1,60 +1,29 @@
 //! The attestor dies without warning, at each step of a commit, a hundred times on each database: what it
-//! acknowledged is there, what it had not is there once or not at all, and the log verifies.
+//! acknowledged is there row by row, what it had not is there once or not at all, and the log verifies.
 
-use std::collections::BTreeMap;
-
-use touchstone_evidence::wire::Evidence;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::rows::Rows;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::lies::Liar;
+
+use crate::ledger::{Counts, Held, Ledger, ask_again, attest_until_refused, compare_export};
 
 const KILLS: usize = 100;
 const STEPS: [&str; 4] = ["begun", "written", "committed", "published"];
 
-/// What one host sent, and what it was answered; `None`: the attestor died over it.
-type Ledger = Vec<(Evidence, Option<String>)>;
-
-/// Attests until the attestor is dead.
-async fn attest_to_death(liar: &Liar) -> Ledger {
-    let mut ledger = Ledger::new();
-    loop {
-        let Ok(challenge) = liar.challenge().await else {
-            return ledger;
-        };
-        let evidence = liar.evidence(&challenge).await.unwrap();
-        let answer = match liar.send(&evidence).await {
-            Ok(Ok(answer)) => Some(answer.result),
-            // Whoever hung up gave no answer; nothing else may have come.
-            said => {
-                assert!(
-                    !matches!(&said, Ok(Err(code)) if code != "no-answer"),
-                    "{said:?}"
-                );
-                None
-            }
-        };
-        let over = answer.is_none();
-        ledger.push((evidence, answer));
-        if over {
-            return ledger;
-        }
-    }
+/// Counts the rounds of `ledgers` by what the rows say now, from position `from` of the log on.
+async fn count(rows: &Rows, from: usize, ledgers: &[Ledger]) -> (Counts, usize) {
+    let held = Held::read(rows, from, ledgers).await;
+    let mut all = Counts::default();
+    ledgers
+        .iter()
+        .for_each(|ledger| all.add(&held.count(ledger)));
+    (all, held.appraisals())
 }
 
-/// Asks for all of it again, once the attestor is back: what was answered is answered alike, and what was not is
-/// taken now, if it was not before. Returns how many were lost answers.
-async fn ask_again(liar: &Liar, ledger: &Ledger) -> usize {
-    let mut lost = 0;
-    for (evidence, answer) in ledger {
-        let again = liar.send(evidence).await.unwrap();
-        let again = again.unwrap_or_else(|code| panic!("an answered round is gone: {code}"));
-        match answer {
-            Some(result) => assert_eq!(*result, again.result),
-            None => lost += 1,
-        }
-    }
-    lost
+async fn attest_to_death(liar: &Liar) -> Ledger {
+    attest_until_refused(liar, &["no-answer"]).await
 }
 
 async fn die_and_come_back(database: Database) {
@@ -67,7 +36,9 @@ async fn die_and_come_back(database: Database) {
     let [one, two] = &hosts;
     let one = Liar::take(&one.settings(&world.server)).await.unwrap();
     let two = Liar::take(&two.settings(&world.server)).await.unwrap();
-    let (mut answered, mut lost) = (0, 0);
+    let mut ledgers = Vec::new();
+    let mut total = Counts::default();
+    let mut from = world.server.audit_entries().len();
     world.server.stop();
     for kill in 0..KILLS {
         let step = STEPS[kill % STEPS.len()];
@@ -76,36 +47,55 @@ async fn die_and_come_back(database: Database) {
         let (first, second) = tokio::join!(attest_to_death(&one), attest_to_death(&two));
         // It lives from here on, until the next time.
         world.server.restart_to_die(&database, "never:0");
-        for (liar, ledger) in [(&one, &first), (&two, &second)] {
-            lost += ask_again(liar, ledger).await;
-            answered += ledger.iter().filter(|(_, answer)| answer.is_some()).count();
+        let mut life = [first, second];
+        let rows = Rows::of(&database, world.server.folder()).await;
+        total.add(&count(&rows, from, &life).await.0);
+        from = rows
+            .number("SELECT size FROM tree")
+            .await
+            .try_into()
+            .unwrap();
+        // Or the next one to die would not be the last one to have used the file.
+        rows.close().await;
+        for (liar, ledger) in [&one, &two].into_iter().zip(&mut life) {
+            ask_again(liar, ledger).await;
         }
+        ledgers.extend(life);
         world.server.stop();
     }
     world.server.restart_to_die(&database, "never:0");
-    assert!(answered > 0 && lost > KILLS / 2, "{answered} {lost}");
-    // One entry for each piece of evidence, and all of them in a log that verifies.
-    let mut appraised = BTreeMap::new();
-    for entry in world.server.audit_entries() {
-        if entry["kind"] == "host-appraised" {
-            *appraised.entry(entry["evidence"].to_string()).or_insert(0) += 1;
-        }
-    }
-    assert!(appraised.values().all(|times| *times == 1));
-    // Each host's first round, before the first kill.
-    assert_eq!(appraised.len(), answered + lost + hosts.len());
+    assert!(total.acknowledged > 0, "{total:?}");
+    assert!(total.committed + total.absent > KILLS / 2, "{total:?}");
+    // A kill before the commit left nothing behind, one after it everything.
+    assert!(total.committed > 0 && total.absent > 0, "{total:?}");
+    // By now all of them were answered, and nothing else was: each host's first round came before the first kill.
+    let rows = Rows::of(&database, world.server.folder()).await;
+    let (now, appraisals) = count(&rows, 0, &ledgers).await;
+    assert_eq!(now.acknowledged, total.all());
+    assert_eq!(appraisals, total.all() + hosts.len());
+    let entries = compare_export(&rows, &world.server).await;
+    log_verifies(&world).await;
+    let Counts {
+        acknowledged,
+        committed,
+        absent,
+    } = total;
+    eprintln!(
+        "{}: {KILLS} kills, {acknowledged} rounds acknowledged and there row by row, {} in flight: {committed} there \
+         once, {absent} not at all; {entries} entries verify",
+        database.name(),
+        committed + absent
+    );
+}
+
+async fn log_verifies(world: &World) {
     let export = world.server.run(&["audit", "export"]);
     let file = String::from_utf8(export.stdout).unwrap();
     let file = world.server.file("export.jsonl", &file);
     let keys = world.server.get("/v1/keys").await;
     let key = keys["checkpoint_key"].as_str().unwrap();
-    world
-        .server
-        .command(&["audit", "verify", &file, "--key", key]);
-    eprintln!(
-        "{}: {KILLS} kills, {answered} rounds acknowledged, {lost} in flight",
-        database.name()
-    );
+    let verify = ["audit", "verify", &file, "--key", key];
+    world.server.command(&verify);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ fn refusal(server: &Server, arguments: &[&str]) -> String {
 }
 
 /// Puts `ca`'s certificate for the machine's RSA-2048 EK in place of its maker's.
-async fn endorse(host: &Host, ca: &Ca, serial: u64) {
+pub(crate) async fn endorse(host: &Host, ca: &Ca, serial: u64) {
     let tpm = touchstone_agent::tpm::Tpm::open(&host.tpm.tcti()).await;
     let ek = tpm.unwrap().endorsement().await.unwrap().public;
     replace(&host.tpm, RSA_2048, &ca.endorse(&ek, serial));

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::disk::SmallDisk;
 use crate::programs;
 
 /// A database that is gone with this value.
@@ -28,6 +30,32 @@ impl Database {
     #[must_use]
     pub fn postgres() -> Self {
         Self::Postgres(Postgres::start())
+    }
+
+    /// PostgreSQL alone, whose files are on a disk.
+    #[must_use]
+    pub fn postgres_on(disk: &SmallDisk) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("pg")
+            .tempdir_in(disk.path());
+        Self::Postgres(Postgres::start_in(folder.unwrap()))
+    }
+
+    /// The running cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Postgres {
+        match self {
+            Self::Postgres(cluster) => cluster,
+            Self::Sqlite => panic!("SQLite is no process"),
+        }
+    }
+
+    /// The cluster, to start it again.
+    pub fn cluster_mut(&mut self) -> &mut Postgres {
+        match self {
+            Self::Postgres(cluster) => cluster,
+            Self::Sqlite => panic!("SQLite is no process"),
+        }
     }
 
     /// Changes rows behind the attestor's back: time that passes, or what a host cannot do.
@@ -106,26 +134,26 @@ pub struct Postgres {
     server: Child,
     user: &'static str,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Postgres {
     fn start() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("touchstone-pg")
-            .tempdir_in("/tmp")
-            .unwrap();
-        // PostgreSQL refuses to run as root.
-        let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        let user = if root { "postgres" } else { "touchstone" };
-        let data = folder.path().join("data");
-        if root {
+            .tempdir_in("/tmp");
+        Self::start_in(folder.unwrap())
+    }
+
+    fn start_in(folder: TempDir) -> Self {
+        let user = if is_root() { "postgres" } else { "touchstone" };
+        if is_root() {
             let status = Command::new("chown").arg(user).arg(folder.path()).status();
             assert!(status.unwrap().success());
         }
-        let made = as_user(root, &tool("initdb"))
+        let made = as_user(&tool("initdb"))
             .arg("-D")
-            .arg(&data)
+            .arg(folder.path().join("data"))
             .args(["-U", user, "-A", "trust", "--no-sync"])
             .current_dir("/tmp")
             .output()
@@ -136,30 +164,28 @@ impl Postgres {
             String::from_utf8_lossy(&made.stderr)
         );
         let port = free_port();
-        let server = as_user(root, &tool("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-p",
-                &port.to_string(),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-k",
-            ])
-            .arg(folder.path())
-            .current_dir("/tmp")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         let mut cluster = Self {
-            server,
+            server: serve(folder.path(), port),
             user,
             port,
-            _folder: folder,
+            folder,
         };
         cluster.wait();
         cluster
+    }
+
+    /// Ends it at once, as if the power had failed.
+    pub fn fail(&self) {
+        let pid = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw);
+        // "Immediate shutdown", after which it has to recover.
+        kill_process(pid.unwrap(), Signal::QUIT).unwrap();
+    }
+
+    /// Starts it again after [`Postgres::fail`].
+    pub fn start_again(&mut self) {
+        self.server.wait().unwrap();
+        self.server = serve(self.folder.path(), self.port);
+        self.wait();
     }
 
     fn wait(&mut self) {
@@ -189,9 +215,28 @@ impl Drop for Postgres {
     }
 }
 
-fn as_user(root: bool, program: &Path) -> Command {
+fn serve(folder: &Path, port: u16) -> Child {
+    let port = port.to_string();
+    as_user(&tool("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port, "-c", "listen_addresses=127.0.0.1", "-k"])
+        .arg(folder)
+        .current_dir("/tmp")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// PostgreSQL refuses to run as root.
+fn is_root() -> bool {
+    rustix::process::getuid().is_root()
+}
+
+fn as_user(program: &Path) -> Command {
     let mut command = programs::command(Path::new("setpriv"));
-    if root {
+    if is_root() {
         command.args([
             "--reuid",
             "postgres",
@@ -205,17 +250,21 @@ fn as_user(root: bool, program: &Path) -> Command {
     command
 }
 
-/// Debian keeps the server's programs out of the path.
+/// A program of PostgreSQL. Debian keeps the server's out of the path. Without them the test is red: what was not run
+/// on both databases is not known to work on both.
 fn tool(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
-    let mut found: Vec<PathBuf> = versions
-        .filter_map(|version| Some(version.ok()?.path().join("bin").join(name)))
-        .filter(|path| path.exists())
-        .collect();
-    found.sort();
-    found.pop().unwrap_or_else(|| name.into())
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let versions = versions.into_iter().flatten().flatten();
+    let mut versions: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(versions);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .filter(|path| path.exists());
+    found.last().unwrap_or_else(|| {
+        panic!("PostgreSQL's `{name}` is missing, and no test is skipped for it; run `make deps`")
+    })
 }
 
 fn free_port() -> u16 {

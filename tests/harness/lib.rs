@@ -11,12 +11,14 @@
 
 pub mod authority;
 pub mod database;
+pub mod disk;
 pub mod host;
 pub mod liar;
 pub mod many_banks;
 pub mod programs;
 pub mod proxy;
 pub mod review;
+pub mod rows;
 pub mod server;
 pub mod slow;
 pub mod world;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database::Database;
+use crate::disk::SmallDisk;
 use crate::programs;
 
 /// A running attestor.
@@ -52,6 +53,22 @@ impl Server {
         }
     }
 
+    /// Starts one whose data folder is made on a disk.
+    #[must_use]
+    pub fn start_on(database: &Database, disk: &SmallDisk) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = disk.path().join("data");
+        let (process, url) = serve(&data, database, ANY_PORT, &[]);
+        let http = client(&operator_file(&data));
+        Self {
+            process,
+            url,
+            data,
+            _folder: folder,
+            http,
+        }
+    }
+
     /// Another one with the same keys on the same database, reached at `database`.
     #[must_use]
     pub fn replica(&self, database: &str) -> Self {
@@ -74,11 +91,22 @@ impl Server {
     /// Starts it again at the same address, after it died, and lets it die at a step of a commit.
     pub fn restart_to_die(&mut self, database: &Database, kill_point: &str) {
         self.process.wait().unwrap();
+        self.restart_in(&[("TOUCHSTONE_KILL_POINT", kill_point)], database);
+    }
+
+    /// Stops it in order and starts it again at the same address in another environment.
+    pub fn restart_in(&mut self, env: &[(&str, &str)], database: &Database) {
+        self.stop();
         let address = self.url.trim_start_matches("https://").to_owned();
-        let env = [("TOUCHSTONE_KILL_POINT", kill_point)];
-        let (process, url) = serve_in(&env, &self.data, database.url().as_deref(), &address, &[]);
+        let (process, url) = serve_in(env, &self.data, database.url().as_deref(), &address, &[]);
         self.process = process;
         assert_eq!(self.url, url);
+    }
+
+    /// Ends it without warning.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// Sends it a signal.

@@ -73,7 +73,12 @@ impl World {
     /// Starts an attestor that believes `maker`, under the sample policy.
     #[must_use]
     pub fn start(database: &Database, maker: &Maker) -> Self {
-        let server = Server::start(database);
+        Self::on(Server::start(database), maker)
+    }
+
+    /// The same at an attestor that was started.
+    #[must_use]
+    pub fn on(server: Server, maker: &Maker) -> Self {
         server.command(&[
             "endorsement",
             "import",

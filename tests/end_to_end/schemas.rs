@@ -1,0 +1,154 @@
+//! Databases of every schema so far, with the data of a fleet in them, are brought up to date by the attestor as it
+//! starts, on both databases: nothing is lost, and it serves.
+
+mod older;
+
+use reqwest::{Method, StatusCode};
+use touchstone_evidence::endorsement::Bundle;
+use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::wire::{Evidence, RoundAnswer};
+use touchstone_tests::authority::Ca;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::liar::Liar;
+use touchstone_tests::rows::Rows;
+use touchstone_tests::world::{Maker, World};
+
+use crate::endorsements::endorse;
+use crate::identity::applicant;
+use older::{Table, Today};
+
+/// Tables that stay empty in this fleet. `writes`: written only after a write failed.
+const EMPTY: [&str; 1] = ["writes"];
+
+/// An attestor with something in every table, and one round whose answer it keeps.
+struct Fleet {
+    world: World,
+    liar: Liar,
+    evidence: Evidence,
+    answer: RoundAnswer,
+    // They live as long as their fleet.
+    _host: Host,
+    _maker: Maker,
+}
+
+impl Fleet {
+    async fn new(database: &Database) -> Self {
+        let maker = Maker::new();
+        let world = World::start(database, &maker);
+        let boot = |name: &str| Host::boot(&maker.authority, name, Profile::Healthy);
+        let host = boot("de-1");
+        assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
+        vouched_for(&world);
+        others(&world, &boot("gone"), &boot("half"), &boot("stranger")).await;
+        let foreign = boot("foreign");
+        endorse(&foreign, &Ca::root("Nobody"), 7).await;
+        world.admit(&foreign, None).await;
+        let refused = applicant(&foreign, &world).await.begin().await;
+        assert_eq!(refused.unwrap_err(), "ek-issuer-missing");
+        let liar = Liar::take(&host, &world.server).await;
+        let evidence = liar.evidence(&liar.challenge().await).await;
+        let answer = liar.send(&evidence).await.unwrap();
+        assert_eq!(answer.tier, TrustTier::Affirming);
+        Self {
+            world,
+            liar,
+            evidence,
+            answer,
+            _host: host,
+            _maker: maker,
+        }
+    }
+
+    /// The attestor serves the database that it finds, and all that `tables` held is there.
+    async fn serves(&mut self, database: &Database, tables: &[Table]) {
+        let server = &mut self.world.server;
+        server.restart_with(database, &[]);
+        let (status, said) = server.send(Method::GET, "/readyz", None, None).await;
+        assert_eq!(status, StatusCode::OK, "{said}");
+        let rows = Rows::of(database, server.folder()).await;
+        for table in tables {
+            table.assert_kept(&rows).await;
+        }
+        rows.close().await;
+        // The lost answer is the stored one, the verdict holds, and the next round is judged by what was known of
+        // the host.
+        let entries = tables.iter().find(|table| table.name() == "entries");
+        assert_eq!(server.audit_entries().len(), entries.unwrap().len());
+        assert_eq!(self.liar.send(&self.evidence).await.unwrap(), self.answer);
+        let view = server.get("/v1/hosts/de-1").await;
+        assert_eq!(view["entry"], self.answer.entry.to_string());
+        assert!(server.place("u1", "node-de-1").await.0);
+        let next = self.liar.lie(|_| ()).await.unwrap();
+        assert_eq!(next.tier, TrustTier::Affirming, "{:?}", next.findings);
+        let export = String::from_utf8(server.run(&["audit", "export"]).stdout).unwrap();
+        let export = server.file("export.jsonl", &export);
+        let key = server.command(&["keys"])["checkpoint_key"].clone();
+        server.command(&["audit", "verify", &export, "--key", key.as_str().unwrap()]);
+        server.stop();
+    }
+}
+
+/// Machines that are no hosts: out of service, half enrolled, and rejected. The host may enrol anew.
+async fn others(world: &World, gone: &Host, half: &Host, stranger: &Host) {
+    let server = &world.server;
+    world.join(gone, None).await;
+    server.command(&["host", "retire", "gone"]);
+    world.admit(half, None).await;
+    applicant(half, world).await.begin().await.unwrap();
+    server.command(&["host", "reenrol", "de-1"]);
+    let refused = applicant(stranger, world).await.begin().await;
+    assert!(refused.is_err());
+    let list = server.command(&["host", "quarantine", "list"]);
+    let ek = list["quarantine"][0]["ek_digest"].as_str().unwrap();
+    server.command(&["host", "reject", ek]);
+}
+
+/// A maker of machines, and an authority with its revocation list.
+fn vouched_for(world: &World) {
+    let server = &world.server;
+    let (oem, root) = (Ca::root("Machine Works"), Ca::root("Root"));
+    let file = server.file("oem.pem", &oem.pem());
+    let add = ["inventory", "oem", "add", "--certificate", &file];
+    server.command(&[&add[..], &["--host-prefix", "rack-"]].concat());
+    let list = Bundle::pem_block("X509 CRL", &root.revoke(1, 2050, &[]));
+    let file = server.file("root.pem", &[root.pem(), list].concat());
+    server.command(&["endorsement", "import", "--class", "manufacturer", &file]);
+}
+
+async fn bring_up_to_date(database: Database) {
+    let mut fleet = Fleet::new(&database).await;
+    fleet.world.server.stop();
+    let head = fleet.world.server.folder().join("head");
+    let signed = std::fs::read(&head).unwrap();
+    let today = Today::put_aside(&database, fleet.world.server.folder()).await;
+    for schemas in 1..=today.schemas() {
+        // Each is the database of that one moment, and so is the head that was signed of it.
+        std::fs::write(&head, &signed).unwrap();
+        let tables = today.make_older(&database, schemas).await;
+        let nothing = |table: &&Table| table.len() == 0 && !EMPTY.contains(&table.name());
+        let empty = tables.iter().filter(nothing);
+        let empty: Vec<&str> = empty.map(Table::name).collect();
+        assert!(
+            empty.is_empty(),
+            "schema {schemas} has nothing in {empty:?}"
+        );
+        fleet.serves(&database, &tables).await;
+        let rows: usize = tables.iter().map(Table::len).sum();
+        eprintln!(
+            "{}: schema {schemas}, {} tables with {rows} rows, is brought up to date",
+            database.name(),
+            tables.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_schema_so_far_is_brought_up_to_date_with_its_data_on_sqlite() {
+    bring_up_to_date(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_schema_so_far_is_brought_up_to_date_with_its_data_on_postgresql() {
+    bring_up_to_date(Database::postgres()).await;
+}
