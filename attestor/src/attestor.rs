@@ -28,9 +28,6 @@ use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
-/// Seconds by which the clocks of two servers on one database may differ.
-const CLOCK_TOLERANCE: i64 = 30;
-
 /// One running attestor.
 pub(crate) struct Attestor {
     pub(crate) store: Store,
@@ -222,7 +219,7 @@ async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), OpenError> {
         }
         let last = entry_at(&mut tx, last).await?;
         let now = clock::now();
-        if now < last.time.saturating_sub(CLOCK_TOLERANCE) {
+        if now < last.time.saturating_sub(clock::TOLERANCE) {
             return Err(OpenError::ClockBehind {
                 now,
                 last: last.time,

@@ -20,6 +20,9 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if let Some(seconds) = clock::set_back() {
+            tracing::error!("the clock was set back by {seconds} s; set it right");
+        }
         attestor.flush_refusals().await;
         if let Err(error) = attestor.check_log().await {
             let error = &error as &dyn std::error::Error;

@@ -14,6 +14,7 @@ mod attacks;
 mod audit;
 mod boots;
 mod break_command;
+mod clocks;
 mod console;
 mod corpus;
 mod crashes;

@@ -29,6 +29,12 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Proble
         let why = "the database has not answered for three seconds";
         return Err(Problem::refused(UNREADY, "database-unavailable", why));
     }
+    if let Some(seconds) = clock::set_back() {
+        let why = format!(
+            "the clock was set back by {seconds} s; the attestor goes on by the time that it knew: set the clock right"
+        );
+        return Err(Problem::refused(UNREADY, "clock-set-back", why));
+    }
     Ok(Json(json!({ "status": "ready" })))
 }
 
