@@ -138,6 +138,7 @@ impl Attestor {
         index.confirm(size, begun);
         let follower = (Arc::clone(&index), Arc::clone(&keys.result));
         tokio::spawn(follower::run(store.clone(), follower.0, follower.1));
+        tokio::spawn(store.clone().watch_writes());
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {

@@ -118,6 +118,14 @@ impl Committer {
 
     /// One transaction. An error: nothing of it happened.
     async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
+        let outcome = self.transact(jobs).await;
+        if let Err(StoreError::Database(_)) = outcome {
+            self.store.doubt_writes();
+        }
+        outcome
+    }
+
+    async fn transact(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
         let mut tx = self.store.write().await?;
         kill_points::pass(Step::Begun);
         let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();

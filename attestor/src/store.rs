@@ -23,12 +23,14 @@ mod result_keys;
 mod rounds;
 #[cfg(test)]
 mod schemas;
+mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -51,6 +53,7 @@ pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;
 pub(crate) use result_keys::ResultKeyRecord;
 pub(crate) use rounds::StoredChallenge;
+use writes::Writes;
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,7 @@ pub(crate) struct Store {
     backend: Backend,
     /// Whether nothing is written any more: the database is not the one that it was.
     fenced: Arc<AtomicBool>,
+    writes: Arc<Writes>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +151,12 @@ impl Store {
             .busy_timeout(Duration::from_secs(5));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // SQLite ends a transaction itself when its disk is full; sqlx then still counts it, and would begin none
+            // on this connection any more.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options.clone())
             .await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
@@ -172,6 +182,7 @@ impl Store {
         Self {
             backend,
             fenced: Arc::default(),
+            writes: Arc::default(),
         }
     }
 

@@ -20,6 +20,7 @@ mod corpus;
 mod crashes;
 mod databases;
 mod demo;
+mod disks;
 mod docs;
 mod endorsement_keys;
 mod endorsements;

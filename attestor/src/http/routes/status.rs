@@ -29,6 +29,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Proble
         let why = "the database has not answered for three seconds";
         return Err(Problem::refused(UNREADY, "database-unavailable", why));
     }
+    if store.is_unwritable() {
+        let why = "the database answers and takes no writes, as when its disk is full; see the attestor's log";
+        return Err(Problem::refused(UNREADY, "database-unwritable", why));
+    }
     if let Some(seconds) = clock::set_back() {
         let why = format!(
             "the clock was set back by {seconds} s; the attestor goes on by the time that it knew: set the clock right"
