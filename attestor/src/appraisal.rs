@@ -3,6 +3,7 @@
 mod banks;
 mod basis;
 mod decide;
+mod replay;
 mod runtime;
 mod verdict;
 mod verify;
@@ -19,6 +20,7 @@ use touchstone_evidence::quote::NotAuthentic;
 use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
 
 pub(crate) use decide::{Decided, Round};
+pub(crate) use replay::{NotReplayed, replay};
 pub(crate) use verdict::Verdict;
 
 use crate::attestor::Attestor;
@@ -165,6 +167,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
         logs: Arc::clone(&attestor.logs),
         authorities: seen.authorities,
         revoked_tags: Arc::clone(&attestor.revoked_tags),
+        received_at: now,
         now,
     };
     let verified = verified(inputs).await?;

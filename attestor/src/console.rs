@@ -13,6 +13,7 @@ mod location;
 mod machines;
 mod output;
 mod policy;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ pub use credentials::Credential;
 pub use inspect::Inspect;
 pub use keys::{Exchanged, Keys};
 pub use machines::{Inventory, JoinToken, Service};
+pub use policy::Policy;
 
 use crate::serve::Settings;
 
@@ -175,31 +177,6 @@ pub enum Authority {
         #[arg(long)]
         key: PathBuf,
     },
-}
-
-/// `touchstone policy …`
-#[derive(Subcommand, Debug)]
-pub enum Policy {
-    /// Put manifests into force, all or none; they replace what is in force
-    Apply {
-        /// YAML files
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-    /// Say whether manifests would be applied, without an attestor; exit code 1 if not
-    Check {
-        /// YAML files
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-    /// Print the manifests in force, or of an earlier version
-    Show {
-        /// Which one, as the history counts them
-        #[arg(id = "policy_version", value_name = "VERSION")]
-        version: Option<i64>,
-    },
-    /// List all versions that were ever in force, the newest first
-    History,
 }
 
 /// `touchstone node …`

@@ -1,5 +1,7 @@
 //! Applying policy manifests: a broken set is refused and the old one stays in force.
 
+mod plan;
+
 use std::sync::Arc;
 
 use touchstone_evidence::digest::Sha256Digest;
@@ -9,12 +11,20 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::store::StoreError;
+pub(crate) use plan::{Plan, plan};
 
 /// Why manifests were not applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(
+        "{falling} of {affirming} affirming hosts would not be affirming any more; look at it with \
+         `touchstone policy plan`, and if it is meant, apply with --drain"
+    )]
+    WouldDrain { falling: usize, affirming: usize },
+    #[error("other manifests came into force meanwhile; plan and apply again")]
+    Overtaken,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -24,6 +34,8 @@ impl ApplyError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Manifest(_) => "policy-broken",
+            Self::WouldDrain { .. } => "policy-would-drain",
+            Self::Overtaken => "policy-overtaken",
             Self::Store(_) => "internal",
         }
     }
@@ -37,20 +49,42 @@ pub(crate) struct Applied {
 
 /// Puts `manifests` into force as the next version. Verdicts reached before stand until they expire;
 /// each host's next round is judged anew.
+///
+/// Unless told to `drain`, it refuses to take affirming away from too many hosts at once.
 pub(crate) async fn apply(
     attestor: &Attestor,
     actor: &Actor,
     manifests: &str,
+    drain: bool,
 ) -> Result<Applied, ApplyError> {
-    let set = PolicySet::parse(manifests)?;
+    let set = Arc::new(PolicySet::parse(manifests)?);
     let digest = set.digest;
+    let planned = match drain {
+        true => None,
+        false => Some(plan(attestor, &set).await?),
+    };
+    if let Some(plan) = &planned
+        && plan.drains
+    {
+        let (falling, affirming) = plan.fall();
+        return Err(ApplyError::WouldDrain { falling, affirming });
+    }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
+    if let Some(plan) = &planned {
+        let newest = tx.policy_digest().await?;
+        if newest != plan.in_force {
+            return Err(ApplyError::Overtaken);
+        }
+    }
     let version = tx.add_policy(&digest.0, manifests, now).await?;
-    let order = Entry::new(&Event::PolicyApplied { version, digest }, actor, now)?
-        .append(&mut tx)
-        .await?;
+    let event = Event::PolicyApplied {
+        version,
+        digest,
+        drain,
+    };
+    let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
     tx.commit().await?;
-    attestor.index.put_policies(order, Arc::new(set));
+    attestor.index.put_policies(order, set);
     Ok(Applied { version, digest })
 }

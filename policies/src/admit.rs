@@ -114,9 +114,20 @@ fn refusals(
     host: Option<&HostStanding>,
     now: i64,
 ) -> Vec<Finding> {
-    let Some(host) = host else {
-        return vec![Finding::new("host-unknown")];
-    };
+    match host {
+        Some(host) => host_refusals(policies, half, host, now),
+        None => vec![Finding::new("host-unknown")],
+    }
+}
+
+/// Why `host` does not meet the host half of a `WorkloadPolicy`; empty: it does. `now` in seconds since 1970.
+#[must_use]
+pub fn host_refusals(
+    policies: &PolicySet,
+    half: &HostHalf,
+    host: &HostStanding,
+    now: i64,
+) -> Vec<Finding> {
     // A stale result says nothing about now: not why it was good, nor why it was bad.
     if now >= host.expires_at {
         return vec![Finding::new("result-expired").about(&host.host)];

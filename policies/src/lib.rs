@@ -25,4 +25,5 @@
 pub mod admit;
 pub mod appraise;
 pub mod manifest;
+pub mod plan;
 pub mod prose;

@@ -91,7 +91,8 @@ const MEANT: [(&str, &[Role]); 5] = [
     ("GET /v1/keys", &Role::ALL),
 ];
 /// The acts of officers; all other acts are the operator's.
-const OFFICERS: [&str; 4] = [
+const OFFICERS: [&str; 5] = [
+    "POST /v1/policies/plan",
     "POST /v1/location/authorities",
     "POST /v1/location/tags",
     "PUT /v1/policies",

@@ -190,7 +190,7 @@ async fn reviews_recorded_from_real_api_servers_are_answered() {
         .flat_map(|line| [line, "\n"])
         .collect();
     let file = server.file("policy.yaml", &policy);
-    server.command(&["policy", "apply", &file]);
+    server.command(&["policy", "apply", &file, "--drain"]);
     for version in ["1.20", "1.36"] {
         let file = recorded.join(format!("admission-reviews-{version}.jsonl"));
         let reviews: Vec<Value> = std::fs::read_to_string(file)

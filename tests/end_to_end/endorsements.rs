@@ -275,7 +275,7 @@ async fn a_simulators_hardware_is_never_affirmed() {
     let (world, _host, _maker) = touchstone_tests::world::healthy_host().await;
     let policy = "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {name: any}\nspec: {hosts: ['*'], hardware: true, freshnessSeconds: 60}\n";
     let file = world.server.file("hardware.yaml", policy);
-    world.server.command(&["policy", "apply", &file]);
+    world.server.command(&["policy", "apply", &file, "--drain"]);
     let answer = _host.attest(&world.server).unwrap();
     assert_eq!(answer["tier"], "contraindicated");
     assert_eq!(answer["findings"][0]["code"], "hardware-simulated");

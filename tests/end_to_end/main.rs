@@ -33,6 +33,7 @@ mod late_bodies;
 mod ledger;
 mod load;
 mod location;
+mod plan;
 mod platforms;
 mod policies;
 mod pressure;

@@ -5,15 +5,10 @@ use std::time::{Duration, Instant};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_tests::liar::{Liar, codes};
-use touchstone_tests::world::{World, healthy_host, sample_policy};
+use touchstone_tests::world::{healthy_host, sample_policy};
 
 fn sample() -> String {
     std::fs::read_to_string(sample_policy()).unwrap()
-}
-
-fn apply(world: &World, manifests: &str) {
-    let file = world.server.file("policy.yaml", manifests);
-    world.server.command(&["policy", "apply", &file]);
 }
 
 /// A policy for `de-1` that demands nothing but its identity.
@@ -30,7 +25,7 @@ async fn only_active_reference_values_count() {
     let liar = Liar::take(&host, &world.server).await;
     for word in ["Pending", "Obsolete", "Retired", "Revoked"] {
         let changed = sample().replace("lifeCycle: Active", &format!("lifeCycle: {word}"));
-        apply(&world, &changed);
+        world.apply(&changed);
         let answer = liar.lie(|_| ()).await.unwrap();
         assert_eq!(answer.tier, TrustTier::None, "{word}");
         assert_eq!(codes(&answer), ["reference-values-absent"]);
@@ -41,14 +36,14 @@ async fn only_active_reference_values_count() {
 async fn identity_counts_by_itself_and_two_policies_are_none() {
     let (world, host, _maker) = healthy_host().await;
     let liar = Liar::take(&host, &world.server).await;
-    apply(&world, &identity_only("one"));
+    world.apply(&identity_only("one"));
     assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
     let lie = liar.lie(|lie| {
         lie.pcrs.0.insert(8, Sha256Digest::ZERO);
     });
     assert_eq!(lie.await.unwrap().tier, TrustTier::Contraindicated);
     let both = format!("{}---\n{}", identity_only("one"), identity_only("two"));
-    apply(&world, &both);
+    world.apply(&both);
     let answer = liar.lie(|_| ()).await.unwrap();
     assert_eq!(answer.tier, TrustTier::None);
     assert_eq!(codes(&answer), ["host-policy-ambiguous"]);
@@ -59,10 +54,7 @@ async fn a_verdict_holds_from_the_challenge_on_however_late_the_answer() {
     let (world, host, _maker) = healthy_host().await;
     let liar = Liar::take(&host, &world.server).await;
     // The tag holds for longer, so that the policy decides.
-    apply(
-        &world,
-        &sample().replace("freshnessSeconds: 300", "freshnessSeconds: 60"),
-    );
+    world.apply(&sample().replace("freshnessSeconds: 300", "freshnessSeconds: 60"));
     let challenge = liar.challenge().await;
     let evidence = liar.evidence(&challenge).await;
     // Until the challenge is no longer new; asking something passes the time.

@@ -104,10 +104,10 @@ impl World {
         }
     }
 
-    /// Puts these manifests into force.
+    /// Puts these manifests into force, whatever becomes of the fleet.
     pub fn apply(&self, manifests: &str) {
         let file = self.server.file("policy.yaml", manifests);
-        self.server.command(&["policy", "apply", &file]);
+        self.server.command(&["policy", "apply", &file, "--drain"]);
     }
 
     /// Puts `host` into the inventory, with a place if one is given, and maps a node to it.

@@ -66,27 +66,30 @@ impl Round {
         if !same_policy || Basis::of(&held) != self.verified.basis {
             return Err(RoundError::Overtaken);
         }
-        self.advance(&held, group)?;
+        self.check_newer(&held)?;
+        let order = self.reached.entry.append_to(group)?;
+        self.advance(order, group)?;
         let answer = self.answer(&held, group, now)?;
         group.answer(&self.asked.nonce, evidence, &answer);
         group.evidence(evidence, self.host().as_str(), now, &self.body);
-        let order = self.reached.entry.append_to(group)?;
         Ok(Decided::Moved { answer, order })
     }
 
+    fn check_newer(&self, held: &Held) -> Result<(), RoundError> {
+        let last = held.record.last_quote;
+        let newer = last.is_none_or(|last| self.verified.clock.is_after(&last));
+        match newer || self.verified.behind {
+            true => Ok(()),
+            false => Err(RoundError::NotNewer),
+        }
+    }
+
     /// Moves the host to what the round says. The word of a copy of its TPM leaves it where it was, since the
-    /// copy is behind: [`Round::write_apart`] takes the verdict away.
-    fn advance(&self, held: &Held, group: &mut Group) -> Result<(), RoundError> {
+    /// copy is behind: [`Round::write_apart`] takes the verdict away. `order`: index of the round's entry.
+    fn advance(&self, order: u64, group: &mut Group) -> Result<(), RoundError> {
         let Verified { clock, boot, .. } = &self.verified;
         if self.verified.behind {
             return Ok(());
-        }
-        if held
-            .record
-            .last_quote
-            .is_some_and(|last| !clock.is_after(&last))
-        {
-            return Err(RoundError::NotNewer);
         }
         Ok(group.advance(RoundRow {
             host: self.host().as_str(),
@@ -94,6 +97,8 @@ impl Round {
             boot_log: &self.verified.boot_log_digest,
             runtime: self.verified.runtime.as_ref(),
             verdict: &self.reached.verdict.to_json()?,
+            standing: &self.reached.verdict.digest_of_standing()?,
+            entry: order,
             result: &self.reached.result,
             boot,
         })?)

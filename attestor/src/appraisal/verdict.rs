@@ -39,12 +39,13 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// The last verdict of an enrolled host; `None` before its first round.
     pub(crate) fn of(record: &HostRecord) -> Result<Option<Self>, StoreError> {
-        record
-            .verdict
-            .as_deref()
-            .map(serde_json::from_str)
-            .transpose()
-            .map_err(|_| StoreError::Malformed("verdict"))
+        Self::read(record.verdict.as_deref())
+    }
+
+    /// Out of what is kept.
+    pub(crate) fn read(kept: Option<&str>) -> Result<Option<Self>, StoreError> {
+        let verdict = kept.map(serde_json::from_str).transpose();
+        verdict.map_err(|_| StoreError::Malformed("verdict"))
     }
 
     /// The verdict without what it said: nothing is known until the next round.
@@ -64,6 +65,18 @@ impl Verdict {
         self.findings
             .iter()
             .any(|finding| codes.contains(&finding.code.as_str()))
+    }
+
+    /// One digest over what a person would call the verdict: a round that reaches the same again changes nothing.
+    pub(super) fn digest_of_standing(&self) -> Result<Sha256Digest, StoreError> {
+        let codes: Vec<&str> = self
+            .findings
+            .iter()
+            .map(|finding| finding.code.as_str())
+            .collect();
+        let parts = (self.tier, self.vector, codes, &self.place, &self.policy);
+        let bytes = serde_json::to_vec(&parts).map_err(|_| StoreError::Malformed("verdict"))?;
+        Ok(Sha256Digest::of(&bytes))
     }
 
     /// As it is kept.

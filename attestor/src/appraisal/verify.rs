@@ -36,6 +36,9 @@ pub(super) struct Inputs {
     pub(super) logs: Arc<BootLogs>,
     pub(super) authorities: Arc<[AuthorityKey]>,
     pub(super) revoked_tags: Arc<[Sha256Digest]>,
+    /// When the evidence was there; clocks are compared with it.
+    pub(super) received_at: i64,
+    /// When it is judged; what expires is compared with it.
     pub(super) now: i64,
 }
 
@@ -253,7 +256,7 @@ fn prove(
 fn window(inputs: &Inputs) -> Window {
     Window {
         challenged_at: inputs.challenge.issued_at,
-        received_at: inputs.now,
+        received_at: inputs.received_at,
     }
 }
 

@@ -133,7 +133,13 @@ pub(crate) enum Event {
         key: Sha256Digest,
     },
     /// Policy manifests came into force.
-    PolicyApplied { version: i64, digest: Sha256Digest },
+    PolicyApplied {
+        version: i64,
+        digest: Sha256Digest,
+        /// The operator let it take affirming away from however many hosts.
+        #[serde(skip_serializing_if = "is_false")]
+        drain: bool,
+    },
     /// A Kubernetes node was mapped to a host.
     NodeMapped { node: String, host: HostId },
     /// A host was enrolled.
@@ -173,6 +179,11 @@ pub(crate) enum Event {
         refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A revocation list, and the one whose place it takes.
@@ -340,7 +351,11 @@ mod tests {
                 name: "anna".parse().unwrap(),
                 key: digest,
             },
-            Event::PolicyApplied { version: 1, digest },
+            Event::PolicyApplied {
+                version: 1,
+                digest,
+                drain: true,
+            },
             Event::NodeMapped {
                 node: String::new(),
                 host: host.clone(),

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use super::credential_file::{CredentialFile, Shown};
 
+/// For what is worked out for every host of a large fleet.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
 /// Asks one attestor.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -73,9 +76,16 @@ impl Client {
         Ok(serde_json::from_str(&text)?)
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let text = self.send(self.http.put(self.url(path)).json(body)).await?;
-        Ok(serde_json::from_str(&text)?)
+    /// [`Client::post`] of what takes the longer the more hosts there are.
+    pub(super) async fn post_slowly(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.post(self.url(path)).json(body).timeout(PATIENCE);
+        Ok(serde_json::from_str(&self.send(request).await?)?)
+    }
+
+    /// PUT of what takes the longer the more hosts there are.
+    pub(super) async fn put_slowly(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.put(self.url(path)).json(body).timeout(PATIENCE);
+        Ok(serde_json::from_str(&self.send(request).await?)?)
     }
 
     fn url(&self, path: &str) -> String {

@@ -35,6 +35,9 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         _ => {}
     }
     let client = Client::new(&target.operator)?;
+    if let Command::Policy(command) = command {
+        return policy::run(&client, target.json, command).await;
+    }
     ask(command, &client, target.json).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -52,9 +55,6 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => locate(client, json, command).await,
         Command::Credential(command) => credentials::run(client, json, command).await,
-        Command::Policy(Policy::Apply { files }) => policy::apply(client, json, &files).await,
-        Command::Policy(Policy::Show { version }) => policy::show(client, json, version).await,
-        Command::Policy(Policy::History) => policy::history(client, json).await,
         Command::Node(Node::List) => node_list(client, json).await,
         Command::Node(Node::Map { node, host }) => {
             let answer = client
@@ -78,7 +78,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Serve(_)
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
-        | Command::Policy(Policy::Check { .. })
+        | Command::Policy(_)
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
 }

@@ -1,34 +1,86 @@
 //! `touchstone policy …`.
 
+mod plan;
+mod sources;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+use clap::Subcommand;
 use serde_json::{Value, json};
 use touchstone_policies::manifest::PolicySet;
 
-use super::client::Client;
-use super::commands::{read, rows};
+use super::client::{Client, is_refusal};
+use super::commands::rows;
 use super::output::{grid, line, moment, table, text};
+use super::progress::waiting;
+use sources::Sources;
 
-/// The manifests of `files`, one after the other.
-fn manifests(files: &[PathBuf]) -> anyhow::Result<String> {
-    let mut manifests = String::new();
-    for file in files {
-        if !manifests.is_empty() {
-            manifests.push_str("\n---\n");
-        }
-        manifests.push_str(&read(file)?);
+/// `touchstone policy …`
+#[derive(Subcommand, Debug)]
+pub enum Policy {
+    /// Put manifests into force, all or none; they replace what is in force
+    Apply {
+        /// YAML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Apply them even if more than a third of the affirming hosts would fall; the audit log says so
+        #[arg(long)]
+        drain: bool,
+    },
+    /// Show what manifests would do to the fleet, on each host's own last evidence; nothing is changed
+    #[command(after_help = plan::EXIT_CODES)]
+    Plan {
+        /// YAML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Say by the exit code whether something would change
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// Say whether manifests would be applied, without an attestor; exit code 1 if not
+    Check {
+        /// YAML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the manifests in force, or of an earlier version
+    Show {
+        /// Which one, as the history counts them
+        #[arg(id = "policy_version", value_name = "VERSION")]
+        version: Option<i64>,
+    },
+    /// List all versions that were ever in force, the newest first
+    History,
+}
+
+/// Runs any of them but `check`.
+pub(super) async fn run(client: &Client, json: bool, command: Policy) -> anyhow::Result<ExitCode> {
+    match command {
+        Policy::Apply { files, drain } => apply(client, json, &files, drain).await?,
+        Policy::Plan {
+            files,
+            detailed_exitcode,
+        } => return plan::plan(client, json, &files, detailed_exitcode).await,
+        Policy::Check { files } => return check(json, &files),
+        Policy::Show { version } => show(client, json, version).await?,
+        Policy::History => history(client, json).await?,
     }
-    Ok(manifests)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says whether `apply` would take the manifests, without an attestor.
 pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let set = match PolicySet::parse(&manifests(files)?) {
+    let sources = Sources::read(files)?;
+    let set = match PolicySet::parse(&sources.text) {
         Ok(set) => set,
         Err(error) => {
-            let answer = json!({ "sound": false, "error": error.to_string() });
+            let error = error.to_string();
+            let place = sources.locate(&error).map(|located| located.json());
+            let error = sources.explain(&error);
+            let answer = json!({ "sound": false, "error": error, "at": place });
             line(json, &answer, || {
                 format!("{error}; nothing would be applied")
             })?;
@@ -53,9 +105,15 @@ pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn apply(client: &Client, json: bool, files: &[PathBuf]) -> anyhow::Result<()> {
-    let body = json!({ "manifests": manifests(files)? });
-    let answer = client.put("/v1/policies", &body).await?;
+async fn apply(client: &Client, json: bool, files: &[PathBuf], drain: bool) -> anyhow::Result<()> {
+    let sources = Sources::read(files)?;
+    let body = json!({ "manifests": sources.text, "drain": drain });
+    let answer = waiting(
+        "judging every host",
+        client.put_slowly("/v1/policies", &body),
+    )
+    .await;
+    let answer = answer.map_err(|error| located(&sources, error))?;
     line(json, &answer, || {
         format!(
             "policy version {} is in force, digest {}",
@@ -65,7 +123,15 @@ pub(super) async fn apply(client: &Client, json: bool, files: &[PathBuf]) -> any
     })
 }
 
-pub(super) async fn show(client: &Client, json: bool, version: Option<i64>) -> anyhow::Result<()> {
+/// A refusal of broken manifests, with file, line and column in front.
+fn located(sources: &Sources, error: anyhow::Error) -> anyhow::Error {
+    match is_refusal(&error, "policy-broken") {
+        true => anyhow!(sources.explain(&error.to_string())),
+        false => error,
+    }
+}
+
+async fn show(client: &Client, json: bool, version: Option<i64>) -> anyhow::Result<()> {
     let path = match version {
         Some(version) => format!("/v1/policies/{version}"),
         None => "/v1/policies".to_owned(),
@@ -74,7 +140,7 @@ pub(super) async fn show(client: &Client, json: bool, version: Option<i64>) -> a
     line(json, &answer, || text(&answer, "manifests"))
 }
 
-pub(super) async fn history(client: &Client, json: bool) -> anyhow::Result<()> {
+async fn history(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/policies/history").await?;
     let rows = rows(&answer, "policies", |policy: &Value| {
         let applied = moment(policy, "applied_at");

@@ -120,6 +120,7 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/location/tags", DECIDE, location::issue),
         Route::new(PUT, "/v1/policies", DECIDE, policies::apply).with_body_of(DOCUMENT_MAX),
         Route::new(GET, "/v1/policies", READ, policies::show),
+        Route::new(POST, "/v1/policies/plan", DECIDE, policies::plan).with_body_of(DOCUMENT_MAX),
         Route::new(GET, "/v1/policies/history", READ, policies::history),
         Route::new(GET, "/v1/policies/{version}", READ, policies::show_version),
         Route::new(POST, "/v1/nodes", OPERATE, nodes::map),

@@ -25,7 +25,10 @@ macro_rules! hosts {
              restart_count = CAST(j.value ->> 'restart_count' AS BIGINT),
              clock = CAST(j.value ->> 'clock' AS BIGINT),
              boot_log = unhex(j.value ->> 'boot_log'),
-             verdict = j.value ->> 'verdict', result = j.value ->> 'result', runtime = j.value ->> 'runtime'
+             verdict = j.value ->> 'verdict', result = j.value ->> 'result', runtime = j.value ->> 'runtime',
+             entry = CAST(j.value ->> 'entry' AS BIGINT), entry_before = hosts.entry,
+             standing = j.value ->> 'standing',
+             before_change = CASE WHEN hosts.standing = j.value ->> 'standing' THEN hosts.before_change ELSE hosts.entry END
          FROM json_each($1) AS j WHERE hosts.host = j.value ->> 'host'"
     };
 }
@@ -127,6 +130,10 @@ pub(crate) struct RoundRow<'a> {
     pub(crate) boot_log: &'a Sha256Digest,
     pub(crate) runtime: Option<&'a ImaState>,
     pub(crate) verdict: &'a str,
+    /// What counts of the verdict: another one is a change.
+    pub(crate) standing: &'a Sha256Digest,
+    /// Index of its entry.
+    pub(crate) entry: u64,
     pub(crate) result: &'a str,
     pub(crate) boot: &'a Boot,
 }
@@ -142,6 +149,8 @@ struct HostJson {
     verdict: String,
     result: String,
     runtime: Option<String>,
+    entry: u64,
+    standing: Sha256Digest,
     challenged_at: i64,
     received_at: i64,
     banks: Option<String>,
@@ -227,6 +236,8 @@ impl Group {
             verdict: round.verdict.to_owned(),
             result: round.result.to_owned(),
             runtime: runtime.map_err(|_| StoreError::Malformed("runtime list state"))?,
+            entry: round.entry,
+            standing: *round.standing,
             challenged_at: boot.window.challenged_at,
             received_at: boot.window.received_at,
             banks: boot.banks.clone(),

@@ -233,7 +233,7 @@ impl Tx {
         verdict: &str,
     ) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("UPDATE hosts SET verdict = $2, result = NULL WHERE host = $1")
+            sqlx::query("UPDATE hosts SET verdict = $2, result = NULL, standing = NULL WHERE host = $1")
                 .bind(host.as_str())
                 .bind(verdict)
                 .execute(connection)
@@ -250,7 +250,7 @@ impl Tx {
         result: &str,
     ) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("UPDATE hosts SET verdict = $2, result = $3 WHERE host = $1")
+            sqlx::query("UPDATE hosts SET verdict = $2, result = $3, standing = NULL, before_change = entry WHERE host = $1")
                 .bind(host.as_str())
                 .bind(verdict)
                 .bind(result)

@@ -25,6 +25,16 @@ impl Tx {
         Ok(row.map(|(version, manifests)| StoredPolicy { version, manifests }))
     }
 
+    /// Digest of the version in force.
+    pub(crate) async fn policy_digest(&mut self) -> Result<Option<Sha256Digest>, StoreError> {
+        let row: Option<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT digest FROM policies ORDER BY version DESC LIMIT 1")
+                .fetch_optional(connection)
+                .await?
+        });
+        row.map(|(bytes,)| digest(&bytes)).transpose()
+    }
+
     /// One version, in force or not.
     pub(crate) async fn policy_version(
         &mut self,

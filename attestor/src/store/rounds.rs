@@ -141,21 +141,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Raw evidence with this digest.
-    #[cfg(test)]
-    pub(super) async fn evidence(
-        &mut self,
-        evidence: &Sha256Digest,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let row: Option<(Vec<u8>,)> = on!(self, connection => {
-            sqlx::query_as("SELECT body FROM evidence WHERE digest = $1")
-                .bind(&evidence.0[..])
-                .fetch_optional(connection)
-                .await?
-        });
-        Ok(row.map(|(body,)| body))
-    }
-
     /// Keeps a boot log under its digest; logs that are the same are kept once.
     pub(crate) async fn add_boot_log(
         &mut self,

@@ -95,7 +95,7 @@ async fn region_edited(world: &World) -> String {
     let edited = policy.replace("countries: [DE]", "countries: [US]");
     assert_ne!(policy, edited);
     let file = world.server.file("edited.yaml", &edited);
-    world.server.command(&["policy", "apply", &file]);
+    world.server.command(&["policy", "apply", &file, "--drain"]);
     assert!(!world.server.place("u1", "node-de-1").await.0);
     let refusal = last_refusal(world);
     world.server.command(&["policy", "apply", &sample_policy()]);

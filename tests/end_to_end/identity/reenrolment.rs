@@ -104,7 +104,7 @@ async fn policy_may_let_a_known_tpm_in_by_itself() {
         1,
     );
     let file = server.file("automatic.yaml", &automatic);
-    server.command(&["policy", "apply", &file]);
+    server.command(&["policy", "apply", &file, "--drain"]);
     host.tpm.clear().unwrap();
     host.enrol_again(server, &world.join_token).unwrap();
     assert_eq!(view(&world, "de-1").await["identity"]["reenrolled"], 1);

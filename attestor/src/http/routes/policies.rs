@@ -1,22 +1,28 @@
 //! `/v1/policies`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_policies::manifest::PolicySet;
 
 use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
-use crate::policy;
+use crate::policy::{self, ApplyError, Plan};
 use crate::store::StoredPolicy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifests {
     manifests: String,
+    /// Whether it may take affirming away from however many hosts.
+    #[serde(default)]
+    drain: bool,
 }
 
 /// Puts manifests into force, all or none.
@@ -25,16 +31,28 @@ pub(super) async fn apply(
     Acting(actor): Acting,
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Value>, Problem> {
-    match policy::apply(&app.attestor, &actor, &manifests.manifests).await {
-        Ok(applied) => Ok(Json(
-            json!({ "version": applied.version, "digest": applied.digest }),
-        )),
-        Err(error) if error.code() == "internal" => Err(Problem::internal(&error)),
-        Err(error) => Err(Problem::refused(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            error.code(),
-            error,
-        )),
+    let Manifests { manifests, drain } = manifests;
+    let applied = policy::apply(&app.attestor, &actor, &manifests, drain).await;
+    let applied = applied.map_err(|error| refusal(&error))?;
+    Ok(Json(
+        json!({ "version": applied.version, "digest": applied.digest }),
+    ))
+}
+
+/// What manifests would do to the fleet; nothing is changed.
+pub(super) async fn plan(
+    State(app): State<App>,
+    Body(manifests): Body<Manifests>,
+) -> Result<Json<Plan>, Problem> {
+    let set = PolicySet::parse(&manifests.manifests);
+    let set = set.map_err(|error| refusal(&error.into()))?;
+    Ok(Json(policy::plan(&app.attestor, &Arc::new(set)).await?))
+}
+
+pub(super) fn refusal(error: &ApplyError) -> Problem {
+    match error {
+        ApplyError::Store(error) => Problem::internal(error),
+        _ => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error),
     }
 }
 

@@ -94,6 +94,8 @@ async fn advance(tx: &mut Tx, host: &HostId, boot: &Boot, firmware_version: i64)
         boot_log: &Sha256Digest([3; 32]),
         runtime: Some(&runtime(boot.reset_count)),
         verdict: r#"{"a":"\u0000 'quoted' ü"}"#,
+        standing: &Sha256Digest::ZERO,
+        entry: 0,
         result: "result",
         boot,
     };

@@ -1,0 +1,127 @@
+//! Manifests out of several files, and where in which of them an error is.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::console::commands::read;
+
+/// What stands between two files.
+const BETWEEN: &str = "\n---\n";
+
+/// One text out of files, as the attestor gets it.
+pub(super) struct Sources {
+    pub(super) text: String,
+    /// Each file with the line of the text on which it begins, counted from 1.
+    files: Vec<(PathBuf, usize)>,
+}
+
+/// An error in a manifest, and where it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+    message: String,
+}
+
+impl Sources {
+    pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut sources = Self {
+            text: String::new(),
+            files: Vec::new(),
+        };
+        for file in files {
+            sources.add(file.clone(), &read(file)?);
+        }
+        Ok(sources)
+    }
+
+    fn add(&mut self, file: PathBuf, text: &str) {
+        if !self.files.is_empty() {
+            self.text.push_str(BETWEEN);
+        }
+        let begins = self.text.matches('\n').count() + 1;
+        self.files.push((file, begins));
+        self.text.push_str(text);
+    }
+
+    /// Reads `line N column M` of the whole text out of what was said; `None`: it names no line.
+    pub(super) fn locate(&self, said: &str) -> Option<Located> {
+        let (_, rest) = said.split_once("line ")?;
+        let (line, rest) = rest.split_once(" column ")?;
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit());
+        let (column, rest) = rest.split_at(digits.unwrap_or(rest.len()));
+        let line: usize = line.parse().ok()?;
+        let (file, begins) = self.files.iter().rfind(|(_, begins)| *begins <= line)?;
+        Some(Located {
+            file: file.clone(),
+            line: line - begins + 1,
+            column: column.parse().ok()?,
+            message: rest.trim_start_matches([':', ' ']).to_owned(),
+        })
+    }
+
+    /// What was said, with the place in front if it names one.
+    pub(super) fn explain(&self, said: &str) -> String {
+        match self.locate(said) {
+            Some(located) => located.to_string(),
+            None => said.to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Located {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            message,
+        } = self;
+        write!(out, "{}:{line}:{column}: {message}", file.display())
+    }
+}
+
+impl Located {
+    pub(super) fn json(&self) -> Value {
+        json!({ "file": self.file, "line": self.line, "column": self.column })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_policies::manifest::PolicySet;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_those_of_the_file_that_the_error_is_in() {
+        let region = |name: &str, country: &str| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: Region\nmetadata: {{name: {name}}}\nspec: {{version: 1, countries: [{country}]}}\n"
+            )
+        };
+        let mut sources = Sources {
+            text: String::new(),
+            files: Vec::new(),
+        };
+        sources.add("a.yaml".into(), &region("a", "DE"));
+        sources.add("b.yaml".into(), &region("b", "FR"));
+        sources.add("c.yaml".into(), &format!("# c\n\n{}", region("c", "Mars")));
+        let said = PolicySet::parse(&sources.text).unwrap_err().to_string();
+        let located = sources.locate(&said).unwrap();
+        assert_eq!(
+            (located.file.to_str(), located.line),
+            (Some("c.yaml"), 6),
+            "{said}"
+        );
+        assert!(
+            located.column > 30 && located.message.contains("ISO 3166-1"),
+            "{located:?}"
+        );
+        assert_eq!(sources.locate("Region `a` is there twice"), None);
+    }
+}
