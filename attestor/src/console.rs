@@ -6,6 +6,7 @@ mod commands;
 mod credential_file;
 mod credentials;
 mod endorsement;
+mod explain;
 mod firmware;
 mod inspect;
 mod keys;
@@ -200,6 +201,11 @@ pub enum Host {
     List,
     /// Show one host with every finding
     Show {
+        /// The host
+        host: HostId,
+    },
+    /// Say in plain words why a host stands where it stands, and what to do next
+    Explain {
         /// The host
         host: HostId,
     },

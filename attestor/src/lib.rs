@@ -15,6 +15,7 @@ mod commits;
 pub mod console;
 mod credentials;
 mod enrollment;
+mod explain;
 mod follower;
 mod heads;
 mod housekeeping;

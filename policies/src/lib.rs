@@ -23,7 +23,9 @@
 )]
 
 pub mod admit;
+pub mod advice;
 pub mod appraise;
+pub mod explain;
 pub mod manifest;
 pub mod plan;
 pub mod prose;

@@ -25,6 +25,7 @@ mod docs;
 mod endorsement_keys;
 mod endorsements;
 mod enrolment;
+mod explain;
 mod fleet;
 mod heads;
 mod identity;

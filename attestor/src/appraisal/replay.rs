@@ -7,9 +7,11 @@ use serde::Deserialize;
 use touchstone_evidence::claims::Claims;
 use touchstone_evidence::continuity::Window;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
 use touchstone_evidence::ima::ImaState;
-use touchstone_evidence::location::AuthorityKey;
+use touchstone_evidence::location::{AuthorityKey, Place};
 use touchstone_evidence::pcr::PcrSelection;
+use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::wire::Evidence;
 
 use super::{RoundError, stored_boot_log, verify};
@@ -18,9 +20,14 @@ use crate::store::{Asked, Boot, Held, KeptRound, QuoteClock, StoreError, StoredC
 
 /// The entry of a round, as far as a later look at it needs.
 #[derive(Clone, Debug, Deserialize)]
-struct RoundEntry {
+pub(crate) struct RoundEntry {
     /// When the evidence was there, seconds since 1970.
-    time: i64,
+    pub(crate) time: i64,
+    pub(crate) tier: TrustTier,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) place: Option<Place>,
+    pub(crate) policy: String,
+    pub(crate) policy_digest: Sha256Digest,
     evidence: Sha256Digest,
     boot_log: Sha256Digest,
     runtime: Option<ImaState>,
@@ -33,7 +40,7 @@ struct RoundEntry {
 
 impl RoundEntry {
     /// Out of the bytes of the log.
-    fn parse(body: &[u8]) -> Result<Self, StoreError> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, StoreError> {
         serde_json::from_slice(body).map_err(|_| StoreError::Malformed("audit entry"))
     }
 

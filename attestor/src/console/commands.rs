@@ -65,6 +65,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         }
         Command::Host(Host::List) => host_list(client, json).await,
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
+        Command::Host(Host::Explain { host }) => super::explain::explain(client, json, &host).await,
         Command::Host(Host::Result { host }) => host_result(client, json, &host).await,
         Command::Host(Host::Service(command)) => machines::service(client, json, command).await,
         Command::Host(Host::AcceptFirmware {
@@ -188,7 +189,11 @@ async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result
 }
 
 /// What to say instead of `unknown`: a machine of the inventory only has to enrol.
-async fn not_enrolled(client: &Client, host: &HostId, unknown: anyhow::Error) -> anyhow::Error {
+pub(super) async fn not_enrolled(
+    client: &Client,
+    host: &HostId,
+    unknown: anyhow::Error,
+) -> anyhow::Error {
     let machine = client.get(&format!("/v1/inventory/{host}")).await;
     match machine.map(|machine| text(&machine, "state")).as_deref() {
         Ok("active") => anyhow!(
@@ -280,7 +285,7 @@ pub(super) fn rows(
     items.into_iter().flatten().map(row).collect()
 }
 
-fn place(host: &Value) -> String {
+pub(super) fn place(host: &Value) -> String {
     host.get("place")
         .and_then(|place| serde_json::from_value::<Place>(place.clone()).ok())
         .map_or_else(|| "-".to_owned(), |place| place.to_string())

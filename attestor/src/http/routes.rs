@@ -4,6 +4,7 @@ mod audit;
 mod credentials;
 mod endorsements;
 mod enrolments;
+mod explanations;
 mod firmware;
 mod hosts;
 mod identities;
@@ -127,6 +128,12 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/v1/nodes", READ, nodes::list),
         Route::new(GET, "/v1/hosts", RESULTS, hosts::list),
         Route::new(GET, "/v1/hosts/{host}", RESULTS, hosts::show),
+        Route::new(
+            GET,
+            "/v1/hosts/{host}/explanation",
+            READ,
+            explanations::explain,
+        ),
         Route::new(GET, "/v1/hosts/{host}/result", RESULTS, hosts::result),
         Route::new(POST, "/v1/hosts/{host}/reenrol", OPERATE, service::reenrol),
         Route::new(POST, "/v1/hosts/{host}/retire", OPERATE, service::retire),

@@ -20,6 +20,8 @@ pub(crate) struct KeptRound {
     pub(crate) entry: Option<u64>,
     /// Index of the entry of the round before.
     pub(crate) entry_before: Option<u64>,
+    /// Index of the entry of the last round before the verdict became what it is.
+    pub(crate) before_change: Option<u64>,
 }
 
 /// Hosts that are read at once.
@@ -32,10 +34,11 @@ type Row = (
     Option<String>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
 );
 
 fn kept(row: Row) -> Result<KeptRound, StoreError> {
-    let (host, tls_key, verdict, result, entry, before) = row;
+    let (host, tls_key, verdict, result, entry, before, change) = row;
     let index = |index: Option<i64>| {
         let index = index.map(u64::try_from).transpose();
         index.map_err(|_| StoreError::Malformed("index"))
@@ -47,6 +50,7 @@ fn kept(row: Row) -> Result<KeptRound, StoreError> {
         verdict,
         entry: index(entry)?,
         entry_before: index(before)?,
+        before_change: index(change)?,
     })
 }
 
@@ -55,7 +59,7 @@ impl Tx {
     pub(crate) async fn kept_rounds(&mut self, after: &str) -> Result<Vec<KeptRound>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT host, tls_key, verdict, substr(result, 1, 1), entry, entry_before
+                "SELECT host, tls_key, verdict, substr(result, 1, 1), entry, entry_before, before_change
                  FROM hosts WHERE host > $1 ORDER BY host LIMIT $2",
             )
             .bind(after)
@@ -64,6 +68,23 @@ impl Tx {
             .await?
         });
         rows.into_iter().map(kept).collect()
+    }
+
+    /// The same of one host; `None`: it is not enrolled.
+    pub(crate) async fn kept_round(
+        &mut self,
+        host: &HostId,
+    ) -> Result<Option<KeptRound>, StoreError> {
+        let row: Option<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT host, tls_key, verdict, substr(result, 1, 1), entry, entry_before, before_change
+                 FROM hosts WHERE host = $1",
+            )
+            .bind(host.as_str())
+            .fetch_optional(connection)
+            .await?
+        });
+        row.map(kept).transpose()
     }
 
     /// One entry of the log.

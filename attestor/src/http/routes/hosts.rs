@@ -104,7 +104,7 @@ pub(super) async fn result(
     Ok(Json(json!({ "result": result })))
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::refused(
         StatusCode::NOT_FOUND,
         "host-unknown",
