@@ -166,7 +166,6 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
         challenge,
         logs: Arc::clone(&attestor.logs),
         authorities: seen.authorities,
-        revoked_tags: Arc::clone(&attestor.revoked_tags),
         received_at: now,
         now,
     };

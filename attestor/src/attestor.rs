@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::result::TrustTier;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
@@ -19,7 +18,6 @@ use crate::commits::Commits;
 use crate::follower;
 use crate::heads::{HeadError, Heads};
 use crate::keys::ServerKeys;
-use crate::location;
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
 use crate::reads::Reads;
@@ -40,8 +38,6 @@ pub(crate) struct Attestor {
     pub(crate) refusals: Refusals,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
-    /// SHA-256 of location tags that the operator's settings take back.
-    pub(crate) revoked_tags: Arc<[Sha256Digest]>,
     /// Simulators' roots are refused.
     pub(crate) production: bool,
 }
@@ -97,7 +93,6 @@ impl Attestor {
         folder: &Path,
         store: Store,
         keys: ServerKeys,
-        revoked_tags: Vec<Sha256Digest>,
         production: bool,
     ) -> Result<Arc<Self>, OpenError> {
         if production {
@@ -110,7 +105,6 @@ impl Attestor {
         };
         keys.result.begin(&store).await?;
         heads.advance(&mut store.read().await?).await?;
-        location::void_revoked(&store, &revoked_tags).await?;
         let index = Arc::new(TrustIndex::default());
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;
@@ -152,7 +146,6 @@ impl Attestor {
             refusals: Refusals::default(),
             budgets: Budgets::default(),
             metrics,
-            revoked_tags: revoked_tags.into(),
             production,
         }))
     }

@@ -164,8 +164,12 @@ impl Committer {
         self.metrics.committed(jobs.len());
         for (job, outcome) in jobs.iter().zip(&outcomes) {
             match (job, outcome) {
-                (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { order, .. }))) => {
+                (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { order, moved, .. }))) => {
                     round.publish(*order, &self.index, &self.metrics, now);
+                    if let Some(order) = moved {
+                        self.index.note(*order);
+                        self.metrics.host_moved();
+                    }
                 }
                 (_, Ok(Outcome::Entry(order))) => self.index.note(*order),
                 _ => {}

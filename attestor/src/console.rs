@@ -27,6 +27,7 @@ pub use credential_file::{CredentialFile, Shown};
 pub use credentials::Credential;
 pub use inspect::Inspect;
 pub use keys::{Exchanged, Keys};
+pub use location::{Authority, Location};
 pub use machines::{Inventory, JoinToken, Service};
 pub use policy::Policy;
 
@@ -138,46 +139,6 @@ pub enum Endorsement {
     ///
     /// The CA's name is unproven: it stands in a certificate that leads nowhere, and whoever asked could write it.
     Unmatched,
-}
-
-/// `touchstone location …`
-#[derive(Subcommand, Debug)]
-pub enum Location {
-    /// The keys that sign tags
-    #[command(subcommand)]
-    Authority(Authority),
-    /// Sign a tag for a host and make it the current one; the host carries it from its next round on
-    Tag {
-        /// The host
-        #[arg(long)]
-        host: HostId,
-        /// The authority's key file
-        #[arg(long)]
-        key: PathBuf,
-        /// Country, ISO 3166-1 alpha-2, e.g. DE
-        #[arg(long)]
-        country: String,
-        /// Subdivision, ISO 3166-2, e.g. DE-HE
-        #[arg(long)]
-        subdivision: Option<String>,
-        /// Site, in your own words, e.g. fra1
-        #[arg(long)]
-        site: String,
-        /// Days for which the authority vouches
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
-        days: u16,
-    },
-}
-
-/// `touchstone location authority …`
-#[derive(Subcommand, Debug)]
-pub enum Authority {
-    /// Make a key, mode 0600, and have the attestor believe it; keep the file away from the attestor
-    Create {
-        /// File to write the key to
-        #[arg(long)]
-        key: PathBuf,
-    },
 }
 
 /// `touchstone node …`

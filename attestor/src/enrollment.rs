@@ -340,7 +340,7 @@ async fn enrol(
     let PendingEnrolment { host, identity, .. } = pending;
     if let Some(former) = &former {
         tx.end_identity(former, End::Reenrolled, now).await?;
-        tx.void_what_rests_on(host).await?;
+        tx.void_what_rests_on(host, now).await?;
     }
     if !tx.add_host(host, identity, &pending.endorsed, now).await? {
         return Err(StoreError::Malformed("identity").into());

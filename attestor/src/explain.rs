@@ -4,7 +4,7 @@ use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::location::{AuthorityKey, Place, verify_tag};
+use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_policies::advice::advice;
 use touchstone_policies::explain::demands;
@@ -13,7 +13,11 @@ use touchstone_policies::prose;
 use crate::appraisal::{RoundEntry, Verdict};
 use crate::attestor::Attestor;
 use crate::clock;
+use crate::location::{self, History, Move};
 use crate::store::{StoreError, Tx};
+
+/// Moves that are told.
+const MOVES_TOLD: usize = 3;
 
 /// A host, explained.
 #[derive(Debug, Serialize)]
@@ -28,6 +32,8 @@ pub(crate) struct Explanation {
     policy: Option<PolicyPart>,
     findings: Vec<Explained>,
     place: Option<PlacePart>,
+    /// The last changes of the place that it proved, the oldest first.
+    moves: Vec<Move>,
     /// `None`: the verdict was never another one, or the host has not attested twice.
     before: Option<Before>,
 }
@@ -97,12 +103,10 @@ pub(crate) async fn explain(
         return Ok(None);
     };
     let verdict = Verdict::read(kept.verdict.as_deref())?;
-    let (place, before) = match &verdict {
-        Some(verdict) => (
-            place(&mut tx, host, verdict).await?,
-            before(&mut tx, kept.before_change, verdict).await?,
-        ),
-        None => (place_of_tag(&mut tx, host).await?, None),
+    let history = location::history(&mut tx, host).await?;
+    let before = match &verdict {
+        Some(verdict) => before(&mut tx, kept.before_change, verdict).await?,
+        None => None,
     };
     let held = verdict.as_ref();
     Ok(Some(Explanation {
@@ -114,7 +118,8 @@ pub(crate) async fn explain(
         expires_at: held.map(|verdict| verdict.expires_at),
         policy: policy(attestor, host, held),
         findings: held.map(findings).unwrap_or_default(),
-        place,
+        place: place(&history, held),
+        moves: last_of(&history.moves),
         before,
     }))
 }
@@ -154,34 +159,23 @@ fn findings(verdict: &Verdict) -> Vec<Explained> {
     verdict.findings.iter().map(explained).collect()
 }
 
-async fn place(
-    tx: &mut Tx,
-    host: &HostId,
-    verdict: &Verdict,
-) -> Result<Option<PlacePart>, StoreError> {
-    let tag = place_of_tag(tx, host).await?;
-    Ok(tag.map(|tag| PlacePart {
-        proven: verdict.place.as_ref() == Some(&tag.place),
-        ..tag
-    }))
-}
-
-/// What the host's current tag says, if an authority that is believed signed it.
-async fn place_of_tag(tx: &mut Tx, host: &HostId) -> Result<Option<PlacePart>, StoreError> {
-    let Some((_, signed)) = tx.tag(host).await? else {
-        return Ok(None);
-    };
-    let keys = tx.authorities().await?;
-    let authorities: Vec<AuthorityKey> = keys.iter().filter_map(AuthorityKey::from_bytes).collect();
-    let tag = verify_tag(&signed, &authorities).ok();
-    Ok(tag.map(|tag| PlacePart {
-        place: tag.place,
+/// What the host's current tag says.
+fn place(history: &History, verdict: Option<&Verdict>) -> Option<PlacePart> {
+    let tag = history.tags.iter().rfind(|tag| tag.ended_by.is_none())?;
+    let proven = verdict.and_then(|verdict| verdict.place.as_ref());
+    Some(PlacePart {
+        proven: proven == Some(&tag.place),
+        place: tag.place.clone(),
         grade: "L1",
         serial: tag.serial,
         authority: tag.authority,
-        valid_until: tag.not_after,
-        proven: false,
-    }))
+        valid_until: tag.valid_until,
+    })
+}
+
+fn last_of(moves: &[Move]) -> Vec<Move> {
+    let first = moves.len().saturating_sub(MOVES_TOLD);
+    moves.iter().skip(first).cloned().collect()
 }
 
 async fn before(

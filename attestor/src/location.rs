@@ -1,5 +1,8 @@
 //! Location authorities and the tags that they issue. The attestor verifies tags; it signs none.
 
+mod history;
+mod revoke;
+
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
@@ -11,7 +14,9 @@ use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{StoreError, Tx};
+pub(crate) use history::{History, Move, history};
+pub(crate) use revoke::{Meant, revoke_authority, revoke_tag};
 
 /// Why a tag or an authority was refused.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,12 @@ pub(crate) enum TagRefused {
     Tag(#[from] LocationError),
     #[error("the tag's serial {0} is not higher than that of the current tag")]
     SerialNotHigher(u64),
+    #[error("no current tag is meant by this; see `touchstone location history HOST`")]
+    NotCurrent,
+    #[error("no authority with this id is believed; see `touchstone location authority list`")]
+    AuthorityUnknown,
+    #[error("this authority was revoked, and its key may be in other hands; make another one")]
+    AuthorityRevoked,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -36,42 +47,12 @@ impl TagRefused {
             Self::HostUnknown(_) => "host-not-in-inventory".to_owned(),
             Self::Tag(error) => error.finding().code,
             Self::SerialNotHigher(_) => "location-serial-not-higher".to_owned(),
+            Self::NotCurrent => "location-tag-not-current".to_owned(),
+            Self::AuthorityUnknown => "location-authority-not-believed".to_owned(),
+            Self::AuthorityRevoked => "location-authority-revoked".to_owned(),
             Self::Store(_) => "internal".to_owned(),
         }
     }
-}
-
-/// Voids the verdicts of hosts whose current tag is `revoked`: they rest on a word that was taken back.
-pub(crate) async fn void_revoked(
-    store: &Store,
-    revoked: &[Sha256Digest],
-) -> Result<(), StoreError> {
-    if revoked.is_empty() {
-        return Ok(());
-    }
-    let now = clock::now();
-    let mut tx = store.write().await?;
-    for record in tx.hosts().await? {
-        let Some((_, tag)) = tx.tag(&record.host).await? else {
-            continue;
-        };
-        let tag = Sha256Digest::of(&tag);
-        let held = Verdict::of(&record)?.filter(|held| held.place.is_some());
-        let (Some(held), true) = (held, revoked.contains(&tag)) else {
-            continue;
-        };
-        let voided = held.voided(Finding::new("location-tag-revoked").observed(tag));
-        tx.void_verdict(&record.host, &voided.to_json()?).await?;
-        let host = record.host;
-        Entry::new(
-            &Event::LocationTagRevoked { host, tag },
-            &Actor::Attestor,
-            now,
-        )?
-        .append(&mut tx)
-        .await?;
-    }
-    tx.commit().await
 }
 
 /// What an authority must know to issue the next tag of a host.
@@ -109,7 +90,9 @@ pub(crate) async fn add_authority(
     let key = AuthorityKey::from_bytes(public_key).ok_or(TagRefused::NotAKey)?;
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    tx.add_authority(&key.id(), public_key, now).await?;
+    if !tx.add_authority(&key.id(), public_key, now).await? {
+        return Err(TagRefused::AuthorityRevoked);
+    }
     Entry::new(
         &Event::LocationAuthorityAdded {
             authority: key.id(),
@@ -158,17 +141,18 @@ pub(crate) async fn issue_tag(
         .collect();
     let tag = verify_tag(signed, &authorities)?;
     let digest = Sha256Digest::of(signed);
-    if attestor.revoked_tags.contains(&digest) {
-        return Err(LocationError::Revoked(digest).into());
-    }
     if tag.ek_set != ek_set_digest(&eks) {
         return Err(LocationError::OtherHost.into());
     }
     if now >= tag.not_after {
         return Err(LocationError::Expired(tag.not_after).into());
     }
+    let moved_from = history::proven_last(&mut tx, host).await?;
     let higher = match i64::try_from(tag.serial) {
-        Ok(serial) => tx.set_tag(host, serial, signed).await?,
+        Ok(serial) => {
+            tx.set_tag(host, serial, signed, moved_from.as_ref(), now)
+                .await?
+        }
         Err(_) => false,
     };
     if !higher {

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     group_size: Histogram,
     hosts: Family<OfTier, Gauge>,
     log_entries: Gauge,
+    host_moves: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +81,12 @@ impl Metrics {
             "Entries of the audit log that this process knows to be committed",
             log_entries.clone(),
         );
+        let host_moves = Counter::default();
+        registry.register(
+            "host_moves",
+            "Hosts that proved another place than before",
+            host_moves.clone(),
+        );
         Self {
             registry,
             rounds,
@@ -88,6 +95,7 @@ impl Metrics {
             group_size,
             hosts,
             log_entries,
+            host_moves,
         }
     }
 
@@ -96,6 +104,11 @@ impl Metrics {
         let label = OfTier { tier: Tier(tier) };
         self.rounds.get_or_create(&label).inc();
         self.round_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a host that proved another place than before.
+    pub(crate) fn host_moved(&self) {
+        self.host_moves.inc();
     }
 
     /// Counts a refused message. `code` is one of docs/findings.md.

@@ -55,14 +55,6 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
-    /// Location tag that no longer counts, although its time is not over: SHA-256 of the signed tag, as the
-    /// entry of its issue names it
-    #[arg(
-        long = "revoked-tag",
-        env = "TOUCHSTONE_REVOKED_TAGS",
-        value_delimiter = ','
-    )]
-    pub revoked_tags: Vec<Sha256Digest>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
     #[arg(long, env = "TOUCHSTONE_PRODUCTION")]
     pub production: bool,
@@ -117,15 +109,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         url.clone(),
         callers,
     )?;
-    let revoked_tags = settings.revoked_tags.clone();
-    let attestor = Attestor::open(
-        &settings.data,
-        store.clone(),
-        keys,
-        revoked_tags,
-        settings.production,
-    )
-    .await?;
+    let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
     refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));

@@ -15,6 +15,7 @@ mod identities;
 mod inventory;
 mod join_tokens;
 mod kept;
+mod location;
 mod log;
 mod machines;
 mod oems;
@@ -49,6 +50,7 @@ pub(crate) use hosts::{Endorsed, HostRecord, Identity, QuoteClock, class, class_
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use kept::KeptRound;
+pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
 pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;

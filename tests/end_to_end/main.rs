@@ -41,6 +41,7 @@ mod pressure;
 mod replicas;
 mod result_keys;
 mod results;
+mod revocations;
 mod rounds;
 mod runtime;
 mod schemas;

@@ -72,6 +72,14 @@ async fn what_one_replica_learns_the_other_acts_by() {
     assert!(until(other, false).await < STALE);
     world.apply(&policy);
     assert!(until(other, true).await < STALE);
+    // Its place is taken back, and given again.
+    world
+        .server
+        .command(&["location", "revoke", "--host", "de-1"]);
+    assert!(until(other, false).await < STALE);
+    world.tag(&scene.host, "DE");
+    scene.host.attest(&world.server).unwrap();
+    assert!(until(other, true).await < STALE);
     // The node goes to another host, which has no verdict.
     other.command(&["node", "map", "node-de-1", "de-1"]);
     world.server.command(&["host", "retire", "de-1"]);

@@ -4,7 +4,7 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::ima::ImaState;
 
-use crate::store::{Boot, Held, Identity, QuoteClock};
+use crate::store::{Boot, Held, Identity, QuoteClock, TagState};
 
 /// All that a verdict rests on of what is held about a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) struct Basis {
     boot: Option<Boot>,
     eks: Vec<Sha256Digest>,
     tag: Option<(i64, Vec<u8>)>,
+    tag_state: TagState,
 }
 
 impl Basis {
@@ -32,6 +33,13 @@ impl Basis {
             boot: held.boot.clone(),
             eks: held.eks.clone(),
             tag: held.tag.clone(),
+            tag_state: held.tag_state.clone(),
         }
+    }
+
+    /// Serial of the current tag, if no round proved it yet.
+    pub(super) fn unproven_tag(&self) -> Option<i64> {
+        let unproven = self.tag.as_ref().filter(|_| !self.tag_state.proven);
+        unproven.map(|(serial, _)| *serial)
     }
 }

@@ -10,6 +10,7 @@ use super::basis::Basis;
 use super::verdict::Reached;
 use super::verify::Verified;
 use super::{Known, Open, RoundError, next_challenge, open_challenge};
+use crate::audit::{Actor, Entry, Event};
 use crate::metrics::Metrics;
 use crate::store::{Asked, Group, Held, RoundRow, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -33,6 +34,8 @@ pub(crate) enum Decided {
         answer: String,
         /// Index of its entry.
         order: u64,
+        /// Index of the entry that says that the host proved another place than before, if it did.
+        moved: Option<u64>,
     },
 }
 
@@ -72,7 +75,12 @@ impl Round {
         let answer = self.answer(&held, group, now)?;
         group.answer(&self.asked.nonce, evidence, &answer);
         group.evidence(evidence, self.host().as_str(), now, &self.body);
-        Ok(Decided::Moved { answer, order })
+        let moved = self.note_move(&held, group, now)?;
+        Ok(Decided::Moved {
+            answer,
+            order,
+            moved,
+        })
     }
 
     fn check_newer(&self, held: &Held) -> Result<(), RoundError> {
@@ -104,6 +112,32 @@ impl Round {
         })?)
     }
 
+    /// Appends that the host proved another place than before, if it did. The word of a copy moves nothing.
+    fn note_move(
+        &self,
+        held: &Held,
+        group: &mut Group,
+        now: i64,
+    ) -> Result<Option<u64>, RoundError> {
+        let place = self.verified.claims.place().proven();
+        let place = place.filter(|_| !self.verified.behind);
+        let (Some(place), Some(from)) = (place, held.tag_state.moved_from.as_ref()) else {
+            return Ok(None);
+        };
+        if from == place.place() {
+            return Ok(None);
+        }
+        let event = Event::HostMoved {
+            host: self.host().clone(),
+            from: from.clone(),
+            to: place.place().clone(),
+            serial: place.serial(),
+        };
+        tracing::warn!(host.id = %self.host(), "a host moved from {from} to {}", place.place());
+        let entry = Entry::new(&event, &Actor::Attestor, now)?;
+        Ok(Some(entry.append_to(group)?))
+    }
+
     fn answer(&self, held: &Held, group: &mut Group, now: i64) -> Result<String, RoundError> {
         let Verified { clock, boot, .. } = &self.verified;
         let banks = boot.banks.as_ref();
@@ -128,7 +162,7 @@ impl Round {
         Ok(answer.map_err(|_| StoreError::Malformed("answer"))?)
     }
 
-    /// What few rounds write: the first ones of a boot, and those of a copied TPM.
+    /// What few rounds write: the first ones of a boot or of a tag, and those of a copied TPM.
     pub(crate) async fn write_apart(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let host = self.host();
         if self.verified.behind {
@@ -136,6 +170,15 @@ impl Round {
             tx.contradict_host(host, &verdict, &self.reached.result)
                 .await?;
             return tx.mark_copied(host).await;
+        }
+        let proven = self.verified.claims.place().proven();
+        if let Some(serial) = self
+            .verified
+            .basis
+            .unproven_tag()
+            .filter(|_| proven.is_some())
+        {
+            tx.mark_tag_proven(host, serial, self.verified.now).await?;
         }
         match &self.verified.new_boot_log {
             Some(log) => tx.add_boot_log(&self.verified.boot_log_digest, log).await,

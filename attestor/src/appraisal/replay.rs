@@ -138,7 +138,6 @@ pub(crate) async fn replay(
             .iter()
             .filter_map(AuthorityKey::from_bytes)
             .collect(),
-        revoked_tags: Arc::clone(&attestor.revoked_tags),
         received_at: last.time,
         now,
     };

@@ -35,7 +35,6 @@ pub(super) struct Inputs {
     pub(super) stored_boot_log: Option<Arc<BootLog>>,
     pub(super) logs: Arc<BootLogs>,
     pub(super) authorities: Arc<[AuthorityKey]>,
-    pub(super) revoked_tags: Arc<[Sha256Digest]>,
     /// When the evidence was there; clocks are compared with it.
     pub(super) received_at: i64,
     /// When it is judged; what expires is compared with it.
@@ -314,6 +313,11 @@ fn prove_place(
     quote: &VerifiedQuote,
 ) -> Proof<VerifiedPlace> {
     let tag = inputs.held.tag.as_ref();
+    let taken_back = tag.filter(|_| inputs.held.tag_state.revoked);
+    let revoked: Vec<Sha256Digest> = taken_back
+        .map(|(_, tag)| Sha256Digest::of(tag))
+        .into_iter()
+        .collect();
     let serial = tag.and_then(|(serial, _)| u64::try_from(*serial).ok());
     let place = || -> Result<VerifiedPlace, LocationError> {
         let signed = inputs
@@ -330,7 +334,7 @@ fn prove_place(
                 authorities: &inputs.authorities,
                 ek_set: ek_set_digest(&inputs.held.eks),
                 current_serial: serial,
-                revoked: &inputs.revoked_tags,
+                revoked: &revoked,
                 now: inputs.now,
             },
         )

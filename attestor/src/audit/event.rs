@@ -109,8 +109,26 @@ pub(crate) enum Event {
         tag: Sha256Digest,
         place: Place,
     },
-    /// A host's tag was taken back in the attestor's settings.
-    LocationTagRevoked { host: HostId, tag: Sha256Digest },
+    /// A host's tag was taken back, by itself or with all of its authority.
+    LocationTagRevoked {
+        host: HostId,
+        serial: u64,
+        tag: Sha256Digest,
+        reason: Option<Reason>,
+    },
+    /// A location authority is believed no more: none of its tags counts. `hosts`: how many had one.
+    LocationAuthorityRevoked {
+        authority: Sha256Digest,
+        hosts: u64,
+        reason: Option<Reason>,
+    },
+    /// A host proved another place than before, by the tag with this serial.
+    HostMoved {
+        host: HostId,
+        from: Place,
+        to: Place,
+        serial: u64,
+    },
     /// Somebody may do from now on what its role may. `key`: SHA-256 of the token, or of the TLS key.
     CredentialCreated {
         name: CredentialName,
@@ -328,11 +346,24 @@ mod tests {
                 host: host.clone(),
                 serial: 1,
                 tag: digest,
-                place,
+                place: place.clone(),
             },
             Event::LocationTagRevoked {
                 host: host.clone(),
+                serial: 1,
                 tag: digest,
+                reason: None,
+            },
+            Event::LocationAuthorityRevoked {
+                authority: digest,
+                hosts: 1,
+                reason: None,
+            },
+            Event::HostMoved {
+                host: host.clone(),
+                from: place.clone(),
+                to: place.clone(),
+                serial: 1,
             },
             Event::CredentialCreated {
                 name: "anna".parse().unwrap(),

@@ -14,8 +14,8 @@ use touchstone_evidence::result::{ResultError, ResultKey, VerifiedResult};
 use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
-    Arguments, Audit, Authority, Command, Endorsement, Host, Location, Node, Policy, Target, audit,
-    credentials, endorsement, firmware, keys, location, machines, policy,
+    Arguments, Audit, Command, Endorsement, Host, Node, Policy, Target, audit, credentials,
+    endorsement, firmware, keys, location, machines, policy,
 };
 use crate::clock;
 
@@ -53,7 +53,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Endorsement(Endorsement::Unmatched) => endorsement::unmatched(client, json).await,
         Command::Inventory(command) => machines::inventory(client, json, command).await,
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
-        Command::Location(command) => locate(client, json, command).await,
+        Command::Location(command) => location::run(client, json, command).await,
         Command::Credential(command) => credentials::run(client, json, command).await,
         Command::Node(Node::List) => node_list(client, json).await,
         Command::Node(Node::Map { node, host }) => {
@@ -82,40 +82,6 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         | Command::Policy(_)
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
-}
-
-async fn locate(client: &Client, json: bool, command: Location) -> anyhow::Result<()> {
-    match command {
-        Location::Authority(Authority::Create { key }) => {
-            let answer = location::create_authority(client, &key).await?;
-            line(json, &answer, || {
-                format!(
-                    "authority {} is believed; its key is in {}, keep it offline",
-                    text(&answer, "id"),
-                    key.display()
-                )
-            })?;
-        }
-        Location::Tag {
-            host,
-            key,
-            country,
-            subdivision,
-            site,
-            days,
-        } => {
-            let place = Place::new(&country, subdivision.as_deref(), &site)?;
-            let words = place.to_string();
-            let answer = location::issue_tag(client, &host, &key, place, days).await?;
-            line(json, &answer, || {
-                format!(
-                    "tag {} says that {host} stands in {words}; the host proves it in its next round",
-                    text(&answer, "serial")
-                )
-            })?;
-        }
-    }
-    Ok(())
 }
 
 async fn node_list(client: &Client, json: bool) -> anyhow::Result<()> {

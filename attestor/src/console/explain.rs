@@ -5,6 +5,7 @@ use touchstone_evidence::host_id::HostId;
 
 use super::client::{Client, is_refusal};
 use super::commands::{not_enrolled, place};
+use super::location::told_move;
 use super::output::{line, moment, text};
 
 pub(super) async fn explain(client: &Client, json: bool, host: &HostId) -> anyhow::Result<()> {
@@ -112,20 +113,28 @@ fn findings(answer: &Value) -> String {
 
 fn standing_place(answer: &Value) -> String {
     let Some(part) = answer.get("place").filter(|part| !part.is_null()) else {
-        return "Where it stands is not known: no location tag is current.".to_owned();
+        let unknown = "Where it stands is not known: no location tag is current.".to_owned();
+        return with_moves(unknown, answer);
     };
     let proven = match part.get("proven").and_then(Value::as_bool) {
         Some(true) => "proven in its last round",
         _ => "NOT proven by its last round",
     };
-    format!(
+    let stands = format!(
         "It stands in {}, grade {}, {proven}: tag {} of authority {}, which vouches until {}.",
         place(part),
         text(part, "grade"),
         text(part, "serial"),
         text(part, "authority"),
         moment(part, "valid_until"),
-    )
+    );
+    with_moves(stands, answer)
+}
+
+fn with_moves(stands: String, answer: &Value) -> String {
+    let moves = list(answer, "moves").into_iter().map(told_move);
+    let told: Vec<String> = std::iter::once(stands).chain(moves).collect();
+    told.join("\n")
 }
 
 fn before(answer: &Value) -> String {

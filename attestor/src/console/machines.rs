@@ -109,7 +109,7 @@ pub struct Eks {
 pub struct Why {
     /// Why, in a few words, for the audit log: one line of at most 200 characters
     #[arg(long)]
-    reason: Option<Reason>,
+    pub(super) reason: Option<Reason>,
 }
 
 /// `touchstone join-token …`

@@ -262,7 +262,7 @@ pub(crate) async fn add_eks(
         host: host.clone(),
         ek_digests: known,
     })?;
-    tx.void_tag(host).await?;
+    tx.void_tag(host, now).await?;
     tx.forget_unanswered_challenges(host).await?;
     let event = Event::InventoryEksAdded {
         host: host.clone(),
@@ -405,7 +405,7 @@ async fn end(
     if let Some(record) = tx.host(host).await? {
         tx.end_identity(&record, end, now).await?;
     }
-    tx.void_what_rests_on(host).await?;
+    tx.void_what_rests_on(host, now).await?;
     tx.forget_enrolments(host).await?;
     let entry = Entry::new(event, actor, now)?;
     let order = entry.append(&mut tx).await?;

@@ -11,6 +11,7 @@ use touchstone_evidence::transparency::Frontier;
 
 use super::boots::{self, Boot};
 use super::hosts::{self, HostRecord, Identity, QuoteClock};
+use super::location::TagState;
 use super::rounds::{self, StoredChallenge};
 use super::{Store, StoreError, Tx, on};
 
@@ -36,6 +37,8 @@ pub(crate) struct Held {
     pub(crate) eks: Vec<Sha256Digest>,
     /// Serial and bytes of its current location tag.
     pub(crate) tag: Option<(i64, Vec<u8>)>,
+    /// What became of that tag.
+    pub(crate) tag_state: TagState,
 }
 
 /// All that was seen at one moment.
@@ -60,7 +63,7 @@ macro_rules! look_up {
                  (SELECT hex(digest) FROM policies ORDER BY version DESC LIMIT 1),
                  (SELECT ",
             $texts,
-            "(hex(public_key), ' ') FROM location_authorities),
+            "(hex(public_key), ' ') FROM location_authorities WHERE revoked_at IS NULL),
                  (SELECT CAST(",
             $list,
             "(",
@@ -83,7 +86,8 @@ macro_rules! look_up {
                          'reset_count', b.reset_count, 'restart_count', b.restart_count,
                          'challenged_at', b.challenged_at, 'received_at', b.received_at, 'banks', b.banks,
                          'copied', b.copied) END,
-                     'serial', t.serial, 'tag', hex(t.tag),
+                     'serial', t.serial, 'tag', hex(t.tag), 'revoked', t.revoked, 'proven', t.proven,
+                     'moved_from', CASE WHEN t.proven = 0 THEN t.moved_from END,
                      'eks', (SELECT ",
             $texts,
             "(hex(e.ek_digest), ' ') FROM inventory_eks AS e
@@ -133,6 +137,9 @@ struct HostJson {
     boot: Option<BootJson>,
     serial: Option<i64>,
     tag: Option<Hex>,
+    revoked: Option<i64>,
+    proven: Option<i64>,
+    moved_from: Option<String>,
     eks: Option<String>,
 }
 
@@ -205,6 +212,11 @@ impl HostJson {
             challenge: self.challenge.map(ChallengeJson::challenge).transpose()?,
             eks: eks(self.eks.as_deref().unwrap_or_default())?,
             tag: self.serial.zip(self.tag.map(|tag| tag.0)),
+            tag_state: TagState {
+                revoked: self.revoked.is_some_and(|revoked| revoked != 0),
+                proven: self.proven.is_some_and(|proven| proven != 0),
+                moved_from: read(self.moved_from.as_deref(), "place")?,
+            },
         })
     }
 }

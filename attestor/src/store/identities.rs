@@ -89,7 +89,12 @@ impl Tx {
 
     /// Takes back what rested on a host's identity: its tag, its nodes, its challenges, what was
     /// known of its boot, its open door.
-    pub(crate) async fn void_what_rests_on(&mut self, host: &HostId) -> Result<(), StoreError> {
+    pub(crate) async fn void_what_rests_on(
+        &mut self,
+        host: &HostId,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.end_tag(host, "identity-ended", now).await?;
         on!(self, connection => {
             for statement in [
                 "UPDATE location_tags SET void = 1 WHERE host = $1",

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
-use super::{Asked, Store};
+use super::{Asked, Store, TagState};
 use crate::role::Role;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -86,6 +86,10 @@ async fn every_schema_so_far_is_brought_up_to_date_with_its_data() {
         assert_eq!(held.challenge.unwrap().expires_at, 9);
         assert_eq!(held.eks, [Sha256Digest::ZERO]);
         assert_eq!(held.tag, Some((4, vec![0x0a])));
+        assert_eq!(held.tag_state, TagState::default());
+        let history = tx.tag_history(&held.record.host).await.unwrap();
+        let kept_before = schemas < MIGRATIONS.migrations.len();
+        assert_eq!(history.len(), usize::from(kept_before));
         assert_eq!(held.boot, None);
         assert_eq!(tx.entries(0).await.unwrap(), [b"entry"]);
         assert_eq!(tx.policy().await.unwrap().unwrap().version, 1);

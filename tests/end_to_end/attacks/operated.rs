@@ -3,7 +3,6 @@
 use reqwest::{Method, StatusCode};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
-use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
 use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy, sample_policy};
@@ -102,7 +101,7 @@ async fn region_edited(world: &World) -> String {
     refusal
 }
 
-/// G1: an honest host with its current tag, which the attestor's settings take back.
+/// G1: an honest host with its current tag, which an operator takes back.
 async fn taken_back(world: &mut World, liar: &Liar) -> String {
     let tag = signed_tag(world, "de-1", |_| ()).await;
     issue(world, "de-1", &tag).await;
@@ -112,7 +111,7 @@ async fn taken_back(world: &mut World, liar: &Liar) -> String {
     let digest = Sha256Digest::of(&tag).to_string();
     world
         .server
-        .restart_with(&Database::Sqlite, &["--revoked-tag", &digest]);
+        .command(&["location", "revoke", "--tag", &digest]);
     // What rested on it is void before the host says anything.
     assert!(!world.server.place("u2", "node-de-1").await.0);
     let entries = world.server.audit_entries();

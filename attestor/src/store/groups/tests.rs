@@ -184,7 +184,7 @@ async fn a_boot_is_kept_until_the_next_one_and_once_copied_stays_so() {
     // A copy may speak before anything is kept of a boot.
     tx.mark_copied(&host).await.unwrap();
     assert!(held(&mut tx, [0; 32]).await.boot.unwrap().copied);
-    tx.void_what_rests_on(&host).await.unwrap();
+    tx.void_what_rests_on(&host, 9).await.unwrap();
     advance(&mut tx, &host, &boot(5, false), 1).await;
     assert_eq!(held(&mut tx, [0; 32]).await.boot, Some(boot(5, false)));
     tx.mark_copied(&host).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_boot_is_kept_until_the_next_one_and_once_copied_stays_so() {
         );
     }
     // The next identity of the host is not held to it.
-    tx.void_what_rests_on(&host).await.unwrap();
+    tx.void_what_rests_on(&host, 9).await.unwrap();
     assert_eq!(held(&mut tx, [0; 32]).await.boot, None);
 }
 

@@ -1,0 +1,184 @@
+//! Tags and authorities that are taken back, and hosts that prove another place than before.
+
+use serde_json::{Value, json};
+use touchstone_tests::world::{World, healthy_host};
+
+use crate::location::{issue, signed_tag};
+
+/// Whether a pod of `payments` may run on the node of `de-1`.
+async fn admits(world: &World, uid: &str) -> bool {
+    world.server.place(uid, "node-de-1").await.0
+}
+
+fn history(world: &World) -> Value {
+    world.server.command(&["location", "history", "de-1"])
+}
+
+fn entries_of(world: &World, kind: &str) -> Vec<Value> {
+    let entries = world.server.audit_entries().into_iter();
+    entries.filter(|entry| entry["kind"] == kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_tag_counts_no_more_at_once() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    assert!(admits(&world, "u1").await);
+    let other = ["location", "revoke", "--host", "de-1", "--serial", "2"];
+    assert_eq!(server.refusal(&other), "location-tag-not-current");
+    assert!(admits(&world, "u2").await);
+    let why = [
+        "location",
+        "revoke",
+        "--host",
+        "de-1",
+        "--serial",
+        "1",
+        "--reason",
+        "carried away",
+    ];
+    assert_eq!(server.command(&why)["serial"], 1);
+    assert!(!admits(&world, "u3").await);
+    let entries = entries_of(&world, "location-tag-revoked");
+    assert_eq!(
+        (&entries[0]["host"], &entries[0]["reason"]),
+        (&"de-1".into(), &"carried away".into())
+    );
+    // The host still carries it, and its certification is as good as ever.
+    let round = host.attest(server).unwrap();
+    assert_eq!(round["tier"], "contraindicated");
+    let view = server.get("/v1/hosts/de-1").await;
+    assert_eq!(view["findings"][0]["code"], "location-tag-revoked");
+    let again = ["location", "revoke", "--host", "de-1"];
+    assert_eq!(server.refusal(&again), "location-tag-not-current");
+
+    world.tag(&host, "DE");
+    assert_eq!(host.attest(server).unwrap()["tier"], "affirming");
+    let told = history(&world);
+    let [first, second] = [&told["tags"][0], &told["tags"][1]];
+    assert_eq!(
+        (&first["ended_by"], &second["ended_by"]),
+        (&"revoked".into(), &Value::Null)
+    );
+    assert!(
+        first["proven_at"].is_i64() && second["proven_at"].is_i64(),
+        "{told}"
+    );
+    assert_eq!(told["moves"], Value::Array(vec![]));
+
+    // By its digest, which the entry of its issue names.
+    let tag = second["tag"].as_str().unwrap();
+    assert_eq!(
+        server.command(&["location", "revoke", "--tag", tag])["host"],
+        "de-1"
+    );
+    assert!(!admits(&world, "u4").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_authority_takes_all_its_tags_along() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let listed = server.command(&["location", "authority", "list"]);
+    let id = listed["authorities"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(listed["authorities"][0]["revoked_at"], Value::Null);
+    let forged = signed_tag(&world, "de-1", |_| ()).await;
+    let revoked = server.command(&[
+        "location",
+        "authority",
+        "revoke",
+        &id,
+        "--reason",
+        "key lost",
+    ]);
+    assert_eq!(revoked["hosts"], 1);
+    assert!(!admits(&world, "u1").await);
+    assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
+    let view = server.get("/v1/hosts/de-1").await;
+    assert_eq!(view["findings"][0]["code"], "location-authority-unknown");
+    // Neither tag nor key comes back.
+    let (_, problem) = issue(&world, "de-1", &forged).await;
+    assert_eq!(problem["type"], "touchstone:location-authority-unknown");
+    let secret = std::fs::read_to_string(&world.authority_key).unwrap();
+    let secret: [u8; 32] = hex::decode(secret.trim()).unwrap().try_into().unwrap();
+    let key = touchstone_evidence::location::LocationAuthority::from_secret(&secret).public_key();
+    let body = json!({ "public_key": hex::encode(key.to_bytes()) });
+    let operator = server.operator();
+    let (_, problem) = server
+        .send(
+            reqwest::Method::POST,
+            "/v1/location/authorities",
+            operator["token"].as_str(),
+            Some(&body),
+        )
+        .await;
+    assert_eq!(problem["type"], "touchstone:location-authority-revoked");
+    let again = ["location", "authority", "revoke", &id];
+    assert_eq!(server.refusal(&again), "location-authority-not-believed");
+    assert_eq!(history(&world)["tags"][0]["ended_by"], "authority-revoked");
+    let entries = entries_of(&world, "location-authority-revoked");
+    assert_eq!(
+        (&entries[0]["hosts"], &entries[0]["reason"]),
+        (&1.into(), &"key lost".into())
+    );
+
+    // Another authority's word counts.
+    let world = World {
+        authority_key: server
+            .folder()
+            .join("second.key")
+            .to_str()
+            .unwrap()
+            .to_owned(),
+        ..world
+    };
+    let key = world.authority_key.as_str();
+    world
+        .server
+        .command(&["location", "authority", "create", "--key", key]);
+    world.tag(&host, "DE");
+    assert_eq!(host.attest(&world.server).unwrap()["tier"], "affirming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_proves_another_place_raises_the_alarm() {
+    let (world, host, _maker) = healthy_host().await;
+    assert_eq!(entries_of(&world, "host-moved").len(), 0);
+    for country in ["DE", "US", "US"] {
+        world.tag(&host, country);
+        // What was said is not proven yet.
+        let moved = entries_of(&world, "host-moved").len();
+        host.attest(&world.server).unwrap();
+        host.attest(&world.server).unwrap();
+        assert!(entries_of(&world, "host-moved").len() <= moved + 1);
+    }
+    let entries = entries_of(&world, "host-moved");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(
+        (&entries[0]["from"]["country"], &entries[0]["to"]["country"]),
+        (&"DE".into(), &"US".into())
+    );
+    assert_eq!(
+        (&entries[0]["serial"], &entries[0]["actor"]),
+        (&3.into(), &"attestor".into())
+    );
+    let metrics = world.server.text("/metrics").await;
+    assert!(
+        metrics.contains("touchstone_host_moves_total 1\n"),
+        "{metrics}"
+    );
+    let told = history(&world);
+    assert_eq!(
+        (
+            told["tags"].as_array().unwrap().len(),
+            told["moves"].as_array().unwrap().len()
+        ),
+        (4, 1)
+    );
+    let explained = world.server.command(&["host", "explain", "de-1"]);
+    assert_eq!(explained["moves"], told["moves"]);
+    assert_eq!(
+        world.server.refusal(&["location", "history", "de-9"]),
+        "host-not-in-inventory"
+    );
+}
