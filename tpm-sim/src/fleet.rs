@@ -5,6 +5,7 @@ mod board;
 mod muster;
 mod standing;
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,7 +42,8 @@ pub(crate) fn run(options: &Fleet) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(live(options, folder.path()));
     // Machines that are still being made end with their thread.
     runtime.shutdown_timeout(GRACE);
-    if ended.is_err() {
+    // Nothing was begun where there is nothing to look up.
+    if ended.is_err() && fs::read_dir(folder.path())?.next().is_some() {
         scratch::tell_where(&folder.keep());
     }
     ended
@@ -102,7 +104,7 @@ async fn stop(agents: Vec<Child>, hosts: &mut Vec<Fielded>) {
     for (agent, host) in agents.into_iter().zip(hosts.iter()) {
         // One that ended before its time says why in its log; the others are to end all the same.
         if let Err(error) = process::stop(agent, &format!("the agent of {}", host.name)).await {
-            let log = std::fs::read_to_string(host.machine.agent_log()).unwrap_or_default();
+            let log = fs::read_to_string(host.machine.agent_log()).unwrap_or_default();
             let last = log.lines().last().unwrap_or_default();
             eprintln!("tpm-sim: {error:#}: {last}");
         }
