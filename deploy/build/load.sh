@@ -171,10 +171,9 @@ restart() {
         --hosts "$restart_hosts" --interval "$restart_interval" >"$place/run.json" 2>"$place/news" &
     load=$!
     while read -r news; do
+        echo "$news" >&2
         case $news in
         steady*) kill -KILL "$server" && { wait "$server" 2>/dev/null || true; } && serve 0 "$place/data" "$address" ;;
-        down* | up*) ;;
-        *) echo "$news" >&2 ;;
         esac
     done <"$place/news"
     wait "$load" || { cat "$place/run.json" >&2 && echo 'load: not every host came back' >&2 && exit 1; }
