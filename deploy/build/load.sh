@@ -89,13 +89,13 @@ measure() {
 row() {
     local what=$1 unit=$2 target=$3
     shift 3
-    printf '%s\n' "$@" | jq -cs --arg what "$what" --arg unit "$unit" --argjson target "$target" '
+    printf '%s\n' "$@" | jq -cs --arg measurement "$measurement" --arg what "$what" --arg unit "$unit" --argjson target "$target" '
         (sort | .[(length - 1) / 2 | floor]) as $median |
-        {what: $what, unit: $unit, target: $target, value: $median, runs: .,
+        {measurement: $measurement, what: ($what | sub("^ +"; "")), unit: $unit, target: $target, value: $median, runs: .,
          met: (if $target == null then null else $median != null and $median <= $target end)}' >>"$results"
-    tail -1 "$results" | jq -r '
+    tail -1 "$results" | jq -r --arg what "$what" '
         def shown: if . == null then "-" elif . < 10 then . * 100 | round / 100 else round end;
-        [.what, "\(.value | shown) \(.unit)", (if .target == null then "" else "\(.target | shown)" end),
+        [$what, "\(.value | shown) \(.unit)", (if .target == null then "" else "\(.target | shown)" end),
          (if .met == null then "" elif .met then "met" else "MISSED" end)] | @tsv' |
         awk -F '\t' '{ printf "%-64s %14s %10s  %s\n", $1, $2, $3, $4 }'
 }
@@ -187,7 +187,7 @@ restart() {
 }
 
 printf '%-64s %14s %10s\n' what median target
-for what in ${only:-steady first admissions memory restart}; do "$what"; done
+for measurement in ${only:-steady first admissions memory restart}; do "$measurement"; done
 
 jq -s --arg date "$(date -u +%FT%TZ)" --arg cpu "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -1)" \
     --arg disk "$(stat -f -c %T "$place")" --argjson cores "$(nproc)" --argjson runs "$runs" \
