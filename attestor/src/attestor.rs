@@ -105,7 +105,7 @@ impl Attestor {
         };
         keys.result.begin(&store).await?;
         heads.advance(&mut store.read().await?).await?;
-        let index = Arc::new(TrustIndex::default());
+        let index = Arc::new(TrustIndex::of(&store));
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Named steps of a commit at which a test ends the process without warning. In debug builds only; in others there
-//! is nothing here.
+//! Named steps of a commit at which a test ends the process without warning, or stops it. In debug builds only; in
+//! others there is nothing here.
 
 /// A step of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(crate) enum Step {
     Published,
 }
 
-/// The process ends here if `TOUCHSTONE_KILL_POINT` names this step, as often as it says: `written:3`.
+/// The process ends here if `TOUCHSTONE_KILL_POINT` names this step, as often as it says: `written:3`. With `:stop`
+/// after it, it stops there until it is told to go on.
 #[cfg(debug_assertions)]
 pub(crate) fn pass(step: Step) {
     use std::sync::OnceLock;
@@ -22,17 +23,24 @@ pub(crate) fn pass(step: Step) {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    static ARMED: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    static ARMED: OnceLock<Option<(String, AtomicU64, Signal)>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| {
         let text = std::env::var("TOUCHSTONE_KILL_POINT").ok()?;
         let (name, times) = text.split_once(':')?;
-        Some((name.to_owned(), AtomicU64::new(times.parse().ok()?)))
+        let (times, signal) = match times.strip_suffix(":stop") {
+            Some(times) => (times, Signal::STOP),
+            None => (times, Signal::KILL),
+        };
+        Some((name.to_owned(), AtomicU64::new(times.parse().ok()?), signal))
     });
-    let Some((name, left)) = armed else { return };
+    let Some((name, left, signal)) = armed else {
+        return;
+    };
     let here = format!("{step:?}").eq_ignore_ascii_case(name);
     if here && left.fetch_sub(1, Ordering::SeqCst) == 1 {
-        let _never_returns = kill_process(getpid(), Signal::KILL);
-        std::process::abort();
+        let _delivered = kill_process(getpid(), *signal);
+        // A stop takes hold of this thread a little later.
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use kept::KeptRound;
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
+pub(crate) use log::Committed;
 pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;
@@ -91,6 +92,7 @@ pub(crate) struct Store {
     backend: Backend,
     /// Whether nothing is written any more: the database is not the one that it was.
     fenced: Arc<AtomicBool>,
+    committed: Committed,
     writes: Arc<Writes>,
 }
 
@@ -176,6 +178,15 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(5))
+            // Every writer waits for the one before. If that was stopped in the middle, the server ends its turn.
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query("SET idle_in_transaction_session_timeout = '5s'")
+                        .execute(connection)
+                        .await
+                        .map(drop)
+                })
+            })
             .connect_with(options)
             .await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await?;
@@ -186,6 +197,7 @@ impl Store {
         Self {
             backend,
             fenced: Arc::default(),
+            committed: Committed::default(),
             writes: Arc::default(),
         }
     }
@@ -215,9 +227,15 @@ impl Store {
                 let mut transaction = pool
                     .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
                     .await?;
-                sqlx::query("SELECT size FROM tree WHERE id = 1 FOR UPDATE")
-                    .execute(&mut *transaction)
-                    .await?;
+                let (size,): (i64,) =
+                    sqlx::query_as("SELECT size FROM tree WHERE id = 1 FOR UPDATE")
+                        .fetch_one(&mut *transaction)
+                        .await?;
+                // A standby that lagged behind took over: it must not grow another log.
+                if u64::try_from(size).is_ok_and(|size| size < self.committed.entries()) {
+                    self.fence();
+                    return Err(StoreError::Fenced);
+                }
                 Connection::Postgres(transaction)
             }
         };

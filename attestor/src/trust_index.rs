@@ -15,6 +15,8 @@ use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
+use crate::store::{Committed, Store};
+
 /// How long what is held counts after it was last confirmed.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(3);
 
@@ -32,6 +34,7 @@ pub(crate) struct Held {
 #[derive(Default)]
 pub(crate) struct TrustIndex {
     inner: RwLock<Inner>,
+    committed: Committed,
 }
 
 struct Inner {
@@ -41,8 +44,6 @@ struct Inner {
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
-    /// Entries of the log that are known to be committed.
-    committed: u64,
     /// Entries up to which nothing was missed.
     followed: u64,
     /// Entries from there on that this process published itself.
@@ -58,7 +59,6 @@ impl Default for Inner {
             nodes: HashMap::new(),
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
-            committed: 0,
             followed: 0,
             own: BTreeSet::new(),
             confirmed: None,
@@ -67,6 +67,14 @@ impl Default for Inner {
 }
 
 impl TrustIndex {
+    /// Nothing yet, of a store that is to write nothing into a log with fewer entries than are known here.
+    pub(crate) fn of(store: &Store) -> Self {
+        Self {
+            committed: store.committed(),
+            ..Self::default()
+        }
+    }
+
     /// Takes over a committed verdict; `order` is the index of its entry.
     pub(crate) fn put_host(
         &self,
@@ -214,7 +222,7 @@ impl TrustIndex {
     /// Says that nothing of the first `size` entries is missing, as it was `when`.
     pub(crate) fn confirm(&self, size: u64, when: Instant) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.committed = inner.committed.max(size);
+        self.committed.raise(size);
         if inner.followed < size {
             inner.followed = size;
             inner.own = inner.own.split_off(&size);
@@ -230,7 +238,7 @@ impl TrustIndex {
 
     /// Entries of the log that are known to be committed.
     pub(crate) fn committed(&self) -> u64 {
-        self.look(|inner| inner.committed)
+        self.committed.entries()
     }
 
     fn look<T>(&self, read: impl FnOnce(&Inner) -> T) -> T {
@@ -239,7 +247,7 @@ impl TrustIndex {
 
     fn change<T>(&self, order: u64, write: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.committed = inner.committed.max(order.saturating_add(1));
+        self.committed.raise(order.saturating_add(1));
         if order >= inner.followed {
             inner.own.insert(order);
         }

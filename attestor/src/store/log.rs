@@ -1,5 +1,8 @@
 //! The audit log's rows: entries, and the right edge of their tree.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
@@ -8,7 +11,28 @@ use super::{Store, StoreError, Tx, on};
 /// How many entries are fetched at once.
 pub(crate) const PAGE: i64 = 512;
 
+/// How many entries of the log are known to be committed: a database with fewer went back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Committed(Arc<AtomicU64>);
+
+impl Committed {
+    /// So many are.
+    pub(crate) fn raise(&self, entries: u64) {
+        self.0.fetch_max(entries, Ordering::SeqCst);
+    }
+
+    /// So many are known to be.
+    pub(crate) fn entries(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 impl Store {
+    /// What is known of the log; shared with whoever gets to know more.
+    pub(crate) fn committed(&self) -> Committed {
+        self.committed.clone()
+    }
+
     /// Whether nothing was ever written into the log.
     pub(crate) async fn is_new(&self) -> Result<bool, StoreError> {
         Ok(self.read().await?.frontier().await?.size() == 0)
