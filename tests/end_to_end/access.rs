@@ -406,7 +406,7 @@ fn the_last_operator_cannot_be_locked_out() {
 async fn the_webhook_takes_the_secret_path_or_a_configured_key() {
     let key = touchstone_agent::tls::TlsKey::generate().unwrap();
     let digest = key.digest().unwrap().to_string();
-    let server = Server::start_with(&Database::Sqlite, &["--webhook-caller", &digest]);
+    let server = Server::start_with(&Database::under_test(), &["--webhook-caller", &digest]);
     let operator = server.operator();
     let ca = operator["ca"].as_str().unwrap();
     let (configured, other) = (

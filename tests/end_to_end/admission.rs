@@ -55,7 +55,7 @@ async fn only_the_healthy_host_in_the_region_is_admitted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_command_line_is_named_as_the_cause_of_all_that_follows() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let altered = Host::boot(&maker.authority, "de-2", Profile::Altered);
     world.join(&altered, Some("DE")).await;
     let host = world.server.get("/v1/hosts/de-2").await;

@@ -87,7 +87,7 @@ async fn lies_that_need_an_operator_get_their_own_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_about_endorsements_get_their_own_answers() {
     let (believed, unknown) = (Maker::new(), Maker::new());
-    let world = World::start(&Database::Sqlite, &believed);
+    let world = World::start(&Database::under_test(), &believed);
     let boot = |maker: &Maker, name| Host::boot(&maker.authority, name, Profile::Healthy);
     let machines = [
         boot(&believed, "de-1"),

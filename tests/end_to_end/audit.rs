@@ -1,6 +1,5 @@
 //! The audit log: verified offline, without the server, and broken by any change.
 
-use touchstone_tests::programs;
 use touchstone_tests::world::healthy_host;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +116,7 @@ async fn what_was_committed_is_there_after_a_restart() {
     let (world, host, _maker) = healthy_host().await;
     let before = world.server.audit_entries();
     let verdict = world.server.get("/v1/hosts/de-1").await;
-    let database = touchstone_tests::database::Database::Sqlite;
+    let database = world.server.database();
     let server = world.server.restart(&database);
     assert_eq!(server.audit_entries(), before);
     let after = server.get("/v1/hosts/de-1").await;
@@ -133,24 +132,13 @@ async fn a_log_is_never_signed_by_another_key() {
     world.server.stop();
     let key = world.server.folder().join("checkpoint.key");
     std::fs::remove_file(&key).unwrap();
-    let said = starts_not(&world.server);
+    let said = world.server.refusal_to_start(&world.server.database(), &[]);
     assert!(said.contains("checkpoint.key` is missing"), "{said}");
     // Another log's key in its place.
     let (other, _host, _maker) = healthy_host().await;
     std::fs::copy(other.server.folder().join("checkpoint.key"), &key).unwrap();
-    let said = starts_not(&world.server);
+    let said = world.server.refusal_to_start(&world.server.database(), &[]);
     assert!(said.contains("begun with another key"), "{said}");
-}
-
-/// What a start on the data of a stopped server says before it gives up.
-fn starts_not(server: &touchstone_tests::server::Server) -> String {
-    let output = programs::command(&programs::path("touchstone"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(server.folder())
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

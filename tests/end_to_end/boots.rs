@@ -160,7 +160,7 @@ async fn round(world: &World, host: &Host) -> RoundAnswer {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_active_bank_must_lead_from_the_log() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let banks = [Bank::Sha1, Bank::Sha256, Bank::Sha384, Bank::Sha512];
     let host = Host::boot_with_banks(&maker.authority, "de-1", &banks);
     let outcome = world.join(&host, Some("DE")).await;
@@ -218,7 +218,7 @@ async fn every_active_bank_must_lead_from_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_that_the_firmware_did_not_extend_proves_nothing() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     // The firmware measures a bad boot, into SHA-1 alone; the running system fills the other bank with the
     // known-good digests and serves the log of them.
     let filled = Host::untouched(&maker.authority, "de-1", &[Bank::Sha1, Bank::Sha256]);
@@ -257,7 +257,7 @@ async fn a_bank_that_the_firmware_did_not_extend_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_evidence_sent_many_times_at_once_is_one_round() {
-    for database in [Database::Sqlite, Database::postgres()] {
+    for database in Database::each_under_test() {
         let maker = Maker::new();
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
@@ -346,7 +346,7 @@ async fn a_tpm_that_does_not_show_its_banks_is_heard_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_boot_loader_in_a_bank_beside_sha256_passes() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let banks = [Bank::Sha1, Bank::Sha256];
     let host = Host::untouched(&maker.authority, "de-1", &banks);
     let good = std::fs::read(Profile::Healthy.boot_log()).unwrap();

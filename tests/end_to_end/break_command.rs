@@ -42,7 +42,7 @@ fn an_attestor_of_its_own_catches_every_lie_whatever_was_exported() {
 /// Another verifier is one that only gives a join token; here it is an attestor that runs already.
 #[test]
 fn machines_that_were_made_before_tell_their_lies_to_whoever_knows_them() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     server.command(&["policy", "apply", &sample_policy()]);
     let folder = tempfile::tempdir().unwrap();
     let cast = folder.path().to_str().unwrap();
@@ -115,7 +115,7 @@ fn apply(server: &Server, manifests: &str) {
 /// As docs/break.md says.
 #[test]
 fn under_the_policy_that_it_prints_none_is_left_out() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let policy = tell(&["--policy"]);
     assert!(policy.status.success());
     apply(&server, std::str::from_utf8(&policy.stdout).unwrap());
@@ -162,7 +162,7 @@ fn a_reader_that_leaves_the_list_is_no_failure() {
 
 #[test]
 fn an_attestor_at_which_it_would_not_end_is_left_as_it_is() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let operator = server.folder().join("operator.json");
     let arguments = ["--operator", operator.to_str().unwrap(), "Q1"];
     let output = tell(&arguments);

@@ -3,7 +3,6 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use touchstone_tests::database::Database;
 use touchstone_tests::host::Host;
 use touchstone_tests::liar::Liar;
 use touchstone_tests::world::{Maker, World, healthy_host};
@@ -24,7 +23,8 @@ impl Scene {
         let (mut world, host, maker) = healthy_host().await;
         let shift = world.server.file("clock", "0");
         let env = [("TOUCHSTONE_CLOCK_SHIFT", shift.as_str())];
-        world.server.restart_in(&env, &Database::Sqlite);
+        let database = world.server.database();
+        world.server.restart_in(&env, &database);
         Self {
             world,
             host,
@@ -45,7 +45,8 @@ impl Scene {
     async fn ready(&self) -> (StatusCode, String) {
         let server = &self.world.server;
         let (status, said) = server.send(Method::GET, "/readyz", None, None).await;
-        (status, said["type"].as_str().unwrap_or_default().to_owned())
+        let code = said["type"].as_str().unwrap_or_default();
+        (status, code.trim_start_matches("touchstone:").to_owned())
     }
 
     async fn admits(&self, uid: &str) -> bool {
@@ -96,7 +97,7 @@ async fn after_a_jump_back_nothing_that_is_over_comes_back() {
         scene.jump(seconds);
         assert!(!scene.admits(&format!("u{seconds}")).await);
         assert_eq!(liar.send(&evidence).await.unwrap_err(), "challenge-expired");
-        let unready = (StatusCode::SERVICE_UNAVAILABLE, "touchstone:clock-set-back");
+        let unready = (StatusCode::SERVICE_UNAVAILABLE, "clock-set-back");
         let (status, code) = scene.ready().await;
         assert_eq!((status, code.as_str()), unready);
     }
@@ -109,12 +110,13 @@ async fn after_a_jump_back_nothing_that_is_over_comes_back() {
     assert!(times.is_sorted(), "{times:?}");
     // Nor does a start with such a clock bring anything back.
     scene.world.server.stop();
-    let said = scene.world.server.refusal_to_start(&Database::Sqlite, &[]);
+    let database = scene.world.server.database();
+    let said = scene.world.server.refusal_to_start(&database, &[]);
     assert!(said.contains("expired results would come back"), "{said}");
     // Set right, it serves again.
     scene.jump(600);
     let env = [("TOUCHSTONE_CLOCK_SHIFT", scene.shift.as_str())];
-    scene.world.server.restart_in(&env, &Database::Sqlite);
+    scene.world.server.restart_in(&env, &database);
     assert_eq!(scene.ready().await.0, StatusCode::OK);
     assert!(scene.admits("u4").await);
 }

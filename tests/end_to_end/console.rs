@@ -16,7 +16,7 @@ fn said(output: &Output) -> String {
 /// A path in a name once led to another machine than the one that was typed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_argument_is_a_wrong_command_line_and_does_nothing() {
-    let world = World::start(&Database::Sqlite, &Maker::new());
+    let world = World::start(&Database::under_test(), &Maker::new());
     let server = &world.server;
     let (ek, other) = ("11".repeat(32), "22".repeat(32));
     server.command(&["inventory", "add", "--host", "tmp-1", "--ek-digest", &ek]);

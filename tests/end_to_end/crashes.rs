@@ -5,7 +5,7 @@ use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::rows::Rows;
 use touchstone_tests::world::{Maker, World};
-use touchstone_tpm_sim::lies::Liar;
+use touchstone_tpm_sim::lies::{Liar, code};
 
 use crate::ledger::{Counts, Held, Ledger, ask_again, attest_until_refused, compare_export};
 
@@ -26,7 +26,9 @@ async fn attest_to_death(liar: &Liar) -> Ledger {
     attest_until_refused(liar, &["no-answer"]).await
 }
 
-async fn die_and_come_back(database: Database) {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_outlives_a_hundred_kills() {
+    let database = Database::under_test();
     let maker = Maker::new();
     let mut world = World::start(&database, &maker);
     let hosts = ["de-1", "de-2"].map(|name| Host::boot(&maker.authority, name, Profile::Healthy));
@@ -75,6 +77,7 @@ async fn die_and_come_back(database: Database) {
     assert_eq!(appraisals, total.all() + hosts.len());
     let entries = compare_export(&rows, &world.server).await;
     log_verifies(&world).await;
+    assert_eq!(code(&one.lie(|_| ()).await.unwrap()), "none");
     let Counts {
         acknowledged,
         committed,
@@ -96,14 +99,4 @@ async fn log_verifies(world: &World) {
     let key = keys["checkpoint_key"].as_str().unwrap();
     let verify = ["audit", "verify", &file, "--key", key];
     world.server.command(&verify);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_hundred_kills_on_sqlite() {
-    die_and_come_back(Database::Sqlite).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_hundred_kills_on_postgresql() {
-    die_and_come_back(Database::postgres()).await;
 }

@@ -14,6 +14,7 @@ use touchstone_tests::liar::Liar;
 use touchstone_tests::rows::Rows;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
+use touchstone_tpm_sim::lies::code;
 
 use crate::ledger::{
     Counts, Held, Ledger, answer, ask_again, attest_until_refused, compare_export, round,
@@ -101,14 +102,14 @@ impl Scene {
     }
 }
 
-async fn fill_the_disk(scene: &Scene, disk: &SmallDisk) {
+async fn fill_the_disk(scene: &Scene, disk: &SmallDisk, code: &str) {
     assert!(scene.admits("before").await);
     let challenge = scene.liar.challenge().await;
     disk.fill();
     let (sent, _) = answer(&scene.liar, &challenge).await;
     let mut ledger = scene.attest_until_refused().await;
     ledger.insert(0, sent);
-    scene.until_ready("database-unwritable").await;
+    scene.until_ready(code).await;
     // Where a decision still finds room it may be given; one that does not is none.
     let admitted = scene.admits("full").await;
     disk.make_room();
@@ -128,7 +129,7 @@ async fn a_full_disk_loses_nothing_on_sqlite() {
     };
     let start = |database: &_| Server::start_on(database, &disk);
     let mut scene = Scene::new(Database::Sqlite, start).await;
-    fill_the_disk(&scene, &disk).await;
+    fill_the_disk(&scene, &disk, "database-unwritable").await;
     // Nor does it start on it.
     scene.world.server.stop();
     disk.fill();
@@ -145,7 +146,7 @@ async fn a_full_disk_loses_nothing_on_postgresql() {
         return;
     };
     let scene = Scene::new(Database::postgres_on(&disk), Server::start).await;
-    fill_the_disk(&scene, &disk).await;
+    fill_the_disk(&scene, &disk, "database-unwritable").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +188,7 @@ async fn a_database_that_became_read_only_takes_nothing_and_is_said_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_gone_for_a_while_loses_nothing() {
-    let mut scene = Scene::new(Database::postgres(), Server::start).await;
+    let scene = Scene::new(Database::postgres(), Server::start).await;
     for outage in 0..3 {
         // It goes while rounds are under way, as if its power failed.
         let before = scene.last_entry().await;
@@ -200,7 +201,7 @@ async fn a_database_that_was_gone_for_a_while_loses_nothing() {
         assert!(!ledger.is_empty());
         scene.until_ready("database-unavailable").await;
         assert!(!scene.admits(&format!("gone-{outage}")).await);
-        scene.database.cluster_mut().start_again();
+        scene.database.cluster().start_again();
         scene.until_ready("").await;
         scene.nothing_is_lost(vec![ledger]).await;
     }
@@ -228,6 +229,7 @@ async fn a_torn_end_of_the_write_ahead_log_loses_nothing_that_was_acknowledged()
         scene.world.server.restart_with(&scene.database, &[]);
         scene.until_ready("").await;
         scene.nothing_is_lost(vec![ledger]).await;
+        assert_eq!(code(&scene.liar.lie(|_| ()).await), "none");
     }
 }
 

@@ -28,7 +28,7 @@ async fn enrols_with(world: &World, host: &Host, template: EkTemplate) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_enrols_with_an_rsa_2048_ek() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     enrols_with(&world, &host, EkTemplate::LowRsa2048).await;
     // Without the persistent copy of the EK it is derived.
@@ -40,7 +40,7 @@ async fn a_host_enrols_with_an_rsa_2048_ek() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_enrols_with_a_p384_ek() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     host.tpm.remove_index(RSA_2048).unwrap();
     enrols_with(&world, &host, EkTemplate::HighP384).await;
@@ -52,7 +52,7 @@ async fn a_host_enrols_with_a_p384_ek() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_enrols_with_an_rsa_3072_ek() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot_made("de-1", Profile::Healthy, |folder| {
         Swtpm::manufacture_with_rsa_3072(folder, &maker.authority, "de-1").unwrap()
     });
@@ -64,7 +64,7 @@ async fn a_host_enrols_with_an_rsa_3072_ek() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_enrol_with_eks_of_every_other_template() {
     let (maker, ca) = (Maker::new(), Ca::root("Another Maker"));
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let file = world.server.file("another.pem", &ca.pem());
     world
         .server

@@ -55,7 +55,7 @@ async fn every_manufacturers_bundle_imports() {
         "loicsikidi-MIRROR.tpm-intermediate-ca-certificates.pem",
     ]
     .map(|name| folder.join(name).to_str().unwrap().to_owned());
-    let server = Server::start_with(&Database::Sqlite, &["--production"]);
+    let server = Server::start_with(&Database::under_test(), &["--production"]);
     let import = ["endorsement", "import", "--class", "manufacturer"];
     let imported = server.command(&[&import[..], &[&roots, &intermediates]].concat());
     // Three "roots" are signed by a CA above them, so they come in as intermediates.
@@ -78,7 +78,7 @@ async fn every_manufacturers_bundle_imports() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_maker_is_missing_is_remembered_until_it_is_imported() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let (believed, missing) = (Maker::new(), Ca::root("Missing Maker"));
         let world = World::start(&database, &believed);
         let host = Host::boot(&believed.authority, "de-1", Profile::Healthy);
@@ -130,7 +130,7 @@ async fn a_machine_whose_maker_is_missing_is_remembered_until_it_is_imported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_vouches_only_for_the_manufacturers_named_at_its_import() {
     let (maker, ca) = (Maker::new(), Ca::root("Narrow"));
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let file = world.server.file("narrow.pem", &ca.pem());
     let import = ["endorsement", "import", "--class", "manufacturer"];
     world
@@ -155,7 +155,7 @@ async fn a_root_vouches_only_for_the_manufacturers_named_at_its_import() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revocation_lists_are_imported_and_hold() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let (maker, root) = (Maker::new(), Ca::root("Root"));
         let (middle, stranger) = (root.issue("Middle"), Ca::root("Stranger"));
         let world = World::start(&database, &maker);
@@ -229,7 +229,7 @@ async fn revocation_lists_are_imported_and_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn production_refuses_to_open_a_database_of_simulators() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let mut world = World::start(&database, &Maker::new());
         world.server.stop();
         let said = world.server.refusal_to_start(&database, &["--production"]);
@@ -240,7 +240,7 @@ async fn production_refuses_to_open_a_database_of_simulators() {
 #[tokio::test(flavor = "multi_thread")]
 async fn production_enrols_no_simulator_whoever_imports_its_root() {
     let maker = Maker::new();
-    let database = Database::postgres();
+    let database = Database::under_test();
     let production = Server::start_with(&database, &["--production"]);
     let (bundle, host) = (
         maker.bundle(),
@@ -251,7 +251,9 @@ async fn production_enrols_no_simulator_whoever_imports_its_root() {
     let add = ["inventory", "add", "--host", "de-1", "--ek-certificate"];
     production.command(&[&add[..], &[&certificate]].concat());
     // What another attestor on this database, or its administrator, did.
-    database.execute("UPDATE endorsement_roots SET class = 'simulator'");
+    production
+        .execute("UPDATE endorsement_roots SET class = 'simulator'")
+        .await;
     let answer = production.command(&["join-token", "create"]);
     let token = answer["token"].as_str().unwrap().parse().unwrap();
     let machine = Applicant::at(&host.tpm.tcti(), &token).await.unwrap();
@@ -261,7 +263,7 @@ async fn production_enrols_no_simulator_whoever_imports_its_root() {
 #[tokio::test(flavor = "multi_thread")]
 async fn production_refuses_to_import_simulators() {
     let maker = Maker::new();
-    let server = Server::start_with(&Database::Sqlite, &["--production"]);
+    let server = Server::start_with(&Database::under_test(), &["--production"]);
     let bundle = maker.bundle();
     let import = ["endorsement", "import", "--class", "simulator", &bundle];
     assert_eq!(refusal(&server, &import), "simulator-root-refused");
@@ -289,7 +291,7 @@ async fn intermediates_in_the_tpm_are_offered_and_used() {
         let lower = upper.issue("Lower");
         (upper, lower)
     };
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let file = world.server.file("root.pem", &root.pem());
     world
         .server
@@ -312,7 +314,7 @@ async fn intermediates_in_the_tpm_are_offered_and_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_another_key_is_passed_over() {
     let (maker, ca) = (Maker::new(), Ca::root("Root"));
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let (host, other) = (
         Host::boot(&maker.authority, "de-1", Profile::Healthy),
         Host::boot(&maker.authority, "de-2", Profile::Healthy),

@@ -39,7 +39,7 @@ impl DerefMut for Applicant {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_of_another_maker_is_refused() {
     let (believed, other) = (Maker::new(), Maker::new());
-    let world = World::start(&Database::Sqlite, &believed);
+    let world = World::start(&Database::under_test(), &believed);
     let host = Host::boot(&other.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
     let applicant = Applicant::with_tpm_of(&host, &world).await;
@@ -53,7 +53,7 @@ async fn a_tpm_of_another_maker_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_genuine_tpm_that_is_not_ours_is_refused() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let stranger = Host::boot(&maker.authority, "stranger", Profile::Healthy);
     let applicant = Applicant::with_tpm_of(&stranger, &world).await;
     assert_eq!(applicant.begin().await.unwrap_err(), "ek-not-in-inventory");
@@ -62,7 +62,7 @@ async fn a_genuine_tpm_that_is_not_ours_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_tpm_that_holds_both_keys_activates() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     let other = Host::boot(&maker.authority, "other", Profile::Healthy);
     world.admit(&host, None).await;
@@ -118,7 +118,7 @@ async fn only_the_tpm_that_holds_both_keys_activates() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attestation_key_that_could_lie_is_refused() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
     let honest = Applicant::with_tpm_of(&host, &world).await;
@@ -151,7 +151,7 @@ async fn an_attestation_key_that_could_lie_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_believes_only_the_ca_of_its_join_token() {
     let maker = Maker::new();
-    let mut world = World::start(&Database::Sqlite, &maker);
+    let mut world = World::start(&Database::under_test(), &maker);
     let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
     let (new, enrolled) = (boot("de-1"), boot("de-2"));
     world.admit(&new, None).await;
@@ -159,7 +159,7 @@ async fn an_agent_believes_only_the_ca_of_its_join_token() {
     // E9: another attestor takes the place of the true one, at its very address.
     world.server.stop();
     let address = world.server.url.trim_start_matches("https://").to_owned();
-    let impostor = Server::start_at(&Database::Sqlite, &address, &[]);
+    let impostor = Server::start_at(&Database::under_test(), &address, &[]);
     assert_eq!(impostor.url, world.server.url);
     for refused in [
         new.enrol(&world.server, &world.join_token),
@@ -180,7 +180,7 @@ async fn an_agent_believes_only_the_ca_of_its_join_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_could_mislead_are_no_hosts() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let operator = world.server.operator();
     let long = "x".repeat(10 << 10);
     for name in ["a\r\nb", "../x", "dе-1", "DE-1", "", &long] {
@@ -200,7 +200,7 @@ async fn names_that_could_mislead_are_no_hosts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activation_is_by_the_key_that_began_and_in_time() {
-    let (database, maker) = (Database::postgres(), Maker::new());
+    let (database, maker) = (Database::under_test(), Maker::new());
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
@@ -220,7 +220,10 @@ async fn an_activation_is_by_the_key_that_began_and_in_time() {
 
     let challenge = applicant.begin().await.unwrap();
     let secret = answer(&challenge).await;
-    database.execute("UPDATE enrolments SET expires_at = 0");
+    world
+        .server
+        .execute("UPDATE enrolments SET expires_at = 0")
+        .await;
     let late = applicant.activate(&challenge, secret).await;
     assert_eq!(late.unwrap_err(), "enrolment-unknown");
 
@@ -234,6 +237,9 @@ async fn an_activation_is_by_the_key_that_began_and_in_time() {
     let refused = other.activate(&second, secret.to_vec()).await;
     assert_eq!(refused.unwrap_err(), "host-enrolled-with-other-keys");
 
-    database.execute("UPDATE join_tokens SET expires_at = 0");
+    world
+        .server
+        .execute("UPDATE join_tokens SET expires_at = 0")
+        .await;
     assert_eq!(applicant.begin().await.unwrap_err(), "unauthenticated");
 }

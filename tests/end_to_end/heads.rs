@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World, healthy_host};
 
 fn code(problem: &Value) -> &str {
@@ -84,6 +85,56 @@ async fn nothing_is_written_to_a_database_that_went_back_under_a_running_attesto
     assert!(host.attest(&world.server).is_err());
     // Not even when it is as it was: somebody has to look, and start it.
     assert_eq!(database.count("entries"), size - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_lagged_behind_gets_nothing_written_not_even_at_once() {
+    let (database, maker) = (Database::postgres(), Maker::new());
+    let world = World::start(&database, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
+    database.cluster().keep_copy();
+    let older = database.count("entries");
+    until(&world.server, "").await;
+    // Sealed, signed for an auditor, and not at the standby.
+    assert_eq!(host.attest(&world.server).unwrap()["tier"], "affirming");
+    assert_eq!(world.server.audit_entries().len() as u64, older + 1);
+    let cluster = database.clone();
+    let failover = tokio::task::spawn_blocking(move || cluster.cluster().fail_over());
+    // All the while somebody wants something written.
+    let operator = world.server.operator();
+    let token = operator["token"].as_str();
+    let mapping = json!({ "node": "node-de-1", "host": "de-1" });
+    let mut refused = 0;
+    while code_of_ready(&world.server).await != "log-diverged" {
+        let asked = world
+            .server
+            .send(Method::POST, "/v1/nodes", token, Some(&mapping));
+        let (status, said) = asked.await;
+        if failover.is_finished() {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
+            refused += 1;
+        }
+    }
+    failover.await.unwrap();
+    assert!(refused > 0);
+    assert!(!world.server.admits("u1", "node-de-1").await);
+    assert!(host.attest(&world.server).is_err());
+    assert_eq!(database.count("entries"), older);
+}
+
+/// The code of `/readyz`; empty: it is ready.
+async fn code_of_ready(server: &Server) -> String {
+    let (_, said) = server.send(Method::GET, "/readyz", None, None).await;
+    let kind = said["type"].as_str().unwrap_or_default();
+    kind.trim_start_matches("touchstone:").to_owned()
+}
+
+async fn until(server: &Server, code: &str) {
+    let begun = Instant::now();
+    while code_of_ready(server).await != code {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never `{code}`");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,7 +46,7 @@ fn kinds(server: &Server) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_genuine_tpm_waits_until_an_operator_approves_and_then_enrols_by_itself() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "new-machine", Profile::Healthy);
 
@@ -106,7 +106,7 @@ async fn a_genuine_tpm_waits_until_an_operator_approves_and_then_enrols_by_itsel
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_tpm_stays_rejected() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "not-ours", Profile::Healthy);
     let applicant = applicant(&host, &world).await;
     assert_eq!(applicant.begin().await.unwrap_err(), "ek-not-in-inventory");

@@ -13,7 +13,7 @@ use touchstone_tpm_sim::swtpm::Bank;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_round_does_not_pass_over_another_firmware() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         world.admit(&host, Some("DE")).await;
@@ -35,7 +35,7 @@ async fn a_late_round_does_not_pass_over_another_firmware() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_round_does_not_join_a_log_with_the_banks_of_another() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let banks = [Bank::Sha1, Bank::Sha256];
     let host = Host::boot_with_banks(&maker.authority, "de-1", &banks);
     assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");

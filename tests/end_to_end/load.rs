@@ -57,7 +57,7 @@ fn assert_affirming(phase: &Value, due: u64) {
 
 #[tokio::test]
 async fn its_hosts_are_affirming_and_its_numbers_add_up() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let arguments = [
         "--hosts",
         "5",
@@ -105,7 +105,7 @@ async fn its_hosts_are_affirming_and_its_numbers_add_up() {
 
 #[test]
 fn hosts_that_reboot_bring_logs_of_their_own_over_few_connections() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let arguments = [
         "--hosts",
         "4",
@@ -132,7 +132,7 @@ fn hosts_that_reboot_bring_logs_of_their_own_over_few_connections() {
 
 #[test]
 fn a_run_that_is_not_all_affirming_fails_and_one_without_a_policy_does_not_begin() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let output = load(&server, &["--hosts", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);

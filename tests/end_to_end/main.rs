@@ -1,4 +1,4 @@
-//! End to end: each seam with a lie that it must catch, over HTTP, on real swtpm.
+//! End to end: each seam with a lie that it must catch, over HTTP, on real swtpm, and on SQLite.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,3 +45,4 @@ mod revocations;
 mod rounds;
 mod runtime;
 mod schemas;
+mod suites;

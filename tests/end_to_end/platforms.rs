@@ -86,7 +86,7 @@ async fn ek_certificate(host: &Host) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_maker_vouches_for_it_enrols_under_its_serial_number() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let scene = Scene::new(&database);
         let server = &scene.world.server;
         let listed = server.command(&["inventory", "oem", "list"]);
@@ -113,7 +113,7 @@ async fn a_machine_whose_maker_vouches_for_it_enrols_under_its_serial_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_oem_vouches_for_waits_in_quarantine_with_its_own_code() {
-    let scene = Scene::new(&Database::Sqlite);
+    let scene = Scene::new(&Database::under_test());
     let serial = Platform::of("7");
     // The simulator's own is an X.509 certificate.
     let host = Host::boot(&scene.maker.authority, "machine", Profile::Healthy);
@@ -164,7 +164,7 @@ async fn what_no_oem_vouches_for_waits_in_quarantine_with_its_own_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_was_ever_given_is_not_given_again_by_a_certificate() {
-    let scene = Scene::new(&Database::Sqlite);
+    let scene = Scene::new(&Database::under_test());
     let server = &scene.world.server;
     let digest = "11".repeat(32);
     let add = [
@@ -186,7 +186,7 @@ async fn a_name_that_was_ever_given_is_not_given_again_by_a_certificate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_put_out_no_certificate_brings_back() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let scene = Scene::new(&database);
         let server = &scene.world.server;
         let host = scene
@@ -215,7 +215,7 @@ async fn what_an_operator_put_out_no_certificate_brings_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_an_operator_called_foreign_stays_so_whatever_its_maker_says() {
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let scene = Scene::new(&database);
         let host = Host::boot(&scene.maker.authority, "machine", Profile::Healthy);
         scene.waits(&host, "platform-certificate-malformed");
@@ -231,7 +231,7 @@ async fn a_tpm_that_an_operator_called_foreign_stays_so_whatever_its_maker_says(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oem_is_added_once_and_with_a_sound_prefix() {
-    let scene = Scene::new(&Database::Sqlite);
+    let scene = Scene::new(&Database::under_test());
     let server = &scene.world.server;
     let refusal = |certificate: &str, prefix: &str| {
         let add = ["inventory", "oem", "add", "--certificate", certificate];

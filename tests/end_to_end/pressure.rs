@@ -1,10 +1,13 @@
 //! More than one caller may take: connections that say nothing, bodies that do not come.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use touchstone_tests::liar::Liar;
 use touchstone_tests::slow::Slow;
 use touchstone_tests::world::healthy_host;
+use touchstone_tpm_sim::lies::code;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_says_nothing_is_ended() {
@@ -58,6 +61,39 @@ async fn few_bodies_of_a_host_come_at_once_and_no_other_host_waits_for_them() {
     while Slow::try_post(&liar.identity, "/v1/evidence").is_err() {
         assert!(waited.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_protocols_and_halves_of_requests_change_nothing() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let before = world.server.audit_entries().len();
+    // HTTP where TLS is spoken gets no answer in HTTP.
+    let address = world.server.url.trim_start_matches("https://");
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    plain.write_all(request).unwrap();
+    let mut said = Vec::new();
+    let _ended = plain.read_to_end(&mut said);
+    assert!(!said.starts_with(b"HTTP"), "{said:?}");
+    // Half a body, after which the caller is gone.
+    let head =
+        "POST /v1/evidence HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let half = format!("{head}Content-Length: 1000\r\n\r\n{{\"nonce\":");
+    drop(Slow::silent(&liar.identity, half.as_bytes()));
+    // More of a body than was announced is no part of it.
+    let more = format!("{head}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}{{}}");
+    let answer = Slow::silent(&liar.identity, more.as_bytes()).answer();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(code(&liar.lie(|_| ()).await), "none");
+    let entries = world.server.audit_entries();
+    let rounds = entries[before..]
+        .iter()
+        .filter(|entry| entry["kind"] != "refused");
+    assert_eq!(rounds.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

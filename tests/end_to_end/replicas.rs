@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use touchstone_evidence::result::TrustTier;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
@@ -143,6 +144,42 @@ async fn a_replica_that_was_paused_admits_nothing_by_what_it_knew() {
         assert!(!admitted, "attempt {attempt}");
     }
     assert_eq!(entries_of(&world.server), entries_of(other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_paused_in_the_middle_of_a_commit_holds_nobody_up_for_long() {
+    let scene = scene().await;
+    let Scene { world, host, .. } = &scene;
+    let here = Liar::take(host, &world.server).await;
+    // It stops itself with the row locked that every writer locks first.
+    let paused = world
+        .server
+        .replica_in(&[("TOUCHSTONE_KILL_POINT", "written:2:stop")]);
+    let there = Liar::take(host, &world.server).await.at(&paused);
+    let challenge = there.challenge().await;
+    let evidence = there.evidence(&challenge).await;
+    let lost = there.send(&evidence);
+    let others = async {
+        paused.wait_until_stopped();
+        let begun = Instant::now();
+        let answer = here.lie(|_| ()).await;
+        (begun.elapsed(), answer)
+    };
+    let went_on = async {
+        let (waited, answer) = others.await;
+        paused.signal(Signal::CONT);
+        (waited, answer)
+    };
+    let (lost, (waited, answer)) = tokio::join!(lost, went_on);
+    assert!(waited < Duration::from_secs(15), "{waited:?}");
+    assert_eq!(answer.unwrap().tier, TrustTier::Affirming);
+    // What it was about to commit is not there, it says so, and by now it is too old.
+    assert_eq!(lost.unwrap_err(), "internal");
+    let again = there.send(&evidence).await;
+    assert_eq!(again.unwrap_err(), "quote-not-newer");
+    let there = there.lie(|_| ()).await.unwrap();
+    assert_eq!(there.tier, TrustTier::Affirming);
+    assert_eq!(entries_of(&world.server), entries_of(&paused));
 }
 
 #[tokio::test(flavor = "multi_thread")]

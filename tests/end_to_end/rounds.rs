@@ -256,7 +256,7 @@ async fn a_host_cannot_fill_the_log_with_its_own_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_is_for_one_host_and_for_a_while() {
-    let (database, maker) = (Database::postgres(), Maker::new());
+    let (database, maker) = (Database::under_test(), Maker::new());
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     let other = Host::boot(&maker.authority, "de-2", Profile::Healthy);
@@ -269,17 +269,37 @@ async fn a_challenge_is_for_one_host_and_for_a_while() {
 
     let late = liar.challenge().await;
     let late = liar.evidence(&late).await;
-    database.execute("UPDATE challenges SET expires_at = issued_at");
+    world
+        .server
+        .execute("UPDATE challenges SET expires_at = issued_at")
+        .await;
     assert_eq!(liar.send(&late).await.unwrap_err(), "challenge-expired");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_clean_round_does_not_come_before_a_newer_bad_one() {
+    let (world, host, _maker) = healthy_host().await;
+    let liar = Liar::take(&host, &world.server).await;
+    let slow = liar.challenge().await;
+    let clean = liar.evidence(&slow).await;
+    let bad = liar.lie_without_location().await.unwrap();
+    assert_ne!(bad.tier, TrustTier::Affirming);
+    assert_eq!(liar.send(&clean).await.unwrap_err(), "quote-not-newer");
+    let held = world.server.get("/v1/hosts/de-1").await;
+    assert_eq!(held["entry"], bad.entry.to_string());
+    assert!(!world.server.place("u1", "node-de-1").await.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_firmware_of_the_tpm_is_contraindicated() {
-    let (database, maker) = (Database::postgres(), Maker::new());
+    let (database, maker) = (Database::under_test(), Maker::new());
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.join(&host, Some("DE")).await;
-    database.execute("UPDATE hosts SET firmware_version = firmware_version + 1");
+    world
+        .server
+        .execute("UPDATE hosts SET firmware_version = firmware_version + 1")
+        .await;
     let liar = Liar::take(&host, &world.server).await;
     let answer = liar.lie(|_| ()).await.unwrap();
     assert_eq!(answer.tier, TrustTier::Contraindicated);
@@ -349,7 +369,7 @@ async fn an_event_whose_type_was_changed_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_cannot_fill_the_disk() {
-    let (database, maker) = (Database::postgres(), Maker::new());
+    let (database, maker) = (Database::under_test(), Maker::new());
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     let neighbour = Host::boot(&maker.authority, "de-2", Profile::Healthy);
@@ -358,7 +378,7 @@ async fn a_host_cannot_fill_the_disk() {
     let liar = Liar::take(&host, &world.server).await;
 
     // Logs are kept by their digest, but only those that the quote bears out.
-    assert_eq!(database.count("boot_logs"), 1);
+    assert_eq!(world.server.count("boot_logs").await, 1);
     let other = std::fs::read(Profile::Altered.boot_log()).unwrap();
     for log in [other, vec![7; 100_000]] {
         let answer = liar
@@ -370,7 +390,7 @@ async fn a_host_cannot_fill_the_disk() {
             .unwrap();
         assert_eq!(answer.tier, TrustTier::Contraindicated);
     }
-    assert_eq!(database.count("boot_logs"), 1);
+    assert_eq!(world.server.count("boot_logs").await, 1);
 
     // Evidence is kept as it was sent: written out nicely, but not at any length.
     let challenge = liar.challenge().await;

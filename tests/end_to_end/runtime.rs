@@ -25,7 +25,7 @@ fn last_entries(world: &World) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_round_proves_what_is_new() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         world.join(&host, Some("DE")).await;
@@ -170,12 +170,18 @@ async fn only_a_proven_round_moves_the_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_before_gains_the_list() {
-    let (database, maker) = (Database::postgres(), Maker::new());
+    let (database, maker) = (Database::under_test(), Maker::new());
     let mut world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.join(&host, Some("DE")).await;
-    database.execute("ALTER TABLE hosts DROP COLUMN runtime");
-    database.execute("DELETE FROM _sqlx_migrations WHERE version = 2");
+    world
+        .server
+        .execute("ALTER TABLE hosts DROP COLUMN runtime")
+        .await;
+    world
+        .server
+        .execute("DELETE FROM _sqlx_migrations WHERE version = 2")
+        .await;
     world.server.restart_with(&database, &[]);
     let view = world.server.get("/v1/hosts/de-1").await;
     assert_eq!(view["tier"], "affirming");

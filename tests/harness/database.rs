@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,25 +12,45 @@ use tempfile::TempDir;
 use crate::disk::SmallDisk;
 use crate::programs;
 
-/// A database that is gone with this value.
+/// A database that is gone with the last clone of this value.
+#[derive(Clone)]
 pub enum Database {
     /// The embedded default.
     Sqlite,
     /// A cluster of its own.
-    Postgres(Postgres),
+    Postgres(Arc<Postgres>),
 }
 
 impl Database {
-    /// Both kinds, each fresh. PostgreSQL is part of the tests' tools: without it the test fails.
+    /// The one that this suite is for, fresh: `end_to_end` is for SQLite, `on_postgresql` is the same tests for
+    /// PostgreSQL. Without PostgreSQL they fail.
+    #[must_use]
+    pub fn under_test() -> Self {
+        let suite = std::env::current_exe().unwrap();
+        let name = suite.file_name().and_then(|name| name.to_str()).unwrap();
+        match name.rsplit_once('-').map(|(suite, _)| suite) {
+            Some("end_to_end") => Self::Sqlite,
+            Some("on_postgresql") => Self::postgres(),
+            _ => panic!("`{name}` is no suite of tests that is for a database"),
+        }
+    }
+
+    /// The same as a list, for tests that begin anew with each.
+    #[must_use]
+    pub fn each_under_test() -> [Self; 1] {
+        [Self::under_test()]
+    }
+
+    /// Both, each fresh: for what compares them.
     #[must_use]
     pub fn both() -> [Self; 2] {
-        [Self::Sqlite, Self::Postgres(Postgres::start())]
+        [Self::Sqlite, Self::postgres()]
     }
 
     /// PostgreSQL alone, whose rows a test can change.
     #[must_use]
     pub fn postgres() -> Self {
-        Self::Postgres(Postgres::start())
+        Self::Postgres(Arc::new(Postgres::start()))
     }
 
     /// PostgreSQL alone, whose files are on a disk.
@@ -38,20 +59,12 @@ impl Database {
         let folder = tempfile::Builder::new()
             .prefix("pg")
             .tempdir_in(disk.path());
-        Self::Postgres(Postgres::start_in(folder.unwrap()))
+        Self::Postgres(Arc::new(Postgres::start_in(folder.unwrap())))
     }
 
     /// The running cluster.
     #[must_use]
     pub fn cluster(&self) -> &Postgres {
-        match self {
-            Self::Postgres(cluster) => cluster,
-            Self::Sqlite => panic!("SQLite is no process"),
-        }
-    }
-
-    /// The cluster, to start it again.
-    pub fn cluster_mut(&mut self) -> &mut Postgres {
         match self {
             Self::Postgres(cluster) => cluster,
             Self::Sqlite => panic!("SQLite is no process"),
@@ -131,7 +144,7 @@ impl Database {
 
 /// A running cluster.
 pub struct Postgres {
-    server: Child,
+    server: Mutex<Child>,
     user: &'static str,
     port: u16,
     folder: TempDir,
@@ -164,8 +177,8 @@ impl Postgres {
             String::from_utf8_lossy(&made.stderr)
         );
         let port = free_port();
-        let mut cluster = Self {
-            server: serve(folder.path(), port),
+        let cluster = Self {
+            server: Mutex::new(serve(folder.path(), port)),
             user,
             port,
             folder,
@@ -176,19 +189,48 @@ impl Postgres {
 
     /// Ends it at once, as if the power had failed.
     pub fn fail(&self) {
-        let pid = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.server.lock().unwrap().id())
+            .ok()
+            .and_then(Pid::from_raw);
         // "Immediate shutdown", after which it has to recover.
         kill_process(pid.unwrap(), Signal::QUIT).unwrap();
     }
 
     /// Starts it again after [`Postgres::fail`].
-    pub fn start_again(&mut self) {
-        self.server.wait().unwrap();
-        self.server = serve(self.folder.path(), self.port);
+    pub fn start_again(&self) {
+        let mut server = self.server.lock().unwrap();
+        server.wait().unwrap();
+        *server = serve(self.folder.path(), self.port);
+        drop(server);
         self.wait();
     }
 
-    fn wait(&mut self) {
+    /// Keeps a copy of its files as they are, as a standby has them that hears of nothing from now on. It fails for that,
+    /// and comes back.
+    pub fn keep_copy(&self) {
+        self.fail();
+        self.server.lock().unwrap().wait().unwrap();
+        self.copy("data", "copy");
+        self.start_again();
+    }
+
+    /// Fails, and the standby of [`Postgres::keep_copy`] takes over.
+    pub fn fail_over(&self) {
+        self.fail();
+        self.server.lock().unwrap().wait().unwrap();
+        std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        self.copy("copy", "data");
+        self.start_again();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let path = |name| self.folder.path().join(name);
+        let mut copy = Command::new("cp");
+        let copied = copy.arg("-a").arg(path(from)).arg(path(to)).status();
+        assert!(copied.unwrap().success());
+    }
+
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let port = self.port.to_string();
         loop {
@@ -199,7 +241,7 @@ impl Postgres {
                 return;
             }
             assert!(
-                self.server.try_wait().unwrap().is_none(),
+                self.server.lock().unwrap().try_wait().unwrap().is_none(),
                 "PostgreSQL ended"
             );
             assert!(Instant::now() < deadline, "PostgreSQL does not answer");
@@ -210,8 +252,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ended_before = self.server.kill();
-        let _status = self.server.wait();
+        let server = self.server.get_mut().unwrap();
+        let _ended_before = server.kill();
+        let _status = server.wait();
     }
 }
 
@@ -220,7 +263,9 @@ fn serve(folder: &Path, port: u16) -> Child {
     as_user(&tool("postgres"))
         .arg("-D")
         .arg(folder.join("data"))
-        .args(["-p", &port, "-c", "listen_addresses=127.0.0.1", "-k"])
+        .args(["-p", &port, "-c", "listen_addresses=127.0.0.1"])
+        // Processes are ended here, and never the machine.
+        .args(["-c", "fsync=off", "-k"])
         .arg(folder)
         .current_dir("/tmp")
         .stdout(Stdio::null())

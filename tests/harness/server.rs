@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use reqwest::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database::Database;
 use crate::disk::SmallDisk;
 use crate::programs;
+use crate::rows::Rows;
 
 /// A running attestor.
 pub struct Server {
@@ -19,6 +20,8 @@ pub struct Server {
     /// Base URL.
     pub url: String,
     data: PathBuf,
+    /// It lives as long as who needs it.
+    database: Database,
     _folder: TempDir,
     http: reqwest::Client,
 }
@@ -48,6 +51,7 @@ impl Server {
             process,
             url,
             data,
+            database: database.clone(),
             _folder: folder,
             http,
         }
@@ -64,6 +68,7 @@ impl Server {
             process,
             url,
             data,
+            database: database.clone(),
             _folder: folder,
             http,
         }
@@ -72,20 +77,42 @@ impl Server {
     /// Another one with the same keys on the same database, reached at `database`.
     #[must_use]
     pub fn replica(&self, database: &str) -> Self {
+        self.replica_at(&[], database)
+    }
+
+    /// Another one with the same keys on the same database, in another environment.
+    #[must_use]
+    pub fn replica_in(&self, env: &[(&str, &str)]) -> Self {
+        self.replica_at(env, &self.database.url().unwrap())
+    }
+
+    fn replica_at(&self, env: &[(&str, &str)], database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let mut copy = Command::new("cp");
         let copied = copy.arg("-a").arg(&self.data).arg(&data).status();
         assert!(copied.unwrap().success());
-        let (process, url) = serve_on(&data, Some(database), ANY_PORT, &[]);
+        let (process, url) = serve_in(env, &data, Some(database), ANY_PORT, &[]);
         let http = client(&operator_file(&data));
         Self {
             process,
             url,
             data,
+            database: self.database.clone(),
             _folder: folder,
             http,
         }
+    }
+
+    /// Waits until it stopped itself.
+    pub fn wait_until_stopped(&self) {
+        let pid = i32::try_from(self.process.id());
+        let pid = pid.ok().and_then(Pid::from_raw);
+        let status = waitpid(pid, WaitOptions::UNTRACED).unwrap();
+        assert!(
+            status.is_some_and(|(_, status)| status.stopped()),
+            "{status:?}"
+        );
     }
 
     /// Starts it again at the same address, after it died, and lets it die at a step of a commit.
@@ -171,6 +198,27 @@ impl Server {
         let output = process.wait_with_output().unwrap();
         assert!(line.is_empty() && !output.status.success(), "it serves");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// The database that it was started with first.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        self.database.clone()
+    }
+
+    /// Changes rows behind the attestor's back: time that passes, or what a host cannot do.
+    pub async fn execute(&self, statements: &str) {
+        let rows = Rows::of(&self.database, &self.data).await;
+        rows.execute(statements).await;
+        rows.close().await;
+    }
+
+    /// How many rows there are, such as `boot_logs` or `boot_logs WHERE …`.
+    pub async fn count(&self, rows: &str) -> i64 {
+        let held = Rows::of(&self.database, &self.data).await;
+        let count = held.number(&format!("SELECT count(*) FROM {rows}")).await;
+        held.close().await;
+        count
     }
 
     /// The folder of its keys.

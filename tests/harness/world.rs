@@ -171,7 +171,7 @@ impl World {
 /// One world, one host called `de-1`, healthy and in Germany, enrolled and attested.
 pub async fn healthy_host() -> (World, Host, Maker) {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     let outcome = world.join(&host, Some("DE")).await;
     assert_eq!(outcome["tier"], "affirming", "{outcome}");

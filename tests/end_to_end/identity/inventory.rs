@@ -17,7 +17,7 @@ fn digest(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_machines_is_imported_whole_or_not_at_all() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let mut lines = vec!["host,rsa,ecc".to_owned()];
@@ -68,7 +68,7 @@ async fn a_file_of_machines_is_imported_whole_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn siblings_are_one_identity() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, Some("DE")).await;
     enrol(&applicant(&host, &world).await).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_machine_that_was_taken_out_is_nobody_until_it_comes_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_names_too_few_keys_is_proven_anew() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let server = &world.server;
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");

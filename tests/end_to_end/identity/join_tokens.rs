@@ -24,7 +24,7 @@ async fn with(host: &Host, token: &JoinToken) -> Applicant {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_for_its_machine_as_often_as_it_says_and_until_it_is_revoked() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
         let hosts = [boot("de-1"), boot("de-2"), boot("de-3")];
@@ -82,7 +82,7 @@ async fn a_token_is_for_its_machine_as_often_as_it_says_and_until_it_is_revoked(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_in_force_when_the_request_is_whole() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         world.admit(&host, None).await;
@@ -99,7 +99,7 @@ async fn a_token_is_in_force_when_the_request_is_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_lets_nobody_in_leaves_no_trace() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
         let (host, stranger) = (boot("de-1"), boot("stranger"));
@@ -130,7 +130,7 @@ async fn a_token_that_lets_nobody_in_leaves_no_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_enrolments_of_a_machine_the_latest_are_kept() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         world.admit(&host, None).await;

@@ -16,7 +16,7 @@ use super::{applicant, enrol, token, view};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_one_identity_for_ever() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);
         let (first, second) = (boot("de-1"), boot("de-2"));
@@ -50,7 +50,7 @@ async fn a_key_belongs_to_one_identity_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_of_a_host_lives_on_beside_a_new_one() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
@@ -93,15 +93,15 @@ async fn no_key_of_a_host_lives_on_beside_a_new_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_ends_even_if_its_keys_are_noted_as_over_already() {
     let maker = Maker::new();
-    let database = Database::postgres();
+    let database = Database::under_test();
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.join(&host, None).await;
     // What earlier versions could leave behind.
-    database.execute(
+    world.server.execute(
         "INSERT INTO former_identities SELECT tls_key, host, ek_digest, ak_public, enrolled_at, 1, 'host-reenrolled'
          FROM hosts",
-    );
+    ).await;
     world.server.command(&["host", "retire", "de-1"]);
     let view = view(&world, "de-1").await;
     assert_eq!(view["identity"]["state"], "retired");
@@ -110,13 +110,16 @@ async fn an_identity_ends_even_if_its_keys_are_noted_as_over_already() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_keys_are_the_same_whoever_vouches_for_them_now() {
     let maker = Maker::new();
-    let database = Database::postgres();
+    let database = Database::under_test();
     let world = World::start(&database, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
     let applicant = applicant(&host, &world).await;
     enrol(&applicant).await.unwrap();
-    database.execute("UPDATE hosts SET root_class = 'cloud'");
+    world
+        .server
+        .execute("UPDATE hosts SET root_class = 'cloud'")
+        .await;
     enrol(&applicant).await.unwrap();
     let view = view(&world, "de-1").await;
     assert_eq!(view["identity"]["reenrolled"], 0);
@@ -125,7 +128,7 @@ async fn the_same_keys_are_the_same_whoever_vouches_for_them_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_one_key_does_not_activate_another() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
     // Q11: begun with one AK; the secret is that of another enrolment, with another AK.
@@ -144,7 +147,7 @@ async fn a_secret_of_one_key_does_not_activate_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_error_tells_the_secret() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;
     let (token, key) = (token(&world), TlsKey::generate().unwrap());

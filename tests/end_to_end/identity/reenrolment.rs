@@ -12,7 +12,7 @@ use super::{applicant, enrol, kinds, view};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cleared_tpm_enrols_anew_once_an_operator_agrees() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
@@ -93,7 +93,7 @@ async fn a_cleared_tpm_enrols_anew_once_an_operator_agrees() {
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_may_let_a_known_tpm_in_by_itself() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let server = &world.server;
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.join(&host, Some("DE")).await;
@@ -127,7 +127,7 @@ async fn policy_may_let_a_known_tpm_in_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_keys_are_no_way_past_another_firmware() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
@@ -158,7 +158,7 @@ async fn new_keys_are_no_way_past_another_firmware() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_enrol_at_once_one_wins() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         world.admit(&host, None).await;
@@ -193,7 +193,7 @@ async fn of_two_that_enrol_at_once_one_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_whose_keys_are_over_by_now_is_made_anew_with_others() {
     let maker = Maker::new();
-    let world = World::start(&Database::Sqlite, &maker);
+    let world = World::start(&Database::under_test(), &maker);
     let server = &world.server;
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     world.admit(&host, None).await;

@@ -9,7 +9,7 @@ use super::{applicant, enrol, view};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_host_is_nobody_and_its_name_stays_taken() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
@@ -74,7 +74,7 @@ async fn a_retired_host_is_nobody_and_its_name_stays_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tpm_takes_over_a_name_and_nothing_else() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let boot = |name| Host::boot(&maker.authority, name, Profile::Healthy);

@@ -13,7 +13,7 @@ use super::view;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_replaced_tpm_says_is_no_word_of_its_successor() {
     let maker = Maker::new();
-    for database in Database::both() {
+    for database in Database::each_under_test() {
         let world = World::start(&database, &maker);
         let server = &world.server;
         let boot = |name, profile| Host::boot(&maker.authority, name, profile);

@@ -1,0 +1,33 @@
+//! End to end on PostgreSQL: the tests of `main.rs`, but for some of which `suites.rs` says why.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
+mod access;
+mod admission;
+mod attacks;
+mod audit;
+mod boots;
+mod clocks;
+mod console;
+mod crashes;
+mod endorsement_keys;
+mod endorsements;
+mod enrolment;
+mod identity;
+mod late_bodies;
+mod ledger;
+mod location;
+mod platforms;
+mod policies;
+mod pressure;
+mod results;
+mod rounds;
+mod runtime;
+mod schemas;
+mod suites;
