@@ -20,7 +20,7 @@ use touchstone_evidence::quote::NotAuthentic;
 use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
 
 pub(crate) use decide::{Decided, Round};
-pub(crate) use replay::{NotReplayed, RoundEntry, replay};
+pub(crate) use replay::{NotReplayed, Replayed, RoundEntry, replay};
 pub(crate) use verdict::Verdict;
 
 use crate::attestor::Attestor;

@@ -12,9 +12,12 @@ mod inspect;
 mod keys;
 mod location;
 mod machines;
+mod man;
+mod node;
 mod output;
 mod policy;
 mod progress;
+mod reference;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +32,9 @@ pub use inspect::Inspect;
 pub use keys::{Exchanged, Keys};
 pub use location::{Authority, Location};
 pub use machines::{Inventory, JoinToken, Service};
+pub use node::Node;
 pub use policy::Policy;
+pub use reference::Reference;
 
 use crate::serve::Settings;
 
@@ -90,6 +95,9 @@ pub enum Command {
     /// Who may call: operators, officers, auditors, relying parties
     #[command(subcommand)]
     Credential(Credential),
+    /// Known-good values, captured from a host's proven boot
+    #[command(subcommand)]
+    Reference(Reference),
     /// Kubernetes nodes and the hosts behind them
     #[command(subcommand)]
     Node(Node),
@@ -107,6 +115,11 @@ pub enum Command {
         /// What to do with one
         #[command(subcommand)]
         command: Option<Keys>,
+    },
+    /// Write a man page for each command into a folder
+    Man {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
     },
     /// Print a completion script for a shell
     Completions {
@@ -139,20 +152,6 @@ pub enum Endorsement {
     ///
     /// The CA's name is unproven: it stands in a certificate that leads nowhere, and whoever asked could write it.
     Unmatched,
-}
-
-/// `touchstone node …`
-#[derive(Subcommand, Debug)]
-pub enum Node {
-    /// Say which host stands behind a node
-    Map {
-        /// Name of the Kubernetes node
-        node: String,
-        /// Name of the host
-        host: HostId,
-    },
-    /// List the nodes and the hosts behind them
-    List,
 }
 
 /// `touchstone host …`

@@ -30,6 +30,7 @@ mod policy;
 mod process;
 mod random;
 mod reads;
+mod references;
 mod refusals;
 mod result_keys;
 pub mod role;

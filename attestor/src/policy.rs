@@ -42,6 +42,7 @@ impl ApplyError {
 }
 
 /// What came into force.
+#[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) version: i64,
     pub(crate) digest: Sha256Digest,

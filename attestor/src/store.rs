@@ -21,6 +21,7 @@ mod machines;
 mod oems;
 mod policy;
 mod quarantine;
+mod references;
 mod result_keys;
 mod rounds;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;
+pub(crate) use references::PendingReference;
 pub(crate) use result_keys::ResultKeyRecord;
 pub(crate) use rounds::StoredChallenge;
 use writes::Writes;

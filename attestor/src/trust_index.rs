@@ -115,6 +115,15 @@ impl TrustIndex {
         });
     }
 
+    /// Takes over that no host stands behind `node` any more.
+    pub(crate) fn drop_node(&self, order: u64, node: String) {
+        self.change(order, |inner| {
+            if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
+                inner.nodes.insert(node, (order, None));
+            }
+        });
+    }
+
     /// Takes over that `host` stands behind no node any more.
     pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
         self.change(order, |inner| drop_nodes(inner, order, host));

@@ -4,6 +4,7 @@ mod document;
 mod host_policy;
 mod reference;
 mod region;
+mod replace;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,12 @@ pub use host_policy::{
 };
 pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues, StartupLocality};
 pub use region::Region;
+pub use replace::with_reference;
 pub use workload::{HostHalf, PodHalf, WorkloadPolicy};
+
+/// JSON Schema (draft 2020-12) of one manifest, for editors. It is no stricter than [`PolicySet::parse`], which also
+/// sees that names resolve.
+pub const SCHEMA: &str = include_str!("../schema.json");
 
 /// Everything that is in force, by kind and name. Each reference between manifests resolves.
 #[derive(Clone, Debug)]

@@ -91,7 +91,9 @@ const MEANT: [(&str, &[Role]); 5] = [
     ("GET /v1/keys", &Role::ALL),
 ];
 /// The acts of officers; all other acts are the operator's.
-const OFFICERS: [&str; 7] = [
+const OFFICERS: [&str; 9] = [
+    "POST /v1/references",
+    "POST /v1/references/activate",
     "POST /v1/location/authorities/revoke",
     "POST /v1/location/tags/revoke",
     "POST /v1/policies/plan",

@@ -38,6 +38,7 @@ mod plan;
 mod platforms;
 mod policies;
 mod pressure;
+mod references;
 mod replicas;
 mod result_keys;
 mod results;

@@ -26,3 +26,12 @@ INSERT INTO location_history (host, serial, tag, ended_by)
     SELECT host, serial, tag, CASE WHEN void = 1 THEN 'void' END FROM location_tags;
 
 ALTER TABLE location_authorities ADD COLUMN revoked_at INTEGER;
+
+-- Reference values that were captured from a host and that no officer has activated yet.
+CREATE TABLE pending_references (
+    name TEXT PRIMARY KEY,
+    manifest TEXT NOT NULL,
+    host TEXT NOT NULL,
+    evidence BLOB NOT NULL,
+    captured_at INTEGER NOT NULL
+) STRICT;

@@ -12,6 +12,7 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::{AuthorityKey, Place};
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::transparency::LeafHash;
 use touchstone_evidence::wire::Evidence;
 
 use super::{RoundError, stored_boot_log, verify};
@@ -73,6 +74,17 @@ impl RoundEntry {
     }
 }
 
+/// What the last round proves today.
+pub(crate) struct Replayed {
+    pub(crate) claims: Claims,
+    /// SHA-256 of its evidence.
+    pub(crate) evidence: Sha256Digest,
+    /// When that was there, seconds since 1970.
+    pub(crate) at: i64,
+    /// Leaf hash of its entry.
+    pub(crate) entry: Sha256Digest,
+}
+
 /// Why a host cannot be judged by what was kept of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotReplayed {
@@ -104,12 +116,14 @@ pub(crate) async fn replay(
     attestor: &Attestor,
     kept: &KeptRound,
     now: i64,
-) -> Result<Claims, NotReplayed> {
+) -> Result<Replayed, NotReplayed> {
     check(kept)?;
     let mut tx = attestor.store.read().await?;
     let missing = StoreError::Malformed("audit log: entries are missing");
     let last = kept.entry.ok_or(NotReplayed::NotKept)?;
-    let last = RoundEntry::parse(&tx.entry(last).await?.ok_or(missing)?)?;
+    let last = tx.entry(last).await?.ok_or(missing)?;
+    let entry = LeafHash::of(&last).digest();
+    let last = RoundEntry::parse(&last)?;
     let before = match kept.entry_before {
         Some(index) => tx.entry(index).await?,
         None => None,
@@ -143,7 +157,12 @@ pub(crate) async fn replay(
     };
     let verified = tokio::task::spawn_blocking(move || verify::verify(inputs)).await;
     let verified = verified.map_err(|_| RoundError::Cancelled)??;
-    Ok(verified.claims)
+    Ok(Replayed {
+        claims: verified.claims,
+        evidence: last.evidence,
+        at: last.time,
+        entry,
+    })
 }
 
 /// What was said since the round counts for more than the round.

@@ -158,6 +158,15 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "is_false")]
         drain: bool,
     },
+    /// The boot of a host was kept as reference values that are pending. `manifest`: SHA-256 of it.
+    ReferenceCaptured {
+        name: String,
+        host: HostId,
+        evidence: Sha256Digest,
+        manifest: Sha256Digest,
+    },
+    /// A Kubernetes node is mapped to no host any more.
+    NodeUnmapped { node: String, host: HostId },
     /// A Kubernetes node was mapped to a host.
     NodeMapped { node: String, host: HostId },
     /// A host was enrolled.
@@ -386,6 +395,16 @@ mod tests {
                 version: 1,
                 digest,
                 drain: true,
+            },
+            Event::ReferenceCaptured {
+                name: String::new(),
+                host: host.clone(),
+                evidence: digest,
+                manifest: digest,
+            },
+            Event::NodeUnmapped {
+                node: String::new(),
+                host: host.clone(),
             },
             Event::NodeMapped {
                 node: String::new(),

@@ -13,10 +13,11 @@ use touchstone_evidence::transparency::{
 
 use super::client::Client;
 use super::output::{line, print};
+use super::progress::waiting;
 
 /// Fetches the whole log.
 pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
-    let lines = client.get_text("/v1/audit/export").await?;
+    let lines = waiting("fetching the log", client.get_text("/v1/audit/export")).await?;
     let Some(path) = out else {
         return print(&lines);
     };

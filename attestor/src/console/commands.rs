@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultError, ResultKey, VerifiedResult};
+use touchstone_policies::manifest::SCHEMA;
 
 use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
-    Arguments, Audit, Command, Endorsement, Host, Node, Policy, Target, audit, credentials,
-    endorsement, firmware, keys, location, machines, policy,
+    Arguments, Audit, Command, Endorsement, Host, Policy, Target, audit, credentials, endorsement,
+    firmware, keys, location, machines, man, node, policy, reference,
 };
 use crate::clock;
 
@@ -26,6 +27,11 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         }
         Command::Inspect(inspect) => return super::inspect::run(&inspect, target.json),
         Command::Policy(Policy::Check { files }) => return policy::check(target.json, &files),
+        Command::Policy(Policy::Schema) => {
+            print(SCHEMA)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Man { folder } => return man::write(target.json, &folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
@@ -55,14 +61,8 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => location::run(client, json, command).await,
         Command::Credential(command) => credentials::run(client, json, command).await,
-        Command::Node(Node::List) => node_list(client, json).await,
-        Command::Node(Node::Map { node, host }) => {
-            let answer = client
-                .post("/v1/nodes", &json!({ "node": node, "host": host }))
-                .await?;
-            line(json, &answer, || format!("node {node} is host {host}"))?;
-            Ok(())
-        }
+        Command::Node(command) => node::run(client, json, command).await,
+        Command::Reference(command) => reference::run(client, json, command).await,
         Command::Host(Host::List) => host_list(client, json).await,
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,
         Command::Host(Host::Explain { host }) => super::explain::explain(client, json, &host).await,
@@ -80,16 +80,9 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
         | Command::Policy(_)
+        | Command::Man { .. }
         | Command::Completions { .. } => bail!("this command asks no attestor"),
     }
-}
-
-async fn node_list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let answer = client.get("/v1/nodes").await?;
-    let rows = rows(&answer, "nodes", |node| {
-        vec![text(node, "node"), text(node, "host")]
-    });
-    table(json, &answer, &["node", "host"], rows)
 }
 
 async fn host_list(client: &Client, json: bool) -> anyhow::Result<()> {

@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::manifest::{PolicySet, SCHEMA};
 
 use super::client::{Client, is_refusal};
 use super::commands::rows;
-use super::output::{grid, line, moment, table, text};
+use super::output::{grid, line, moment, print, table, text};
 use super::progress::waiting;
 use sources::Sources;
 
@@ -46,6 +46,8 @@ pub enum Policy {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of manifests, for editors; needs no attestor
+    Schema,
     /// Print the manifests in force, or of an earlier version
     Show {
         /// Which one, as the history counts them
@@ -65,6 +67,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Policy) -> anyhow:
             detailed_exitcode,
         } => return plan::plan(client, json, &files, detailed_exitcode).await,
         Policy::Check { files } => return check(json, &files),
+        Policy::Schema => print(SCHEMA)?,
         Policy::Show { version } => show(client, json, version).await?,
         Policy::History => history(client, json).await?,
     }

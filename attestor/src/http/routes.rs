@@ -16,6 +16,7 @@ mod nodes;
 mod oems;
 mod policies;
 mod quarantine;
+mod references;
 mod reviews;
 mod rounds;
 mod service;
@@ -138,6 +139,15 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/policies/plan", DECIDE, policies::plan).with_body_of(DOCUMENT_MAX),
         Route::new(GET, "/v1/policies/history", READ, policies::history),
         Route::new(GET, "/v1/policies/{version}", READ, policies::show_version),
+        Route::new(POST, "/v1/references", DECIDE, references::capture),
+        Route::new(GET, "/v1/references", READ, references::list),
+        Route::new(
+            POST,
+            "/v1/references/activate",
+            DECIDE,
+            references::activate,
+        ),
+        Route::new(POST, "/v1/nodes/unmap", OPERATE, nodes::unmap),
         Route::new(POST, "/v1/nodes", OPERATE, nodes::map),
         Route::new(GET, "/v1/nodes", READ, nodes::list),
         Route::new(GET, "/v1/hosts", RESULTS, hosts::list),

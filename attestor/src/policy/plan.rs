@@ -152,7 +152,7 @@ async fn add(
     plan.hosts = plan.hosts.saturating_add(1);
     plan.affirming = plan.affirming.saturating_add(usize::from(affirming));
     let claims = match replay(attestor, kept, now).await {
-        Ok(claims) => claims,
+        Ok(replayed) => replayed.claims,
         Err(NotReplayed::Store(error)) => return Err(error),
         Err(why) => {
             // Nobody can say that it would stay.

@@ -20,6 +20,17 @@ impl Tx {
         Ok(())
     }
 
+    /// Says that no host stands behind `node`.
+    pub(crate) async fn unmap_node(&mut self, node: &str) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("DELETE FROM nodes WHERE node = $1")
+                .bind(node)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// Every node with its host, by name.
     pub(crate) async fn nodes(&mut self) -> Result<Vec<(String, HostId)>, StoreError> {
         let rows: Vec<(String, String)> = on!(self, connection => {

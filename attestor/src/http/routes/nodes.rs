@@ -70,6 +70,37 @@ pub(super) async fn map(
     Ok(Json(node))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unmapped {
+    node: String,
+}
+
+/// Maps a node to no host any more: no pod that a policy is for may run there.
+pub(super) async fn unmap(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Body(Unmapped { node }): Body<Unmapped>,
+) -> Result<Json<Node>, Problem> {
+    let mut tx = app.attestor.store.write().await?;
+    let host = tx.host_of_node(&node).await?;
+    let host = host.ok_or_else(|| {
+        let detail = "this node is mapped to no host; see `touchstone node list`";
+        Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", detail)
+    })?;
+    tx.unmap_node(&node).await?;
+    let event = Event::NodeUnmapped {
+        node: node.clone(),
+        host: host.clone(),
+    };
+    let order = Entry::new(&event, &actor, clock::now())?
+        .append(&mut tx)
+        .await?;
+    tx.commit().await?;
+    app.attestor.index.drop_node(order, node.clone());
+    Ok(Json(Node { node, host }))
+}
+
 fn refused(code: &str, detail: &str) -> Problem {
     Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
 }

@@ -1,0 +1,78 @@
+//! `/v1/references`: reference values that wait for an officer.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use touchstone_evidence::host_id::HostId;
+
+use super::{Acting, Body};
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::references::{self, ReferenceError};
+use crate::store::PendingReference;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Capture {
+    host: HostId,
+    name: String,
+}
+
+/// Keeps the boot of a host as pending values.
+pub(super) async fn capture(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Body(Capture { host, name }): Body<Capture>,
+) -> Result<Json<Value>, Problem> {
+    let pending = references::capture(&app.attestor, &actor, &host, &name).await;
+    Ok(Json(view(&pending.map_err(|error| refusal(&error))?)))
+}
+
+/// All that wait.
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let references = app.attestor.store.read().await?.references().await?;
+    let references: Vec<Value> = references.iter().map(view).collect();
+    Ok(Json(json!({ "references": references })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Activation {
+    name: String,
+    #[serde(default)]
+    drain: bool,
+}
+
+/// Puts pending values into force, in a new version of the manifests.
+pub(super) async fn activate(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Body(Activation { name, drain }): Body<Activation>,
+) -> Result<Json<Value>, Problem> {
+    let applied = references::activate(&app.attestor, &actor, &name, drain).await;
+    let applied = applied.map_err(|error| refusal(&error))?;
+    Ok(Json(
+        json!({ "name": name, "version": applied.version, "digest": applied.digest }),
+    ))
+}
+
+fn view(pending: &PendingReference) -> Value {
+    json!({
+        "name": pending.name,
+        "host": pending.host,
+        "evidence": pending.evidence,
+        "captured_at": pending.captured_at,
+        "manifest": pending.manifest,
+    })
+}
+
+fn refusal(error: &ReferenceError) -> Problem {
+    match error {
+        ReferenceError::Store(error) => Problem::internal(error),
+        ReferenceError::Apply(error) => super::policies::refusal(error),
+        ReferenceError::HostUnknown => super::hosts::unknown(),
+        _ => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error),
+    }
+}

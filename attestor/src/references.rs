@@ -1,0 +1,127 @@
+//! Reference values out of a host's last proven round: pending until an officer activates them.
+
+mod manifest;
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
+use touchstone_policies::manifest::{ManifestError, PolicySet, with_reference};
+
+use crate::appraisal::{NotReplayed, replay};
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::policy::{self, Applied, ApplyError};
+use crate::store::{PendingReference, StoreError};
+
+/// Why values were not captured, or not activated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReferenceError {
+    #[error("no host of this name is enrolled")]
+    HostUnknown,
+    #[error(
+        "the boot of the host is not proven: {0}; values of an unproven boot would be anybody's"
+    )]
+    NotProven(String),
+    #[error("the host's last round does not show its boot: {0}")]
+    NotReplayed(String),
+    #[error("`{0}` is no name of a manifest: use a-z, 0-9, `-` and `.`, at most 63")]
+    Name(String),
+    #[error("no values called `{0}` are pending; see `touchstone reference list`")]
+    Unknown(String),
+    #[error("the captured values do not read as a manifest: {0}")]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReferenceError {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::HostUnknown => "host-unknown",
+            Self::NotProven(_) => "reference-boot-not-proven",
+            Self::NotReplayed(_) => "reference-evidence-absent",
+            Self::Name(_) => "reference-name",
+            Self::Unknown(_) => "reference-unknown",
+            Self::Manifest(_) => "policy-broken",
+            Self::Apply(error) => error.code(),
+            Self::Store(_) => "internal",
+        }
+    }
+}
+
+/// Longest name.
+const NAME_MAX: usize = 63;
+
+/// Keeps the boot of `host` as pending values called `name`; they replace pending ones of that name.
+pub(crate) async fn capture(
+    attestor: &Attestor,
+    actor: &Actor,
+    host: &HostId,
+    name: &str,
+) -> Result<PendingReference, ReferenceError> {
+    check_name(name)?;
+    let kept = attestor.store.read().await?.kept_round(host).await?;
+    let kept = kept.ok_or(ReferenceError::HostUnknown)?;
+    let now = clock::now();
+    let replayed = replay(attestor, &kept, now)
+        .await
+        .map_err(|error| match error {
+            NotReplayed::Store(error) => ReferenceError::Store(error),
+            why => ReferenceError::NotReplayed(why.to_string()),
+        })?;
+    let text = manifest::write(name, &replayed).map_err(ReferenceError::NotProven)?;
+    PolicySet::parse(&text)?;
+    let pending = PendingReference {
+        name: name.to_owned(),
+        host: host.clone(),
+        evidence: replayed.evidence,
+        captured_at: now,
+        manifest: text,
+    };
+    let mut tx = attestor.store.write().await?;
+    tx.put_reference(&pending).await?;
+    let event = Event::ReferenceCaptured {
+        name: pending.name.clone(),
+        host: host.clone(),
+        evidence: pending.evidence,
+        manifest: Sha256Digest::of(pending.manifest.as_bytes()),
+    };
+    let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
+    tx.commit().await?;
+    attestor.index.note(order);
+    Ok(pending)
+}
+
+/// Puts pending values into force: in the manifests as they stand, they take the place of those of the same name,
+/// or are added. The same checks as for any manifests hold, and the circuit breaker too.
+pub(crate) async fn activate(
+    attestor: &Attestor,
+    actor: &Actor,
+    name: &str,
+    drain: bool,
+) -> Result<Applied, ReferenceError> {
+    let mut tx = attestor.store.read().await?;
+    let pending = tx.reference(name).await?;
+    let pending = pending.ok_or_else(|| ReferenceError::Unknown(name.to_owned()))?;
+    let in_force = tx.policy().await?.map(|policy| policy.manifests);
+    drop(tx);
+    let active = manifest::activated(&pending.manifest);
+    let manifests = with_reference(in_force.as_deref().unwrap_or_default(), name, &active)?;
+    let applied = policy::apply(attestor, actor, &manifests, drain).await?;
+    let mut tx = attestor.store.write().await?;
+    tx.drop_reference(name).await?;
+    tx.commit().await?;
+    Ok(applied)
+}
+
+fn check_name(name: &str) -> Result<(), ReferenceError> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    match (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(ReferenceError::Name(name.to_owned())),
+    }
+}

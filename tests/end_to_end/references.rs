@@ -1,0 +1,152 @@
+//! Reference values out of a host's own boot: pending, and in force once an officer says so.
+
+use serde_json::Value;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::world::{healthy_host, sample_policy};
+
+const NAME: &str = "debian-12-shim-grub";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captured_values_count_once_an_officer_activates_them() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    // Known-good values that are not this machine's.
+    let sample = std::fs::read_to_string(sample_policy()).unwrap();
+    world.apply(&sample.replace("8: [\"6342", "8: [\"0042"));
+    assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
+
+    let pending = server.command(&["reference", "capture", "de-1", "--name", NAME]);
+    let manifest = pending["manifest"].as_str().unwrap();
+    for part in [
+        "lifeCycle: Pending",
+        "captured from host de-1",
+        "8: [\"6342",
+        "donet",
+    ] {
+        assert!(manifest.contains(part), "`{part}` is not in:\n{manifest}");
+    }
+    let evidence = pending["evidence"].as_str().unwrap();
+    assert!(manifest.contains(evidence), "{manifest}");
+    let listed = server.command(&["reference", "list"]);
+    assert_eq!(listed["references"][0]["name"], NAME);
+    // Nothing counts yet, and as they are they count in no policy either.
+    assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
+    let kept = sample.split("---\n# Made with").next().unwrap();
+    let file = server.file("pending.yaml", &format!("{kept}---\n{manifest}"));
+    let planned = server.command(&["policy", "plan", &file]);
+    let codes = &planned["changes"][0]["findings"][0]["code"];
+    assert_eq!(
+        (&planned["changes"][0]["to"], codes),
+        (&"none".into(), &"reference-values-absent".into())
+    );
+
+    let active = server.command(&["reference", "activate", NAME]);
+    assert_eq!(active["version"], 3);
+    assert_eq!(host.attest(server).unwrap()["tier"], "affirming");
+    let shown = server.command(&["policy", "show"]);
+    let shown = shown["manifests"].as_str().unwrap();
+    assert!(
+        shown.contains("captured from host de-1") && !shown.contains("0042"),
+        "{shown}"
+    );
+    assert_eq!(
+        server.command(&["reference", "list"])["references"],
+        Value::Array(vec![])
+    );
+    let entries = server.audit_entries();
+    let captured = entries
+        .iter()
+        .find(|entry| entry["kind"] == "reference-captured")
+        .unwrap();
+    assert_eq!(captured["evidence"], evidence);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_proven_or_would_drain_the_fleet_does_not_become_known_good() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    assert_eq!(
+        server.refusal(&["reference", "capture", "de-9"]),
+        "host-unknown"
+    );
+    assert_eq!(
+        server.refusal(&["reference", "capture", "de-1", "--name", "No Name"]),
+        "reference-name"
+    );
+    assert_eq!(
+        server.refusal(&["reference", "activate", "nothing"]),
+        "reference-unknown"
+    );
+    // Its verdict was taken away: what it said last is no ground.
+    world.tag(&host, "US");
+    assert_eq!(
+        server.refusal(&["reference", "capture", "de-1"]),
+        "reference-evidence-absent"
+    );
+    host.attest(server).unwrap();
+
+    // The values of a machine that boots something else would take the good one away.
+    let evil = Host::boot(&maker.authority, "de-2", Profile::Altered);
+    assert_eq!(
+        world.join(&evil, Some("DE")).await["tier"],
+        "contraindicated"
+    );
+    server.command(&["reference", "capture", "de-2", "--name", NAME]);
+    let activate = ["reference", "activate", NAME];
+    assert_eq!(server.refusal(&activate), "policy-would-drain");
+    assert_eq!(server.command(&["policy", "show"])["version"], 1);
+    server.command(&["reference", "activate", NAME, "--drain"]);
+    assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
+    assert_eq!(evil.attest(server).unwrap()["tier"], "affirming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_unmapped_takes_no_pod() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    assert!(server.place("u1", "node-de-1").await.0);
+    assert_eq!(
+        server.command(&["node", "unmap", "node-de-1"])["host"],
+        "de-1"
+    );
+    let (admitted, why) = server.place("u2", "node-de-1").await;
+    assert!(!admitted && why.contains("mapped to no host"), "{why}");
+    assert_eq!(
+        server.command(&["node", "list"])["nodes"],
+        Value::Array(vec![])
+    );
+    assert_eq!(
+        server.refusal(&["node", "unmap", "node-de-1"]),
+        "node-not-mapped"
+    );
+    server.command(&["node", "map", "node-de-1", "de-1"]);
+    assert!(server.place("u3", "node-de-1").await.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn man_pages_and_the_schema_need_no_attestor() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let program = touchstone_tests::programs::path("touchstone");
+        let output = touchstone_tests::programs::command(&program)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["man", folder.path().to_str().unwrap()]);
+    for page in [
+        "touchstone.1",
+        "touchstone-policy-plan.1",
+        "touchstone-location-authority-revoke.1",
+    ] {
+        let text = std::fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(
+            text.contains(".TH") && text.contains("SYNOPSIS"),
+            "{page}: {text}"
+        );
+    }
+    let schema: Value = serde_json::from_str(&run(&["policy", "schema"])).unwrap();
+    assert!(schema["$defs"]["HostPolicy"].is_object());
+}
