@@ -63,7 +63,7 @@ async fn captured_values_count_once_an_officer_activates_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_proven_or_would_drain_the_fleet_does_not_become_known_good() {
-    let (world, host, _maker) = healthy_host().await;
+    let (world, host, maker) = healthy_host().await;
     let server = &world.server;
     assert_eq!(
         server.refusal(&["reference", "capture", "de-9"]),
