@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use touchstone_agent::Settings;
+use touchstone_agent::{Settings, Trouble};
 
 const AFTER: &str = "\
 A new host, start to finish:
@@ -13,11 +13,20 @@ A new host, start to finish:
   touchstone-agent run
 
 An operator makes the join token with `touchstone join-token create`, and has this host's endorsement
-key in the inventory, or approves it when this host asks: `run --join-token FILE` goes on asking. TOUCHSTONE_LOG sets the log level (`error`, `info`, `debug`).";
+key in the inventory, or approves it when this host asks: `run --join-token FILE` goes on asking. TOUCHSTONE_LOG sets the log level (`error`, `info`, `debug`).
+
+Exit codes, of which 1 and 7 do not end a daemon:
+  0  done";
+
+fn after() -> String {
+    let line = |trouble: Trouble| format!("\n  {}  {}", trouble.exit_code(), trouble.meaning());
+    let troubles: String = Trouble::ALL.into_iter().map(line).collect();
+    format!("{AFTER}{troubles}")
+}
 
 /// Proves to an attestor, with this host's TPM, what the host booted and where it is
 #[derive(Debug, Parser)]
-#[command(name = "touchstone-agent", version, after_help = AFTER)]
+#[command(name = "touchstone-agent", version, after_help = after())]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) settings: SettingsArguments,
@@ -95,7 +104,8 @@ pub(crate) enum Command {
         json: bool,
     },
 
-    /// Run as a daemon: enrol if a join token is given and not yet enrolled, then attest for ever
+    /// Run as a daemon: enrol if a join token is given and not yet enrolled, then attest for ever. SIGHUP asks
+    /// for a round at once
     Run {
         /// File with the join token; not read again once enrolled
         #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
@@ -140,6 +150,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        let help = Arguments::command().render_help().to_string();
+        for trouble in Trouble::ALL {
+            assert!(help.contains(&format!("\n  {}  ", trouble.exit_code())));
+        }
     }
 
     #[test]

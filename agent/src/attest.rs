@@ -72,12 +72,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether no later round can do better: this TPM does not have the enrolled key.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Tpm(tpm::Error::AkLost(_)))
-    }
-
     /// How long the attestor asks to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -118,6 +112,8 @@ pub struct Agent {
     client: Client,
     challenge: Option<Challenge>,
     last: Option<Outcome>,
+    /// Whether the state folder took the last outcome.
+    keeps: bool,
 }
 
 impl Agent {
@@ -140,6 +136,7 @@ impl Agent {
             identity,
             challenge,
             last,
+            keeps: true,
         })
     }
 
@@ -228,17 +225,27 @@ impl Agent {
             .state
             .keep_challenge(&answer.challenge)
             .and_then(|()| self.state.keep_outcome(&outcome));
-        if let Err(error) = kept {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(
-                error,
-                "the outcome is not kept; the next start costs one request more"
-            );
-        }
+        self.tell_whether_kept(kept);
         tell(&outcome, self.last.as_ref());
         self.challenge = Some(answer.challenge);
         self.last = Some(outcome.clone());
         outcome
+    }
+
+    /// A folder that cannot be written is no reason to be silent: the next rounds rest on what is in memory.
+    fn tell_whether_kept(&mut self, kept: Result<(), state::Error>) {
+        match (&kept, self.keeps) {
+            (Err(error), true) => {
+                let error: &dyn std::error::Error = error;
+                tracing::warn!(
+                    error,
+                    "the outcome is not kept; rounds go on, and the next start costs one request more"
+                );
+            }
+            (Ok(()), false) => tracing::info!("outcomes are kept again"),
+            _ => {}
+        }
+        self.keeps = kept.is_ok();
     }
 }
 

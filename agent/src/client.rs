@@ -3,6 +3,7 @@
 //! Invariant: only the pinned CA is believed, redirects and proxies are not followed, and no answer
 //! is read beyond [`ANSWER_MAX`].
 
+mod disbelief;
 mod problem;
 mod tls;
 
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::tls::TlsKey;
 
+use disbelief::Disbelief;
 pub use problem::Problem;
 
 /// Largest answer, bytes: a result of 256 KiB and its findings fit several times.
@@ -53,10 +55,34 @@ pub enum Error {
     #[error("cannot write the request")]
     Request(#[source] serde_json::Error),
 
-    /// Nothing came back, or not all of it. What was sent may have arrived.
+    /// What answers shows a certificate of another CA. Nothing was sent to it.
     #[error(
-        "no answer from `{server}`; see that the attestor runs, that this host reaches it, and that its certificate is of the CA in the join token"
+        "what answers at `{server}` is not the attestor that this host knows: its certificate is not of the CA with SHA-256 {expected}; somebody may stand between, so look into it first; if the attestor was given a new CA on purpose, enrol again with its join token: `touchstone-agent enrol --again --join-token FILE`"
     )]
+    OtherCa {
+        /// Base URL.
+        server: String,
+        /// SHA-256 of the DER of each CA certificate that is believed.
+        expected: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+
+    /// It is of the right CA, but not in force, or for another name. Nothing was sent to it.
+    #[error(
+        "the attestor's certificate at `{server}` is of the right CA and still no good: {wrong}; see that the clocks of both are right, restart the attestor for a new certificate, and give it this name with `--name`"
+    )]
+    Certificate {
+        /// Base URL.
+        server: String,
+        /// What is wrong with it.
+        wrong: rustls::CertificateError,
+        /// Why.
+        source: reqwest::Error,
+    },
+
+    /// Nothing came back, or not all of it. What was sent may have arrived.
+    #[error("no answer from `{server}`; see that the attestor runs and that this host reaches it")]
     Lost {
         /// Base URL.
         server: String,
@@ -120,6 +146,8 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     server: String,
+    /// SHA-256 of the CA certificates that it believes.
+    believed: String,
 }
 
 impl Client {
@@ -148,6 +176,7 @@ impl Client {
             http,
             base,
             server: server.to_owned(),
+            believed: disbelief::fingerprints(ca),
         })
     }
 
@@ -246,9 +275,19 @@ impl Client {
     }
 
     fn lost(&self, source: reqwest::Error) -> Error {
-        Error::Lost {
-            server: self.server.clone(),
-            source: source.without_url(),
+        let (server, source) = (self.server.clone(), source.without_url());
+        match disbelief::cause(&source) {
+            Some(Disbelief::OtherCa) => Error::OtherCa {
+                server,
+                expected: self.believed.clone(),
+                source,
+            },
+            Some(Disbelief::Certificate(wrong)) => Error::Certificate {
+                server,
+                wrong,
+                source,
+            },
+            None => Error::Lost { server, source },
         }
     }
 }

@@ -48,19 +48,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same attempt may succeed later: the attestor is away, or an operator has yet to act.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Client(
-                client::Error::Lost { .. }
-                    | client::Error::Refused(_)
-                    | client::Error::Answer { .. }
-            ) | Self::Tpm(tpm::Error::Disconnected { .. })
-        )
-    }
-
     /// Whether other keys than the kept ones may succeed.
     fn asks_for_new_keys(&self) -> bool {
         match self {
@@ -219,12 +206,12 @@ mod tests {
     async fn an_enrolled_host_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
-            state: dir.path().to_owned(),
+            state: dir.path().join("state"),
             // Nothing here may touch it.
             tcti: "none".to_owned(),
             ..Settings::default()
         };
-        let state = State::open(dir.path()).unwrap();
+        let state = State::open(&settings.state).unwrap();
         let ak = AkBlob {
             public: vec![1],
             private: vec![2],

@@ -6,6 +6,7 @@
 
 pub mod attest;
 pub mod boot;
+mod changes;
 pub mod client;
 mod clock;
 pub mod enrol;
@@ -20,6 +21,7 @@ pub mod state;
 pub mod status;
 pub mod tls;
 pub mod tpm;
+pub mod trouble;
 
 pub use attest::{Agent, attest_once};
 pub use enrol::{Enrolment, enrol};
@@ -27,3 +29,4 @@ pub use run::run;
 pub use settings::Settings;
 pub use state::Outcome;
 pub use status::{Status, status};
+pub use trouble::Trouble;

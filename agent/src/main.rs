@@ -4,7 +4,7 @@ mod arguments;
 mod output;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_agent::{Settings, attest_once, enrol, run, status};
+use tokio::sync::Notify;
+use touchstone_agent::{Settings, Trouble, attest, attest_once, enrol, run, status};
 use touchstone_evidence::wire::JoinToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 use zeroize::Zeroizing;
 
 use arguments::{Arguments, Command};
@@ -24,8 +26,45 @@ fn main() -> ExitCode {
     match start(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("touchstone-agent: {}", chain(&error));
-            ExitCode::FAILURE
+            // As a last word: standard error may be a file on a full disk.
+            let _ = writeln!(io::stderr(), "touchstone-agent: {}", chain(&error));
+            ExitCode::from(trouble(&error).exit_code())
+        }
+    }
+}
+
+/// What else goes wrong here is of this process: its signals, its output.
+fn trouble(error: &anyhow::Error) -> Trouble {
+    let known = [
+        error.downcast_ref::<run::Error>().map(Trouble::from),
+        error.downcast_ref::<enrol::Error>().map(Trouble::from),
+        error.downcast_ref::<attest::Error>().map(Trouble::from),
+        error.downcast_ref::<status::Error>().map(Trouble::from),
+        error.downcast_ref::<Usage>().map(|_| Trouble::Usage),
+    ];
+    known
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or(Trouble::Passing)
+}
+
+/// A setting, or a file that it names, which cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+struct Usage {
+    said: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Usage {
+    fn new<E>(said: String) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        |source| Self {
+            said,
+            source: source.into(),
         }
     }
 }
@@ -88,7 +127,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Until SIGTERM or SIGINT. Outcomes are printed if `json` says how; the log tells them anyway.
+/// Until SIGTERM or SIGINT; SIGHUP asks for a round at once. Outcomes are printed if `json` says how; the log tells them anyway.
 async fn rounds(
     settings: &Settings,
     token: Option<&JoinToken>,
@@ -97,10 +136,15 @@ async fn rounds(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+    let now = Notify::new();
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => now.notify_one(),
+            }
         }
     };
     let report = |outcome: &_| {
@@ -108,31 +152,33 @@ async fn rounds(
             tracing::warn!("{error:#}");
         }
     };
-    run(settings, token, Duration::from_secs(interval), report, stop).await?;
+    let interval = Duration::from_secs(interval);
+    run(settings, token, interval, report, &now, stop).await?;
     Ok(())
 }
 
-fn read_token(path: &Path) -> anyhow::Result<JoinToken> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the join token `{}`", path.display()))?;
-    Zeroizing::new(text)
-        .parse()
-        .with_context(|| format!("`{}` holds no join token", path.display()))
+fn read_token(path: &Path) -> Result<JoinToken, Usage> {
+    let shown = path.display();
+    let unread = Usage::new(format!("cannot read the join token `{shown}`"));
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(unread)?);
+    text.parse()
+        .map_err(Usage::new(format!("`{shown}` holds no join token")))
 }
 
-/// To stderr; a command that prints what it did logs only what went wrong.
+/// To stderr; a command that prints what it did logs only what went wrong. What cannot be written is lost, and
+/// is no reason to stop.
 fn log(daemon: bool) -> anyhow::Result<()> {
     let default = if daemon { "info" } else { "error" };
-    let filter = match std::env::var("TOUCHSTONE_LOG") {
-        Ok(filter) => filter
-            .parse::<EnvFilter>()
-            .with_context(|| format!("TOUCHSTONE_LOG is `{filter}`, but levels like `info` or `touchstone_agent=debug` are expected"))?,
-        Err(_) => EnvFilter::new(default),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let levels = std::env::var("TOUCHSTONE_LOG").unwrap_or_else(|_| default.to_owned());
+    let levels = levels.parse::<Targets>().map_err(Usage::new(format!(
+        "TOUCHSTONE_LOG is `{levels}`, but levels like `info` or `touchstone_agent=debug` are expected"
+    )))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(levels))
         .init();
     Ok(())
 }

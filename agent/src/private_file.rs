@@ -1,6 +1,6 @@
 //! Files that only their owner may read, replaced whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -65,8 +65,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     };
     // Of the file that is open, so that it cannot be exchanged in between.
     let metadata = file.metadata().map_err(unread)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & OTHERS != 0 {
+    if let Some(mode) = others_may(&metadata) {
         return Err(Error::Exposed {
             path: path.to_owned(),
             mode,
@@ -86,11 +85,19 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     Ok(Some(bytes))
 }
 
-/// Replaces the file: after a crash there is the old one or the new one. One writer at a time.
+/// The mode of what is open to anybody but its owner.
+pub(crate) fn others_may(metadata: &Metadata) -> Option<u32> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    (mode & OTHERS != 0).then_some(mode)
+}
+
+/// Replaces the file: after a crash there is the old one or the new one. One writer at a time. What could
+/// not be written whole takes up no room.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = path.with_extension("new");
     write_new(&temporary, bytes)
         .and_then(|()| fs::rename(&temporary, path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
         .and_then(|()| sync_folder(path))
         .map_err(|source| Error::Write {
             path: path.to_owned(),

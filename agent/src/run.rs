@@ -3,12 +3,15 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use touchstone_evidence::wire::JoinToken;
 
 use crate::attest::{self, Agent};
+use crate::changes::Watch;
 use crate::enrol::{self, enrol};
 use crate::settings::Settings;
 use crate::state::{self, Outcome, Records};
+use crate::trouble;
 
 /// The pause after a first failure; it doubles with each one after it, up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -32,49 +35,78 @@ pub enum Error {
     Attest(#[from] attest::Error),
 }
 
-/// Attests every `interval`, give or take a tenth, until `stop` is done. With a `token` a host that is
-/// not enrolled is enrolled first, however long the attestor takes to agree. `report` hears each outcome.
+impl Error {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Attest(error) => error.retry_after(),
+            Self::State(_) | Self::Enrol(_) => None,
+        }
+    }
+}
+
+/// Attests every `interval`, give or take a tenth, and at once when `now` is notified or when something
+/// changed that evidence covers, until `stop` is done. With a `token` a host that is not enrolled is enrolled
+/// first, however long the attestor takes to agree. `report` hears each outcome.
 ///
 /// # Errors
-/// What time does not mend: an unusable state folder, a TPM that is not there or has lost its key.
+/// What time does not mend, see [`Trouble::ends_the_daemon`](crate::Trouble::ends_the_daemon): an unusable state folder, a TPM that has lost its
+/// key. All else is tried again.
 pub async fn run(
     settings: &Settings,
     token: Option<&JoinToken>,
     interval: Duration,
     mut report: impl FnMut(&Outcome),
+    now: &Notify,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut stop = std::pin::pin!(stop);
+    let mut pauses = Pauses {
+        interval,
+        now,
+        watch: Watch::begin(&settings.boot_id),
+    };
     let mut agent = tokio::select! {
-        agent = begin(settings, token, interval) => agent?,
+        agent = begin(settings, token, &mut pauses) => agent?,
         () = &mut stop => return Ok(()),
     };
     let gave_up = tokio::select! {
-        error = rounds(&mut agent, interval, &mut report) => Err(error.into()),
+        error = rounds(&mut agent, &mut pauses, &mut report) => Err(error),
         () = &mut stop => Ok(()),
     };
     agent.close().await;
     gave_up
 }
 
+/// Goes on trying until all is there that a round takes.
 async fn begin(
     settings: &Settings,
     token: Option<&JoinToken>,
-    interval: Duration,
+    pauses: &mut Pauses<'_>,
 ) -> Result<Agent, Error> {
+    let mut failures = 0;
+    loop {
+        let error = match open(settings, token).await {
+            Ok(agent) => return Ok(agent),
+            Err(error) if trouble::ends_the_daemon(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let wait = pause(pauses.interval, failures, None, random());
+        failures = failures.saturating_add(1);
+        let error: &dyn StdError = &error;
+        tracing::warn!(
+            error,
+            "not ready; trying again in {:.1} s",
+            wait.as_secs_f32()
+        );
+        pauses.wait(wait).await;
+    }
+}
+
+async fn open(settings: &Settings, token: Option<&JoinToken>) -> Result<Agent, Error> {
     if let Some(token) = token
         && Records::at(&settings.state).identity()?.is_none()
     {
-        let mut failures = 0;
-        while let Err(error) = enrol(settings, token, false).await {
-            if !error.may_pass() {
-                return Err(error.into());
-            }
-            let error: &dyn StdError = &error;
-            tracing::warn!(error, "not enrolled yet");
-            tokio::time::sleep(pause(interval, failures, None, random())).await;
-            failures = failures.saturating_add(1);
-        }
+        enrol(settings, token, false).await?;
     }
     Ok(Agent::open(settings).await?)
 }
@@ -82,27 +114,50 @@ async fn begin(
 /// Returns only what time does not mend.
 async fn rounds(
     agent: &mut Agent,
-    interval: Duration,
+    pauses: &mut Pauses<'_>,
     report: &mut impl FnMut(&Outcome),
-) -> attest::Error {
+) -> Error {
     let mut failures = 0;
     loop {
-        let wait = match agent.attest().await {
+        let wait = match agent.attest().await.map_err(Error::from) {
             Ok(outcome) => {
                 report(&outcome);
                 failures = 0;
-                jittered(interval, random())
+                jittered(pauses.interval, random())
             }
-            Err(error) if error.is_final() => return error,
+            Err(error) if trouble::ends_the_daemon(&error) => return error,
             Err(error) => {
-                let wait = pause(interval, failures, error.retry_after(), random());
+                let wait = pause(pauses.interval, failures, error.retry_after(), random());
                 failures = failures.saturating_add(1);
                 let error: &dyn StdError = &error;
-                tracing::warn!(error, "not attested; trying again in {} s", wait.as_secs());
+                tracing::warn!(
+                    error,
+                    "not attested; trying again in {:.1} s",
+                    wait.as_secs_f32()
+                );
                 wait
             }
         };
-        tokio::time::sleep(wait).await;
+        pauses.wait(wait).await;
+    }
+}
+
+/// What ends a pause between rounds.
+struct Pauses<'a> {
+    interval: Duration,
+    now: &'a Notify,
+    watch: Watch,
+}
+
+impl Pauses<'_> {
+    /// Until `wait` is over, or sooner if there is a reason.
+    async fn wait(&mut self, wait: Duration) {
+        let reason = tokio::select! {
+            () = tokio::time::sleep(wait) => return,
+            () = self.now.notified() => "asked by SIGHUP",
+            change = self.watch.change() => change,
+        };
+        tracing::info!(reason, "a round at once");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each is one JSON file of mode 0600. [`State`] holds the folder's lock and may write, [`Records`] reads.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,17 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+
+    /// Others may enter the folder.
+    #[error(
+        "others may use the state folder `{path}` (mode {mode:04o}), which holds keys; look who could have written there, then `chmod 700` it"
+    )]
+    Exposed {
+        /// Which folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
 
     /// Another agent is at work.
@@ -150,7 +161,8 @@ impl State {
     /// Makes the folder where it is missing, and locks it.
     ///
     /// # Errors
-    /// [`Error::Busy`] while another agent has it, [`Error::File`] if others can read a file in it.
+    /// [`Error::Busy`] while another agent has it, [`Error::Exposed`] if others may enter it, [`Error::File`]
+    /// if they can read a file in it.
     pub fn open(dir: &Path) -> Result<Self> {
         let unusable = |source| Error::Folder {
             path: dir.to_owned(),
@@ -161,6 +173,13 @@ impl State {
             .mode(0o700)
             .create(dir)
             .map_err(unusable)?;
+        let mode = private_file::others_may(&fs::metadata(dir).map_err(unusable)?);
+        if let Some(mode) = mode {
+            return Err(Error::Exposed {
+                path: dir.to_owned(),
+                mode,
+            });
+        }
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -246,9 +265,15 @@ mod tests {
     use super::*;
     use crate::tls::TlsKey;
     use crate::tpm::AkBlob;
-    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use touchstone_evidence::pcr::PcrSelection;
+
+    /// A folder as the agent makes it, and what removes it.
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        (dir, folder)
+    }
 
     fn keys() -> Keys {
         let ak = AkBlob {
@@ -312,22 +337,22 @@ mod tests {
 
     #[test]
     fn one_agent_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
-        assert!(matches!(State::open(dir.path()), Err(Error::Busy(_))));
+        let (_dir, folder) = folder();
+        let state = State::open(&folder).unwrap();
+        assert!(matches!(State::open(&folder), Err(Error::Busy(_))));
         drop(state);
-        State::open(dir.path()).unwrap();
+        State::open(&folder).unwrap();
     }
 
     #[test]
     fn it_does_not_start_with_keys_that_others_can_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
+        let (_dir, folder) = folder();
+        let state = State::open(&folder).unwrap();
         state.keep_identity(&identity(), &challenge()).unwrap();
         drop(state);
-        let file = dir.path().join(IDENTITY);
+        let file = folder.join(IDENTITY);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = State::open(dir.path()).unwrap_err().to_string();
+        let error = State::open(&folder).unwrap_err().to_string();
         assert!(
             error.contains("mode 0644") && error.contains("chmod 600"),
             "{error}"
@@ -335,10 +360,22 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_start_in_a_folder_that_others_may_enter() {
+        let (_dir, folder) = folder();
+        drop(State::open(&folder).unwrap());
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
+        let error = State::open(&folder).unwrap_err().to_string();
+        assert!(
+            error.contains("mode 0710") && error.contains("chmod 700"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_damaged_file_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
-        private_file::replace(&dir.path().join(IDENTITY), b"{").unwrap();
+        let (_dir, folder) = folder();
+        let state = State::open(&folder).unwrap();
+        private_file::replace(&folder.join(IDENTITY), b"{").unwrap();
         let error = state.records().identity().unwrap_err();
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with(IDENTITY)));
     }

@@ -67,7 +67,9 @@ async fn a_genuine_tpm_waits_until_an_operator_approves_and_then_enrols_by_itsel
         };
         let second = std::time::Duration::from_secs(1);
         let never = std::future::pending();
-        let daemon = touchstone_agent::run(&settings, Some(&join_token), second, report, never);
+        let now = tokio::sync::Notify::new();
+        let token = Some(&join_token);
+        let daemon = touchstone_agent::run(&settings, token, second, report, &now, never);
         let operator = async {
             let one = loop {
                 let listed = waiting().await;

@@ -18,6 +18,7 @@ mod clocks;
 mod console;
 mod corpus;
 mod crashes;
+mod daemon;
 mod databases;
 mod demo;
 mod disks;

@@ -1,6 +1,7 @@
 //! A host: a swtpm that booted a recorded log, and the agent's state folder for one attestor.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -258,26 +259,43 @@ impl Host {
         self.agent(server, &["attest", "--once"])
     }
 
+    /// `touchstone-agent ARGUMENTS`, told where everything of this host is.
+    #[must_use]
+    pub fn agent_command(&self, server: &Server, arguments: &[&str]) -> Command {
+        agent_command(&self.settings(server), arguments)
+    }
+
     /// Runs the agent; its JSON, or what it said on standard error. A bad verdict is no failure here.
     fn agent(&self, server: &Server, arguments: &[&str]) -> Result<Value, String> {
-        let settings = self.settings(server);
-        let output = programs::command(&programs::path("touchstone-agent"))
-            .args(arguments)
-            .arg("--json")
-            .arg("--state")
-            .arg(&settings.state)
-            .args(["--tcti", &settings.tcti])
-            .arg("--boot-log")
-            .arg(&settings.boot_log)
-            .arg("--ima-list")
-            .arg(&settings.ima_list)
-            .arg("--boot-id")
-            .arg(&settings.boot_id)
-            .output()
-            .unwrap();
+        let mut command = self.agent_command(server, arguments);
+        let output = command.arg("--json").output().unwrap();
         serde_json::from_slice(&output.stdout)
             .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
     }
+}
+
+/// `touchstone-agent ARGUMENTS`, told where everything is by `settings`.
+#[must_use]
+pub fn agent_command(settings: &Settings, arguments: &[&str]) -> Command {
+    command_of(&programs::path("touchstone-agent"), settings, arguments)
+}
+
+/// The same with another build of the agent.
+#[must_use]
+pub fn command_of(program: &Path, settings: &Settings, arguments: &[&str]) -> Command {
+    let mut command = programs::command(program);
+    command
+        .args(arguments)
+        .arg("--state")
+        .arg(&settings.state)
+        .args(["--tcti", &settings.tcti])
+        .arg("--boot-log")
+        .arg(&settings.boot_log)
+        .arg("--ima-list")
+        .arg(&settings.ima_list)
+        .arg("--boot-id")
+        .arg(&settings.boot_id);
+    command
 }
 
 fn runtime_list(folder: &Path) -> RuntimeList {

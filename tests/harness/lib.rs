@@ -10,6 +10,7 @@
 )]
 
 pub mod authority;
+pub mod daemon;
 pub mod database;
 pub mod disk;
 pub mod host;
@@ -21,4 +22,5 @@ pub mod review;
 pub mod rows;
 pub mod server;
 pub mod slow;
+pub mod tpm2_tools;
 pub mod world;

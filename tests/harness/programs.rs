@@ -18,13 +18,24 @@ pub fn path(name: &str) -> PathBuf {
     // target/debug/deps/end_to_end-…
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join(name);
-    let (_, packages) = BUILT_FROM.iter().find(|(known, _)| *known == name).unwrap();
-    let built = std::fs::metadata(&binary).and_then(|file| file.modified());
     assert!(
-        built.is_ok_and(|built| built >= newest_source(packages)),
+        is_fresh(&binary, name),
         "`{name}` is missing or older than its sources; run `cargo build --workspace --bins` first"
     );
     binary
+}
+
+/// The same, optimised, as it is installed: only where somebody built it.
+#[must_use]
+pub fn optimised(name: &str) -> Option<PathBuf> {
+    let folder = path(name).parent()?.parent()?.join("release");
+    Some(folder.join(name)).filter(|binary| is_fresh(binary, name))
+}
+
+fn is_fresh(binary: &Path, name: &str) -> bool {
+    let (_, packages) = BUILT_FROM.iter().find(|(known, _)| *known == name).unwrap();
+    let built = std::fs::metadata(binary).and_then(|file| file.modified());
+    built.is_ok_and(|built| built >= newest_source(packages))
 }
 
 /// A command that dies with the test: the kernel kills it when the thread that started it ends, and a

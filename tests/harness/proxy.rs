@@ -23,7 +23,12 @@ impl Proxy {
     /// In front of `port` of this machine.
     #[must_use]
     pub fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), port)
+    }
+
+    /// The same, where somebody connects already.
+    #[must_use]
+    pub fn on(listener: TcpListener, port: u16) -> Self {
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
             cut: Arc::default(),

@@ -44,7 +44,7 @@ pub enum Error {
 
     /// `TPM_RC_LOCKOUT` (0x921).
     #[error(
-        "the TPM is in dictionary-attack lockout and refuses {during}; wait for its recovery time, or run `tpm2_dictionarylockout --clear-lockout`; hosts that lose power without a TPM2_Shutdown get here"
+        "the TPM is in dictionary-attack lockout and refuses {during} (0x921); wait for its recovery time, or run `tpm2_dictionarylockout --clear-lockout`; hosts that lose power without a TPM2_Shutdown get here"
     )]
     Lockout {
         /// The TPM command.
