@@ -114,6 +114,18 @@ pub(crate) enum Command {
         /// Seconds between rounds, give or take a tenth
         #[arg(long, value_name = "SECONDS", env = "TOUCHSTONE_INTERVAL", default_value_t = 60, value_parser = interval())]
         interval: u64,
+
+        /// Look at everything that a round takes, as `check` does, and exit
+        #[arg(long)]
+        check: bool,
+    },
+
+    /// Look at everything that a round takes and say what is wrong and what to do; change nothing. The exit
+    /// code is that of the first thing that keeps this host from attesting
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Show the enrolment and the last outcome, without asking TPM or attestor
@@ -133,7 +145,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it goes on until it is told to stop, and so is to say in its log what it does.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Run { .. } | Self::Attest { once: false, .. })
+        matches!(
+            self,
+            Self::Run { check: false, .. } | Self::Attest { once: false, .. }
+        )
     }
 }
 

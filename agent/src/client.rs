@@ -12,6 +12,8 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use touchstone_evidence::wire::{
     Activation, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, RoundAnswer,
 };
@@ -140,6 +142,15 @@ impl Error {
     }
 }
 
+/// Whether an attestor can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// What keeps it from it.
+    pub refusal: Option<Problem>,
+    /// Its clock, seconds since 1970.
+    pub date: Option<i64>,
+}
+
 /// A connection to one attestor, as one TLS key. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -226,6 +237,26 @@ impl Client {
         }
     }
 
+    /// Asks whether the attestor can do its work. It learns nothing by it but this host's TLS key.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::OtherCa`] or [`Error::Certificate`] if it is not reached.
+    pub async fn readiness(&self) -> Result<Readiness> {
+        let request = self.http.get(self.url("readyz"));
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = self.read(response).await?;
+        let refusal = (status != StatusCode::OK)
+            .then(|| Problem::read(status, problem::retry_after(&headers), &answer));
+        let date = headers
+            .get(header::DATE)
+            .and_then(|date| date.to_str().ok());
+        Ok(Readiness {
+            refusal,
+            date: date.and_then(seconds),
+        })
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -292,6 +323,12 @@ impl Client {
     }
 }
 
+/// An HTTP date (RFC 9110 §5.6.7), which is one of mail too.
+fn seconds(date: &str) -> Option<i64> {
+    let date = OffsetDateTime::parse(date, &Rfc2822).ok()?;
+    Some(date.unix_timestamp())
+}
+
 fn json(message: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(message).map_err(Error::Request)
 }
@@ -315,6 +352,12 @@ mod tests {
         ] {
             assert_eq!(client(server).unwrap().url("v1/evidence").as_str(), url);
         }
+    }
+
+    #[test]
+    fn an_http_date_is_seconds() {
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(seconds("yesterday"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod attest;
 pub mod boot;
 mod changes;
+pub mod check;
 pub mod client;
 mod clock;
 pub mod enrol;
@@ -24,6 +25,7 @@ pub mod tpm;
 pub mod trouble;
 
 pub use attest::{Agent, attest_once};
+pub use check::check;
 pub use enrol::{Enrolment, enrol};
 pub use run::run;
 pub use settings::Settings;

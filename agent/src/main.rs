@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use touchstone_agent::{Settings, Trouble, attest, attest_once, enrol, run, status};
+use touchstone_agent::{Settings, Trouble, attest, attest_once, check, enrol, run, status};
 use touchstone_evidence::wire::JoinToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -40,6 +40,7 @@ fn trouble(error: &anyhow::Error) -> Trouble {
         error.downcast_ref::<enrol::Error>().map(Trouble::from),
         error.downcast_ref::<attest::Error>().map(Trouble::from),
         error.downcast_ref::<status::Error>().map(Trouble::from),
+        error.downcast_ref::<Kept>().map(|kept| kept.0),
         error.downcast_ref::<Usage>().map(|_| Trouble::Usage),
     ];
     known
@@ -48,6 +49,11 @@ fn trouble(error: &anyhow::Error) -> Trouble {
         .next()
         .unwrap_or(Trouble::Passing)
 }
+
+/// A check found something.
+#[derive(Debug, thiserror::Error)]
+#[error("this host cannot attest; what is `bad` above keeps it from that")]
+struct Kept(Trouble);
 
 /// A setting, or a file that it names, which cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +114,12 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
         Command::Attest { interval, json, .. } => {
             rounds(&settings, None, interval, Some(json)).await
         }
+        Command::Check { json } => look(&settings, json).await,
+        Command::Run { check: true, .. } => look(&settings, false).await,
         Command::Run {
             join_token,
             interval,
+            check: false,
         } => {
             let token = match join_token {
                 Some(path) if status(&settings)?.enrolled.is_none() => Some(read_token(&path)?),
@@ -124,6 +133,16 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut command, "touchstone-agent", &mut io::stdout());
             Ok(())
         }
+    }
+}
+
+/// Prints what was seen. Trouble is an error that says no more than that.
+async fn look(settings: &Settings, json: bool) -> anyhow::Result<()> {
+    let report = check(settings).await;
+    output::report(&report, json)?;
+    match report.trouble() {
+        Some(trouble) => Err(Kept(trouble).into()),
+        None => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use touchstone_agent::check::{Report, Verdict};
 use touchstone_agent::{Enrolment, Outcome, Status};
 use touchstone_evidence::finding::Finding;
 
@@ -32,6 +33,38 @@ pub(crate) fn status(status: &Status, json: bool) -> anyhow::Result<()> {
         return print_json(status);
     }
     print(&status_text(status))
+}
+
+pub(crate) fn report(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(report);
+    }
+    print(&report_text(report))
+}
+
+/// A line each, and another where there is something to do.
+fn report_text(report: &Report) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let verdict = match check.verdict {
+            Verdict::Good => "good",
+            Verdict::Notice => "notice",
+            Verdict::Bad => "bad",
+        };
+        text.push_str(&line(&format!(
+            "{verdict:<6}  {:<16}  {}",
+            check.subject, check.seen
+        )));
+        if let Some(next) = &check.next {
+            text.push_str(&line(&format!("{:<26}next: {next}", "")));
+        }
+    }
+    text
+}
+
+/// What others said must not move the cursor.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ") + "\n"
 }
 
 fn status_text(status: &Status) -> String {
@@ -71,7 +104,7 @@ fn outcome_text(outcome: &Outcome) -> String {
 
 /// One line each: `code: subject; expected …; observed …`.
 fn findings(findings: &[Finding]) -> String {
-    let line = |finding: &Finding| {
+    let finding_line = |finding: &Finding| {
         let details = [
             Some(finding.subject.clone()).filter(|subject| !subject.is_empty()),
             finding
@@ -89,11 +122,13 @@ fn findings(findings: &[Finding]) -> String {
         ];
         let details: Vec<_> = details.into_iter().flatten().collect();
         let colon = if details.is_empty() { "" } else { ": " };
-        // Observed values are a host's own words: nothing in them may move the cursor.
-        let line = format!("finding  {}{colon}{}", finding.code, details.join("; "));
-        line.replace(char::is_control, " ") + "\n"
+        line(&format!(
+            "finding  {}{colon}{}",
+            finding.code,
+            details.join("; ")
+        ))
     };
-    findings.iter().map(line).collect()
+    findings.iter().map(finding_line).collect()
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

@@ -150,6 +150,21 @@ impl Records {
     }
 }
 
+/// Sees that nobody else may enter the folder.
+pub(crate) fn closed_to_others(dir: &Path) -> Result<()> {
+    let metadata = fs::metadata(dir).map_err(|source| Error::Folder {
+        path: dir.to_owned(),
+        source,
+    })?;
+    match private_file::others_may(&metadata) {
+        Some(mode) => Err(Error::Exposed {
+            path: dir.to_owned(),
+            mode,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The folder, locked against other agents until this is dropped.
 #[derive(Debug)]
 pub struct State {
@@ -173,13 +188,7 @@ impl State {
             .mode(0o700)
             .create(dir)
             .map_err(unusable)?;
-        let mode = private_file::others_may(&fs::metadata(dir).map_err(unusable)?);
-        if let Some(mode) = mode {
-            return Err(Error::Exposed {
-                path: dir.to_owned(),
-                mode,
-            });
-        }
+        closed_to_others(dir)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)

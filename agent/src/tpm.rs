@@ -14,6 +14,7 @@ mod error;
     reason = "tss-esapi 7.7 does not wrap all commands that attest, so ESYS is called directly"
 )]
 mod esys;
+mod facts;
 mod keys;
 mod location;
 mod nv;
@@ -30,6 +31,7 @@ use touchstone_evidence::encoded::Bytes;
 use zeroize::Zeroizing;
 
 pub use error::Error;
+pub use facts::Facts;
 pub use location::{
     LOCATION_ATTRIBUTES, LOCATION_ATTRIBUTES_WRITTEN, LOCATION_INDEX, LOCATION_TAG_MAX,
 };
@@ -228,6 +230,23 @@ impl Tpm {
     pub async fn banks(&self, ak: &AkBlob, qualifying: [u8; 32]) -> Result<BankAttestation> {
         let ak = ak.clone();
         self.ask(move |owner| owner.banks(&ak, &qualifying)).await
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn facts(&self) -> Result<Facts> {
+        self.ask(|owner| owner.visit()?.facts()).await
+    }
+
+    /// Sees whether the AK loads; it does not stay loaded.
+    ///
+    /// # Errors
+    /// [`Error::AkLost`] if it does not.
+    pub async fn loads(&self, ak: &AkBlob) -> Result<()> {
+        let ak = ak.clone();
+        self.ask(move |owner| owner.visit()?.loads(&ak)).await
     }
 
     /// What the index [`LOCATION_INDEX`] holds, or `None` if it is undefined or was never written.

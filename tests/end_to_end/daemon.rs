@@ -2,6 +2,7 @@
 
 mod at_once;
 mod attestor;
+mod check;
 mod documents;
 mod memory;
 mod state;

@@ -41,7 +41,7 @@ impl EkTemplate {
     ];
 
     /// The NV index of its certificate.
-    pub(super) fn certificate_index(self) -> u32 {
+    pub(crate) fn certificate_index(self) -> u32 {
         match self {
             Self::LowRsa2048 => 0x01c0_0002,
             Self::LowP256 => 0x01c0_000a,

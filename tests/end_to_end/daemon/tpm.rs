@@ -155,7 +155,7 @@ fn define(host: &Host, index: &str, value: &str) {
 }
 
 /// Guesses until the TPM has had enough.
-fn lock_out(host: &Host) {
+pub(super) fn lock_out(host: &Host) {
     let setup = [
         "--setup-parameters",
         "--max-tries=2",
