@@ -11,6 +11,7 @@ use crate::changes::Watch;
 use crate::enrol::{self, enrol};
 use crate::settings::Settings;
 use crate::state::{self, Outcome, Records};
+use crate::tpm;
 use crate::trouble;
 
 /// The pause after a first failure; it doubles with each one after it, up to the interval.
@@ -18,6 +19,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Doublings after which the pause certainly is the interval.
 const DOUBLINGS_MAX: u32 = 16;
+
+/// Failures in a row after which a TPM behind tabrmd is looked for by a new process.
+const FAILURES_BEHIND_TABRMD: u32 = 5;
 
 /// Why the daemon gave up.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +74,7 @@ pub async fn run(
         () = &mut stop => return Ok(()),
     };
     let gave_up = tokio::select! {
-        error = rounds(&mut agent, &mut pauses, &mut report) => Err(error),
+        error = rounds(&mut agent, &settings.tcti, &mut pauses, &mut report) => Err(error),
         () = &mut stop => Ok(()),
     };
     agent.close().await;
@@ -111,9 +115,10 @@ async fn open(settings: &Settings, token: Option<&JoinToken>) -> Result<Agent, E
     Ok(Agent::open(settings).await?)
 }
 
-/// Returns only what time does not mend.
+/// Returns only what time does not mend in this process.
 async fn rounds(
     agent: &mut Agent,
+    tcti: &str,
     pauses: &mut Pauses<'_>,
     report: &mut impl FnMut(&Outcome),
 ) -> Error {
@@ -126,6 +131,7 @@ async fn rounds(
                 jittered(pauses.interval, random())
             }
             Err(error) if trouble::ends_the_daemon(&error) => return error,
+            Err(error) if is_cut_off(&error, tcti, failures) => return error,
             Err(error) => {
                 let wait = pause(pauses.interval, failures, error.retry_after(), random());
                 failures = failures.saturating_add(1);
@@ -140,6 +146,16 @@ async fn rounds(
         };
         pauses.wait(wait).await;
     }
+}
+
+/// Whether this process may have lost the message bus: GLib, on which the TCTI of tabrmd rests, keeps a connection
+/// that was closed for as long as the process lives.
+fn is_cut_off(error: &Error, tcti: &str, failures: u32) -> bool {
+    let unreachable = matches!(
+        error,
+        Error::Attest(attest::Error::Tpm(tpm::Error::Unreachable { .. }))
+    );
+    unreachable && failures >= FAILURES_BEHIND_TABRMD && tcti.starts_with("tabrmd")
 }
 
 /// What ends a pause between rounds.

@@ -35,6 +35,13 @@ has_postgres() {
         compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
 }
 
+# In a folder that is in root's PATH alone on some distributions.
+has_tabrmd() {
+    has dbus-daemon && [[ -x /usr/sbin/tpm2-abrmd || -x /usr/bin/tpm2-abrmd ]] || return
+    compgen -G '/usr/lib*/*/libtss2-tcti-tabrmd.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libtss2-tcti-tabrmd.so*' >/dev/null
+}
+
 look() {
     missing=() packages=()
     # gcc alone is not enough: without libc's headers no build script compiles.
@@ -55,6 +62,9 @@ look() {
     [[ $level == demo ]] || has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
     # Reads the same boot logs as our parser does.
     [[ $level == demo ]] || has tpm2_eventlog || need tpm2_eventlog tpm2-tools
+    # Between agent and TPM, as where programs share the TPM through it.
+    [[ $level == demo ]] || has_tabrmd ||
+        need "tpm2-abrmd, its TCTI and dbus-daemon" tpm2-abrmd libtss2-tcti-tabrmd0 dbus
 }
 
 check_rust() {
@@ -101,7 +111,7 @@ install_by_apt() {
 
 say_what_to_do() {
     local fedora="gcc pkgconf-pkg-config tpm2-tss-devel swtpm swtpm-tools gnutls-utils ca-certificates"
-    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools openssl"
+    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else

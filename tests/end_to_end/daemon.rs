@@ -6,6 +6,7 @@ mod check;
 mod documents;
 mod memory;
 mod state;
+mod tabrmd;
 mod tpm;
 
 use std::process::Command;
