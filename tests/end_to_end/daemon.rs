@@ -9,11 +9,12 @@ mod state;
 mod tabrmd;
 mod tpm;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-/// How a command of the agent ended, and what it said on standard error.
+use touchstone_tests::daemon::Daemon;
+
+/// How a command of the agent ended, and what it said on standard error. One that goes on is a failure.
 fn end(mut command: Command) -> (Option<i32>, String) {
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), said)
+    command.stdout(Stdio::null());
+    Daemon::start(command).end()
 }

@@ -148,7 +148,7 @@ async fn nobody_takes_what_it_logs() {
     )
     .unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut command = host.agent_command(&world.server, &["run"]);
+    let mut command = host.agent_command(&world.server, &["attest", "--once"]);
     assert_eq!(command.stderr(full).status().unwrap().code(), Some(5));
 }
 
