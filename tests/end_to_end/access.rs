@@ -377,7 +377,7 @@ async fn a_hosts_key_is_nobody_elses() {
 
 #[test]
 fn the_last_operator_cannot_be_locked_out() {
-    let server = Server::start(&Database::Sqlite);
+    let server = Server::start(&Database::under_test());
     let path = server.folder().join("second.json");
     let out = path.to_str().unwrap();
     let create = [

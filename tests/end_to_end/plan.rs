@@ -109,19 +109,14 @@ async fn judges_kept_evidence(database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_judges_each_host_on_its_kept_evidence_and_changes_nothing() {
-    judges_kept_evidence(&Database::Sqlite).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_is_the_same_on_postgresql() {
-    judges_kept_evidence(&Database::postgres()).await;
+async fn a_plan_judges_the_fleets_kept_evidence_and_changes_nothing() {
+    judges_kept_evidence(&Database::under_test()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_manifest_does_not_drain_the_fleet_unless_that_is_said() {
     let maker = Maker::new();
-    let (world, _hosts) = two_hosts(&Database::Sqlite, &maker).await;
+    let (world, _hosts) = two_hosts(&Database::under_test(), &maker).await;
     let server = &world.server;
     let file = server.file("wrong.yaml", &wrong_boot());
     assert_eq!(

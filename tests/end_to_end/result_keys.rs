@@ -71,7 +71,7 @@ async fn a_result_key_is_exchanged_and_its_results_count_until_it_is_revoked() {
 
 #[test]
 fn an_attestor_signs_with_no_key_that_its_database_does_not_know() {
-    let database = Database::Sqlite;
+    let database = Database::under_test();
     let mut server = Server::start(&database);
     let file = server.folder().join("result.key");
     let first = std::fs::read(&file).unwrap();
@@ -98,7 +98,7 @@ fn an_attestor_signs_with_no_key_that_its_database_does_not_know() {
 
 #[test]
 fn an_exchange_that_was_cut_off_is_ended_by_the_next_start() {
-    let database = Database::Sqlite;
+    let database = Database::under_test();
     let mut server = Server::start(&database);
     let (file, next) = (
         server.folder().join("result.key"),

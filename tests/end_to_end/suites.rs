@@ -8,12 +8,16 @@ use std::process::Command;
 use touchstone_tests::database::Database;
 
 /// Modules that are in `end_to_end` alone.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "break_command",
         "what `tpm-sim break` says of an attestor is no matter of its database",
     ),
     ("corpus", "reads logs and certificates, without an attestor"),
+    (
+        "daemon",
+        "what an agent does is no matter of the attestor's database",
+    ),
     ("databases", "compares both databases"),
     ("demo", "the demo chooses"),
     (
@@ -21,6 +25,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
         "each database has disks, files and processes of its own kind",
     ),
     ("docs", "reads pages"),
+    ("fleet", "looks at hosts, not at the attestor's database"),
     (
         "heads",
         "SQLite is a file that is exchanged, PostgreSQL goes back under a running attestor",
@@ -31,10 +36,16 @@ const ELSEWHERE: [(&str, &str); 10] = [
 ];
 
 /// Tests of both suites that take another database than the suite's.
-const CHOOSE: [(&str, &str); 1] = [(
-    "what_the_attestor_fails_to_do_costs_no_use",
-    "a trigger that loses rows is written in PostgreSQL's language",
-)];
+const CHOOSE: [(&str, &str); 2] = [
+    (
+        "what_the_attestor_fails_to_do_costs_no_use",
+        "a trigger that loses rows is written in PostgreSQL's language",
+    ),
+    (
+        "a_key_that_is_revoked_at_one_replica_signs_nothing_at_another",
+        "only PostgreSQL has several attestors",
+    ),
+];
 
 const TESTS: [&str; 2] = ["#[test]", "#[tokio::test"];
 
