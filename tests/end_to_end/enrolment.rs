@@ -174,7 +174,6 @@ async fn an_agent_believes_only_the_ca_of_its_join_token() {
         entries.iter().all(|entry| entry["actor"] == "attestor"),
         "{entries:?}"
     );
-    assert_eq!(entries.len(), 2, "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
