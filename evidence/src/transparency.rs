@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointSigner, VerifiedCheckpoint};
 pub use consistency::{ConsistencyError, ConsistencyProof};
 pub use export::{
-    Entry, ExportError, ExportTrust, VerifiedExport, checkpoint_line, entry_line, header_line,
-    verify_export,
+    Entry, ExportError, ExportTrust, HandoverError, KeyInForce, MAX_HANDOVERS, VerifiedExport,
+    checkpoint_line, entry_line, handover_line, header_line, verify_export,
 };
 pub use frontier::{Frontier, FrontierError};
 pub use inclusion::{InclusionError, InclusionProof};

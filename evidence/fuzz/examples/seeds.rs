@@ -16,7 +16,7 @@ use touchstone_evidence::location::{LocationAuthority, LocationTag, Place};
 use touchstone_evidence::result::{AttestationResult, ResultSigner};
 use touchstone_evidence::transparency::{
     CheckpointSigner, ConsistencyProof, Frontier, InclusionProof, LeafHash, checkpoint_line,
-    entry_line, header_line,
+    entry_line, handover_line, header_line,
 };
 use touchstone_evidence::wire::JoinToken;
 use touchstone_evidence_fuzz::authority::{self, ROOT, pem};
@@ -275,6 +275,10 @@ fn audit() {
     write("audit_export", "empty", format!("{}\n{empty}\n", lines[0]));
     write("audit_export", "entries", bodies.join("\n"));
 
+    let old_format = lines.join("\n").replace("audit-v2", "audit-v1");
+    write("audit_export", "old_format", old_format);
+    exchanged_key(&signer);
+
     let witness = "\u{2014} witness.example AAAAAAAAAAAAAAAA\n";
     write("checkpoint", "note", &note);
     write("checkpoint", "witnessed", format!("{note}{witness}"));
@@ -287,6 +291,41 @@ fn audit() {
     write("tree_proofs", "included", included.to_string());
     write("tree_proofs", "consistent", consistent.to_string());
     write("tree_proofs", "frontier", tree.to_bytes());
+}
+
+/// An export whose key was exchanged twice.
+fn exchanged_key(first: &CheckpointSigner) {
+    let successor =
+        |secret| CheckpointSigner::new("log.example/audit", SigningKey::from_bytes(&secret));
+    let (second, third) = (successor([2; 32]).unwrap(), successor([3; 32]).unwrap());
+    let exchange = |old: &CheckpointSigner, new: &CheckpointSigner| {
+        json!({
+            "kind": "checkpoint-key-rotated",
+            "checkpoint_key": new.verifier_key().to_string(),
+            "replaced": old.verifier_key().to_string(),
+        })
+        .to_string()
+    };
+    let bodies = [
+        "{}".to_owned(),
+        exchange(first, &second),
+        exchange(&second, &third),
+        "{}".to_owned(),
+    ];
+    let exchanges = [None, Some((first, &second)), Some((&second, &third)), None];
+    let mut tree = Frontier::empty();
+    let mut lines = vec![header_line(third.verifier_key())];
+    for ((index, body), exchange) in (0..).zip(&bodies).zip(exchanges) {
+        tree.append(LeafHash::of(body.as_bytes())).unwrap();
+        lines.push(entry_line(index, body));
+        if let Some((old, new)) = exchange {
+            let note = old.hand_over(&tree.head(), new);
+            lines.push(handover_line(&note));
+            write("checkpoint", "handover", &note);
+        }
+    }
+    lines.push(checkpoint_line(&third.sign(&tree.head())));
+    write("audit_export", "exchanged", lines.join("\n"));
 }
 
 fn results() {

@@ -197,13 +197,33 @@ impl CheckpointSigner {
     /// The caller has stored `head` before, and never signs another root of the same size.
     #[must_use]
     pub fn sign(&self, head: &TreeHead) -> String {
-        let name = self.verifier.name();
+        let body = self.body(head);
+        format!("{body}\n{}", self.signature_line(&body))
+    }
+
+    /// The note over `head` that both this key and `next`, the key after it, sign: a handover. From there on the
+    /// log's heads are signed by `next`, a signer of the same name.
+    ///
+    /// The last entry below `head` names `next`. The caller has stored `head` before, as for
+    /// [`CheckpointSigner::sign`], and signs nothing larger with this key.
+    #[must_use]
+    pub fn hand_over(&self, head: &TreeHead, next: &Self) -> String {
+        let body = self.body(head);
+        let (old, new) = (self.signature_line(&body), next.signature_line(&body));
+        format!("{body}\n{old}{new}")
+    }
+
+    /// What is signed: origin, size and root.
+    fn body(&self, head: &TreeHead) -> String {
         let root = STANDARD.encode(head.root.as_bytes());
-        let body = format!("{name}\n{}\n{root}\n", head.size);
+        format!("{}\n{}\n{root}\n", self.verifier.name(), head.size)
+    }
+
+    fn signature_line(&self, body: &str) -> String {
         let mut signature = self.verifier.hash().to_vec();
         signature.extend_from_slice(&self.key.sign(body.as_bytes()).to_bytes());
         let signature = STANDARD.encode(signature);
-        format!("{body}\n{SIGNATURE_PREFIX}{name} {signature}\n")
+        format!("{SIGNATURE_PREFIX}{} {signature}\n", self.verifier.name())
     }
 }
 
@@ -350,6 +370,23 @@ mod tests {
             verify(&format!("{}{crowd}", note()), &signer(1)),
             Err(CheckpointError::SignatureLine(17))
         );
+    }
+
+    #[test]
+    fn a_handover_verifies_by_either_key_and_by_no_other() {
+        let head = root(&leaves(10));
+        let note = signer(1).hand_over(&head, &signer(2));
+        for seed in [1, 2] {
+            assert_eq!(verify(&note, &signer(seed)).unwrap().head(), &head);
+        }
+        assert!(verify(&note, &signer(3)).is_err());
+        // Word for word the checkpoint of the old key, and one line more.
+        let (_, line) = signer(2).sign(&head).rsplit_once("\n\n").map(own).unwrap();
+        assert_eq!(note, format!("{}{line}", signer(1).sign(&head)));
+    }
+
+    fn own((one, two): (&str, &str)) -> (String, String) {
+        (one.to_owned(), two.to_owned())
     }
 
     #[test]

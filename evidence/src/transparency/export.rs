@@ -1,18 +1,27 @@
 //! The audit trail as one JSON Lines file that is checked offline: a header, every entry of the log
-//! from index 0 (its exact bytes, and its leaf hash beside them), and a signed checkpoint last.
+//! from index 0 (exact bytes, leaf hash), after an exchange of the key its handover, a signed checkpoint last.
 //!
 //! Invariant: the file vouches for nothing. Only the verifier key, and heads that the reader kept
 //! from before, decide; leaf hashes in the file merely help to name the entry that is wrong.
 
+mod error;
+mod handovers;
+
 use serde::{Deserialize, Serialize};
 
+pub use error::ExportError;
+pub use handovers::{HandoverError, KeyInForce, MAX_HANDOVERS};
+
 use super::{
-    Checkpoint, CheckpointError, Frontier, FrontierError, LeafHash, TreeHead, VerifiedCheckpoint,
-    VerifierKey, VerifierKeyError,
+    Checkpoint, Frontier, FrontierError, LeafHash, TreeHead, VerifiedCheckpoint, VerifierKey,
 };
+use handovers::{Keys, UntrustedHandover};
 
 /// What the header names.
-const FORMAT: &str = "touchstone-audit-v1";
+const FORMAT: &str = "touchstone-audit-v2";
+
+/// What it named before the key could be exchanged: there are no handovers.
+const FORMAT_WITHOUT_HANDOVERS: &str = "touchstone-audit-v1";
 
 /// Longest line accepted, in bytes: far above the largest entry that the log takes.
 const MAX_LINE: usize = 4 * 1024 * 1024;
@@ -41,141 +50,8 @@ pub struct Entry {
 pub struct VerifiedExport {
     checkpoint: VerifiedCheckpoint,
     signer: VerifierKey,
+    keys: Vec<KeyInForce>,
     entries: Vec<Entry>,
-}
-
-/// The first thing that is wrong with an export. Lines count from 1, indices from 0.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// There is no line at all.
-    #[error("the export is empty")]
-    Empty,
-    /// A line is not what the format puts there.
-    #[error("line {line} is malformed")]
-    Malformed {
-        /// Where.
-        line: usize,
-        /// What the JSON reader found.
-        source: serde_json::Error,
-    },
-    /// A line is longer than any entry.
-    #[error("line {line} has more than {MAX_LINE} bytes")]
-    LongLine {
-        /// Where.
-        line: usize,
-    },
-    /// The header names another format or version.
-    #[error("the format is `{0}`, this reads `{FORMAT}`")]
-    Format(String),
-    /// The key in the header does not parse. Asked only under [`ExportTrust::KeyInFile`].
-    #[error("the verifier key in the header cannot be used")]
-    KeyInFile(#[from] VerifierKeyError),
-    /// The file ends before its checkpoint.
-    #[error("the export is cut off: line {line} is no checkpoint, and nothing follows it")]
-    Truncated {
-        /// The last line.
-        line: usize,
-    },
-    /// Something follows the checkpoint.
-    #[error("line {line} follows the checkpoint")]
-    AfterCheckpoint {
-        /// Where.
-        line: usize,
-    },
-    /// The checkpoint is malformed, of another log, forged, or signed by another key.
-    #[error("the checkpoint does not hold")]
-    Checkpoint(#[from] CheckpointError),
-    /// The entry's bytes are not those of the leaf hash beside them.
-    #[error("entry {index} (line {line}) was edited")]
-    Edited {
-        /// The entry.
-        index: u64,
-        /// Where.
-        line: usize,
-    },
-    /// An index is absent from the file.
-    #[error("entry {index} was removed: it is missing at line {line}")]
-    Removed {
-        /// The entry.
-        index: u64,
-        /// Where it should stand.
-        line: usize,
-    },
-    /// An index occurs again.
-    #[error("line {line} was inserted: entry {index} stands there a second time")]
-    Inserted {
-        /// The entry.
-        index: u64,
-        /// Where.
-        line: usize,
-    },
-    /// An index stands at another's place, and its own occurs elsewhere.
-    #[error("entries were reordered: line {line} holds entry {found}, not {expected}")]
-    Reordered {
-        /// The index that belongs there.
-        expected: u64,
-        /// The index that stands there.
-        found: u64,
-        /// Where.
-        line: usize,
-    },
-    /// Fewer entries than were signed: taken out and renumbered, or cut off at the end.
-    #[error("the checkpoint signs {signed} entries, the file holds only {found}")]
-    Missing {
-        /// Size in the checkpoint.
-        signed: u64,
-        /// Entries in the file.
-        found: u64,
-    },
-    /// More entries than were signed: put in and renumbered, or appended.
-    #[error("the checkpoint signs {signed} entries, the file holds {found}")]
-    Surplus {
-        /// Size in the checkpoint.
-        signed: u64,
-        /// Entries in the file.
-        found: u64,
-    },
-    /// The entries agree with their own leaf hashes and not with the signed root: they were altered
-    /// together with the hashes, or the checkpoint is of a fork. Which entry it is cannot be told.
-    #[error("the entries hash to `{}`, the checkpoint signs `{}`", .computed.root, .signed.root)]
-    Root {
-        /// What was signed.
-        signed: TreeHead,
-        /// What the file holds.
-        computed: TreeHead,
-    },
-    /// The log is now shorter than a head that the reader kept.
-    #[error("the log was rolled back: it had {known} entries, now it has {found}")]
-    RolledBack {
-        /// Size of the head kept.
-        known: u64,
-        /// Entries in the file.
-        found: u64,
-    },
-    /// The log no longer begins with the tree that the reader kept a head of: history was
-    /// rewritten, and signed anew with the true key.
-    #[error("history was rewritten: the first {} entries no longer hash to `{}`", .known.size, .known.root)]
-    Forked {
-        /// The head kept.
-        known: TreeHead,
-    },
-    /// The file holds more entries than a tree can.
-    #[error("the tree cannot be rebuilt")]
-    Tree(#[from] FrontierError),
-}
-
-impl ExportError {
-    /// Whether the file does not even begin as an export does: nobody altered a log, this is none.
-    #[must_use]
-    pub fn is_no_export(&self) -> bool {
-        matches!(
-            self,
-            Self::Empty
-                | Self::Format(_)
-                | Self::Malformed { line: 1, .. }
-                | Self::LongLine { line: 1 }
-        )
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,11 +71,17 @@ struct EntryLine {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct HandoverLine {
+    handover: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CheckpointLine {
     checkpoint: String,
 }
 
-/// The first line of an export, without a line feed. The key is a convenience for people.
+/// The first line of an export, without a line feed. The key, that of the checkpoint, is a convenience for people.
 #[must_use]
 pub fn header_line(key: &VerifierKey) -> String {
     serde_json::json!({ "format": FORMAT, "vkey": key.to_string() }).to_string()
@@ -212,6 +94,13 @@ pub fn entry_line(index: u64, body: &str) -> String {
     serde_json::json!({ "index": index, "leaf": leaf, "entry": body }).to_string()
 }
 
+/// The line that follows the entry of an exchange, without a line feed. `note` is what
+/// [`CheckpointSigner::hand_over`](super::CheckpointSigner::hand_over) made.
+#[must_use]
+pub fn handover_line(note: &str) -> String {
+    serde_json::json!({ "handover": note }).to_string()
+}
+
 /// The last line of an export, without a line feed. `note` is what
 /// [`CheckpointSigner::sign`](super::CheckpointSigner::sign) made.
 #[must_use]
@@ -219,12 +108,12 @@ pub fn checkpoint_line(note: &str) -> String {
     serde_json::json!({ "checkpoint": note }).to_string()
 }
 
-/// Checks a whole export: the checkpoint's signature, every entry against its leaf hash, the
-/// indices, and the recomputed root against the signed one; then that the log still begins with
-/// each of the `known` heads, which the reader kept from earlier exports or got from witnesses.
+/// Checks a whole export: every entry against its leaf hash, the indices, each exchange of the key, the
+/// checkpoint's signature by the last key, and the recomputed roots against the signed ones; then that the log
+/// still begins with each of the `known` heads, which the reader kept from earlier exports or got from witnesses.
 ///
 /// What that proves: these are all entries under the signed root, in order, and none that lay under
-/// a known head was changed. What it does not: that the server showed everybody the same root
+/// a known head was changed; and, from the reader's key, whose word each later key rests on. What it does not: that the server showed everybody the same root
 /// (compare heads), that it recorded what it should have, and, where an entry and its leaf hash
 /// were altered together, which entry it was ([`ExportError::Root`]).
 ///
@@ -237,16 +126,20 @@ pub fn verify_export(
 ) -> Result<VerifiedExport, ExportError> {
     let lines = split_lines(export)?;
     let (header, rest) = lines.split_first().ok_or(ExportError::Empty)?;
-    let signer = signer(header, trust)?;
-    let (checkpoint, entries) = checkpoint(rest, header)?;
-    let checkpoint = Checkpoint::parse(checkpoint.as_bytes())?.verify(&signer)?;
+    let (trusted, with_handovers) = read_header(header, trust)?;
+    let (checkpoint, rest) = checkpoint(rest, header)?;
+    let checkpoint = Checkpoint::parse(checkpoint.as_bytes())?;
 
-    let entries = read_entries(entries)?;
-    compare(&rebuild(&entries)?, checkpoint.head())?;
+    let Read { entries, handovers } = read_lines(rest, with_handovers)?;
+    in_order(&entries)?;
+    let keys = Keys::follow(&entries, &handovers, &trusted)?;
+    let (checkpoint, signer) = keys.verify_last(&checkpoint)?;
+    compare(&keys.rebuild(&entries)?, checkpoint.head())?;
     meet(known, &entries)?;
     Ok(VerifiedExport {
         checkpoint,
         signer,
+        keys: keys.into_keys(),
         entries: entries.into_iter().map(|(_, entry)| entry).collect(),
     })
 }
@@ -258,10 +151,17 @@ impl VerifiedExport {
         self.checkpoint.head()
     }
 
-    /// The key that signed: the reader's, or the file's own (see [`ExportTrust`]).
+    /// The key that signed the head: the reader's or the file's own (see [`ExportTrust`]), or one that it was
+    /// exchanged for since. Worth keeping for the next export.
     #[must_use]
     pub fn signer(&self) -> &VerifierKey {
         &self.signer
+    }
+
+    /// All keys that the log had, the first one first, the signer last.
+    #[must_use]
+    pub fn keys(&self) -> &[KeyInForce] {
+        &self.keys
     }
 
     /// All entries, by index.
@@ -324,17 +224,22 @@ fn split_lines(export: &[u8]) -> Result<Vec<Line<'_>>, ExportError> {
         .collect()
 }
 
-fn signer(header: &Line<'_>, trust: ExportTrust<'_>) -> Result<VerifierKey, ExportError> {
+/// The key that is believed, and whether there may be handovers.
+fn read_header(
+    header: &Line<'_>,
+    trust: ExportTrust<'_>,
+) -> Result<(VerifierKey, bool), ExportError> {
     let header: Header = header.read()?;
-    if header.format != FORMAT {
-        return Err(ExportError::Format(
-            header.format.chars().take(80).collect(),
-        ));
-    }
-    match trust {
-        ExportTrust::Key(key) => Ok(key.clone()),
-        ExportTrust::KeyInFile => Ok(header.vkey.parse()?),
-    }
+    let with_handovers = match header.format.as_str() {
+        FORMAT => true,
+        FORMAT_WITHOUT_HANDOVERS => false,
+        other => return Err(ExportError::Format(other.chars().take(80).collect())),
+    };
+    let key = match trust {
+        ExportTrust::Key(key) => key.clone(),
+        ExportTrust::KeyInFile => header.vkey.parse()?,
+    };
+    Ok((key, with_handovers))
 }
 
 /// The checkpoint, which is the last line, and the entry lines before it.
@@ -356,26 +261,58 @@ fn checkpoint<'a, 'b>(
     }
 }
 
-/// The entries with the numbers of their lines, each equal to its leaf hash, at indices 0, 1, 2 …
-fn read_entries(lines: &[Line<'_>]) -> Result<Vec<(usize, Entry)>, ExportError> {
+/// What stands between header and checkpoint.
+struct Read {
+    /// With the numbers of their lines, each equal to its leaf hash.
+    entries: Vec<(usize, Entry)>,
+    handovers: Vec<UntrustedHandover>,
+}
+
+fn read_lines(lines: &[Line<'_>], with_handovers: bool) -> Result<Read, ExportError> {
     let mut entries = Vec::with_capacity(lines.len());
+    let mut handovers = Vec::new();
     for line in lines {
-        let EntryLine { index, leaf, entry } = line.read()?;
-        if LeafHash::of(entry.as_bytes()) != leaf {
-            return Err(ExportError::Edited {
-                index,
+        let no_entry = match line.read::<EntryLine>() {
+            Ok(entry) => {
+                entries.push((line.number, read_entry(entry, line.number)?));
+                continue;
+            }
+            Err(no_entry) => no_entry,
+        };
+        match line.read::<HandoverLine>() {
+            Ok(HandoverLine { handover }) if with_handovers => handovers.push(UntrustedHandover {
                 line: line.number,
-            });
+                after: u64::try_from(entries.len()).unwrap_or(u64::MAX),
+                note: handover,
+            }),
+            _ => return Err(no_entry),
         }
-        let body = entry;
-        entries.push((line.number, Entry { index, leaf, body }));
+        if handovers.len() > MAX_HANDOVERS {
+            return Err(ExportError::ManyHandovers);
+        }
     }
-    for (expected, (line, entry)) in (0..).zip(&entries) {
+    Ok(Read { entries, handovers })
+}
+
+fn read_entry(
+    EntryLine { index, leaf, entry }: EntryLine,
+    line: usize,
+) -> Result<Entry, ExportError> {
+    if LeafHash::of(entry.as_bytes()) != leaf {
+        return Err(ExportError::Edited { index, line });
+    }
+    let body = entry;
+    Ok(Entry { index, leaf, body })
+}
+
+/// The indices are 0, 1, 2 …
+fn in_order(entries: &[(usize, Entry)]) -> Result<(), ExportError> {
+    for (expected, (line, entry)) in (0..).zip(entries) {
         if entry.index != expected {
-            return Err(out_of_order(&entries, expected, *line, entry.index));
+            return Err(out_of_order(entries, expected, *line, entry.index));
         }
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// Names what was done to the entries, at the first index that is not the expected one.

@@ -3,21 +3,21 @@
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
-use super::super::CheckpointSigner;
+use super::super::{CheckpointError, CheckpointSigner};
 use super::*;
 
 const AWKWARD: &str = "{\"who\": \"\\u00e9\u{2028}😀\",\t\"a\":  1.0e0 }\n";
 
-fn signer(seed: u8) -> CheckpointSigner {
+pub(super) fn signer(seed: u8) -> CheckpointSigner {
     CheckpointSigner::new("log.example/audit", SigningKey::from_bytes(&[seed; 32])).unwrap()
 }
 
-fn bodies(count: usize) -> Vec<String> {
+pub(super) fn bodies(count: usize) -> Vec<String> {
     let body = |index| format!("{{\"number\":{index},\"text\":{AWKWARD:?}}}");
     (0..count).map(body).collect()
 }
 
-fn head(bodies: &[String]) -> TreeHead {
+pub(super) fn head(bodies: &[String]) -> TreeHead {
     let mut tree = Frontier::empty();
     for body in bodies {
         tree.append(LeafHash::of(body.as_bytes())).unwrap();
@@ -281,7 +281,7 @@ fn malformed_lines_are_named() {
     let more = entry_line(1, "{}").replacen('{', "{\"more\":1,", 1);
     assert_eq!(malformed(with(3, &more)), 3);
     assert!(matches!(
-        with(1, r#"{"format":"touchstone-audit-v2","vkey":""}"#),
+        with(1, r#"{"format":"touchstone-audit-v3","vkey":""}"#),
         ExportError::Format(_)
     ));
     assert!(matches!(
