@@ -18,6 +18,7 @@ use crate::commits::Commits;
 use crate::follower;
 use crate::heads::{HeadError, Heads};
 use crate::keys::ServerKeys;
+use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
 use crate::reads::Reads;
@@ -35,6 +36,7 @@ pub(crate) struct Attestor {
     pub(crate) commits: Commits,
     pub(crate) logs: Arc<BootLogs>,
     pub(crate) heads: Heads,
+    pub(crate) log_key: LogKey,
     pub(crate) refusals: Refusals,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
@@ -48,12 +50,9 @@ pub(crate) enum OpenError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log was begun with another key.
-    #[error(
-        "the audit log in the database was begun with another key than `{0}`; restore the key files that \
-         belong to this database"
-    )]
-    OtherKey(String),
+    /// The log's key is missing, or another one.
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
     /// The clock was set back.
     #[error(
         "the clock says {now}, but the audit log's last entry is of {last}; set the clock right, since \
@@ -98,13 +97,14 @@ impl Attestor {
         if production {
             refuse_simulators(&store).await?;
         }
-        start_log(&store, &keys).await?;
+        let log_key = start_log(&store, folder).await?;
         let heads = match Heads::open(folder)? {
             Some(heads) => heads,
             None => resume(&store, folder).await?,
         };
         keys.result.begin(&store).await?;
         heads.advance(&mut store.read().await?).await?;
+        log_key.settle(&store, &heads).await?;
         let index = Arc::new(TrustIndex::of(&store));
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;
@@ -140,6 +140,7 @@ impl Attestor {
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
             heads,
+            log_key,
             store,
             keys,
             index,
@@ -153,16 +154,18 @@ impl Attestor {
 
 impl Attestor {
     /// Looks whether the log in the database is still the one whose heads were signed. If not, nothing is written
-    /// any more.
-    pub(crate) async fn check_log(&self) -> Result<(), HeadError> {
+    /// any more. An exchange of its key that broke off is brought to its end.
+    pub(crate) async fn check_log(&self) -> Result<(), LogKeyError> {
         let mut tx = self.store.read().await?;
         match self.heads.advance(&mut tx).await {
             Err(error) if error.is_divergence() => {
                 self.store.fence();
-                Err(error)
+                Err(error)?
             }
-            outcome => outcome.map(drop),
-        }
+            outcome => outcome?,
+        };
+        drop(tx);
+        self.log_key.settle(&self.store, &self.heads).await
     }
 }
 
@@ -201,16 +204,14 @@ async fn refuse_simulators(store: &Store) -> Result<(), OpenError> {
 }
 
 /// The first entry of a log names the key that signs its heads: another key would make another log of
-/// the same entries. The last entry tells the time: a clock behind it would bring expired things back.
-async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), OpenError> {
+/// the same entries, but for one that it was exchanged for. The last entry tells the time: a clock behind it would
+/// bring expired things back.
+async fn start_log(store: &Store, folder: &Path) -> Result<LogKey, OpenError> {
     let mut tx = store.write().await?;
     let size = tx.frontier().await?.size();
     if let Some(last) = size.checked_sub(1) {
         let first = entry_at(&mut tx, 0).await?;
-        let key = keys.checkpoint.verifier_key().to_string();
-        if first.checkpoint_key.as_deref() != Some(key.as_str()) {
-            return Err(OpenError::OtherKey(key));
-        }
+        let key = LogKey::load(folder, first.checkpoint_key.as_deref(), &mut tx).await?;
         let last = entry_at(&mut tx, last).await?;
         let now = clock::now();
         if now < last.time.saturating_sub(clock::TOLERANCE) {
@@ -219,15 +220,17 @@ async fn start_log(store: &Store, keys: &ServerKeys) -> Result<(), OpenError> {
                 last: last.time,
             });
         }
-        return Ok(());
+        return Ok(key);
     }
+    let key = LogKey::begin(folder)?;
     let event = Event::LogStarted {
-        checkpoint_key: keys.checkpoint.verifier_key().to_string(),
+        checkpoint_key: key.verifier_key().await,
     };
     Entry::new(&event, &Actor::Attestor, clock::now())?
         .append(&mut tx)
         .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    Ok(key)
 }
 
 /// What is looked at in an entry of the log.

@@ -8,14 +8,15 @@ mod reason;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::{
-    CheckpointSigner, LeafHash, checkpoint_line, entry_line, header_line,
+    LeafHash, checkpoint_line, entry_line, handover_line, header_line,
 };
 
 pub(crate) use actor::{Actor, Staff};
 pub(crate) use event::{Appraised, Event, ListImported};
 pub(crate) use reason::Reason;
 
-use crate::heads::{HeadError, Heads};
+use crate::heads::Heads;
+use crate::log_key::{LogKey, LogKeyError};
 use crate::random;
 use crate::store::{Group, Store, StoreError, Tx};
 
@@ -47,24 +48,25 @@ impl Entry {
 }
 
 /// Signs the head of the log as it stands. It was committed, and is kept outside of the database before it is
-/// signed; Ed25519 is deterministic, so one size never gets two signatures.
+/// signed; Ed25519 is deterministic, so one size never gets two signatures of one key.
 pub(crate) async fn checkpoint(
     store: &Store,
     heads: &Heads,
-    signer: &CheckpointSigner,
-) -> Result<String, HeadError> {
-    let mut tx = store.read().await?;
+    key: &LogKey,
+) -> Result<String, LogKeyError> {
+    let (mut tx, signer) = key.open(store, heads).await?;
     Ok(signer.sign(&heads.advance(&mut tx).await?))
 }
 
-/// The whole log as JSON Lines: header, entries, checkpoint, all of one moment.
+/// The whole log as JSON Lines: header, entries with the handovers between them, checkpoint, all of one moment.
 pub(crate) async fn export(
     store: &Store,
     heads: &Heads,
-    signer: &CheckpointSigner,
-) -> Result<String, HeadError> {
-    let mut tx = store.read().await?;
+    key: &LogKey,
+) -> Result<String, LogKeyError> {
+    let (mut tx, signer) = key.open(store, heads).await?;
     let head = heads.advance(&mut tx).await?;
+    let mut exchanges = tx.key_exchanges().await?.into_iter().peekable();
     let mut lines = header_line(signer.verifier_key());
     lines.push('\n');
     let mut index = 0;
@@ -77,6 +79,11 @@ pub(crate) async fn export(
             let body = String::from_utf8(body).map_err(|_| StoreError::Malformed("audit entry"))?;
             lines.push_str(&entry_line(index, &body));
             lines.push('\n');
+            if let Some(exchange) = exchanges.next_if(|exchange| exchange.entry == index) {
+                let note = exchange.note.ok_or(StoreError::Malformed("handover"))?;
+                lines.push_str(&handover_line(&note));
+                lines.push('\n');
+            }
             index = index.saturating_add(1);
         }
     }

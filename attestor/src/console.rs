@@ -11,6 +11,7 @@ mod firmware;
 mod inspect;
 mod keys;
 mod location;
+mod log_key;
 mod machines;
 mod man;
 mod node;

@@ -88,18 +88,7 @@ impl Heads {
             let seen = seen.size();
             return Err(HeadError::Behind { signed, seen });
         }
-        let mut grown = last.clone();
-        while grown.size() < seen.size() {
-            let leaves = tx.leaves(grown.size(), seen.size()).await?;
-            if leaves.is_empty() {
-                return Err(HeadError::Forked { signed });
-            }
-            for leaf in leaves {
-                grown
-                    .append(leaf)
-                    .map_err(|_| StoreError::Malformed("tree"))?;
-            }
-        }
+        let grown = grow(tx, last.clone(), seen.size()).await?;
         if grown != seen {
             return Err(HeadError::Forked { signed });
         }
@@ -112,6 +101,25 @@ impl Heads {
         }
         Ok(seen.head())
     }
+}
+
+/// `tree` with the leaves that `tx` sees after its own, until it has `size` of them, or as many as there are.
+pub(crate) async fn grow(
+    tx: &mut Tx,
+    mut tree: Frontier,
+    size: u64,
+) -> Result<Frontier, StoreError> {
+    while tree.size() < size {
+        let leaves = tx.leaves(tree.size(), size).await?;
+        if leaves.is_empty() {
+            break;
+        }
+        for leaf in leaves {
+            tree.append(leaf)
+                .map_err(|_| StoreError::Malformed("tree"))?;
+        }
+    }
+    Ok(tree)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The attestor's own keys, each in a file of mode 0600, each for one purpose: results, checkpoints,
-//! the CA of its TLS certificate, the webhook's secret path.
+//! The attestor's own keys, each in a file of mode 0600, each for one purpose: results, the CA of its TLS
+//! certificate, the webhook's secret path. The key of the audit log is in `log_key`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,9 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::transparency::CheckpointSigner;
 use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
@@ -42,10 +40,9 @@ pub(crate) enum KeyError {
     Randomness(#[from] NoRandomness),
 }
 
-/// All keys of a running attestor.
+/// The keys of a running attestor, but for that of the audit log.
 pub(crate) struct ServerKeys {
     pub(crate) result: Arc<ResultKeys>,
-    pub(crate) checkpoint: CheckpointSigner,
     /// Hash of the secret in the webhook's path.
     pub(crate) webhook_secret: Sha256Digest,
     /// TLS keys (SHA-256 of SubjectPublicKeyInfo) that may call the webhook.
@@ -58,7 +55,7 @@ pub(crate) struct ServerKeys {
 
 impl ServerKeys {
     /// Loads the signing keys out of `folder`. What is not there is made for a database that is new, and
-    /// for no other: results and heads must not change their key unseen.
+    /// for no other: results must not change their key unseen.
     pub(crate) fn load(
         folder: &Path,
         new_database: bool,
@@ -66,23 +63,15 @@ impl ServerKeys {
         server_url: String,
         webhook_callers: Vec<Sha256Digest>,
     ) -> Result<Self, KeyError> {
-        for name in ["result.key", "checkpoint.key", "webhook.key"] {
+        for name in ["result.key", "webhook.key"] {
             let path = folder.join(name);
             if !new_database && !path.exists() {
                 return Err(KeyError::Missing(path));
             }
         }
         let result = Arc::new(ResultKeys::load(folder)?);
-        let path = folder.join("checkpoint.key");
-        let key = SigningKey::from_bytes(&*secret(&path)?);
-        let id = Sha256Digest::of(key.verifying_key().as_bytes()).to_string();
-        // The name is the log's origin: two logs must not share one.
-        let name = format!("touchstone-log-{}", id.get(..16).unwrap_or_default());
-        let checkpoint =
-            CheckpointSigner::new(&name, key).map_err(|_| KeyError::Malformed(path))?;
         Ok(Self {
             result,
-            checkpoint,
             webhook_secret: Sha256Digest::of(webhook_secret(folder)?.as_bytes()),
             webhook_callers,
             ca_pem,

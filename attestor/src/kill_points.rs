@@ -1,7 +1,7 @@
-//! Named steps of a commit at which a test ends the process without warning, or stops it. In debug builds only; in
-//! others there is nothing here.
+//! Named steps of a commit, and of an exchange of the log's key, at which a test ends the process without warning, or
+//! stops it. In debug builds only; in others there is nothing here.
 
-/// A step of a commit.
+/// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The transaction has begun.
@@ -12,6 +12,14 @@ pub(crate) enum Step {
     Committed,
     /// This process acts by it, and nobody was answered.
     Published,
+    /// The log's next key is in its file, and nothing names it.
+    KeyMade,
+    /// The entry that names it is durable, and the old key has not handed over.
+    KeyNamed,
+    /// The handover is durable, and the old key is in its file.
+    HandedOver,
+    /// The old key is overwritten, and the new one is beside its place.
+    Overwritten,
 }
 
 /// The process ends here if `TOUCHSTONE_KILL_POINT` names this step, as often as it says: `written:3`. With `:stop`

@@ -24,6 +24,7 @@ mod keys;
 mod kill_points;
 mod kubernetes;
 mod location;
+mod log_key;
 mod logs;
 mod metrics;
 mod policy;

@@ -15,6 +15,7 @@ mod identities;
 mod inventory;
 mod join_tokens;
 mod kept;
+mod key_exchanges;
 mod location;
 mod log;
 mod machines;
@@ -51,6 +52,7 @@ pub(crate) use hosts::{Endorsed, HostRecord, Identity, QuoteClock, class, class_
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use kept::KeptRound;
+pub(crate) use key_exchanges::KeyExchange;
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
 pub(crate) use log::Committed;
 pub(crate) use machines::{InventoryEntry, MachineState};

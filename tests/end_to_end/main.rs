@@ -35,6 +35,7 @@ mod late_bodies;
 mod ledger;
 mod load;
 mod location;
+mod log_key;
 mod plan;
 mod platforms;
 mod policies;

@@ -19,8 +19,9 @@ use crate::endorsements::endorse;
 use crate::identity::applicant;
 use older::{Table, Today};
 
-/// Tables that stay empty in this fleet. `writes`: written only after a write failed.
-const EMPTY: [&str; 1] = ["writes"];
+/// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
+/// without it was never at another key than its first.
+const EMPTY: [&str; 2] = ["writes", "key_exchanges"];
 
 /// An attestor with something in every table, and one round whose answer it keeps.
 struct Fleet {

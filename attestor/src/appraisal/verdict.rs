@@ -192,7 +192,7 @@ fn signed_result(
         eat_profile: AttestationResult::PROFILE.to_owned(),
         verifier: VerifierId {
             build: concat!("touchstone ", env!("CARGO_PKG_VERSION")).to_owned(),
-            developer: attestor.keys.checkpoint.verifier_key().name().to_owned(),
+            developer: attestor.log_key.name().to_owned(),
         },
         issued_at: verdict.issued_at,
         expires_at: verdict.expires_at,

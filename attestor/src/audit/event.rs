@@ -24,6 +24,11 @@ pub(crate) enum Event {
     /// An attestor that had signed no head of this log went on with it: after a restore. No verdict from before
     /// counts.
     LogResumed { size: u64, root: Sha256Digest },
+    /// The key that signs the log's heads was exchanged: `replaced` signs no head beyond this entry.
+    CheckpointKeyRotated {
+        checkpoint_key: String,
+        replaced: String,
+    },
     /// Endorsement certificates were imported.
     EndorsementImported {
         class: &'static str,
@@ -293,6 +298,10 @@ mod tests {
         let events = [
             Event::LogStarted {
                 checkpoint_key: String::new(),
+            },
+            Event::CheckpointKeyRotated {
+                checkpoint_key: String::new(),
+                replaced: String::new(),
             },
             Event::EndorsementImported {
                 class: "cloud",

@@ -6,14 +6,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use touchstone_evidence::transparency::{
-    Checkpoint, ExportTrust, TreeHead, VerifierKey, verify_export,
+    Checkpoint, ExportTrust, KeyInForce, TreeHead, VerifiedExport, VerifierKey, verify_export,
 };
 
 use super::client::Client;
 use super::output::{line, print};
 use super::progress::waiting;
+
+/// How the line of a handover begins.
+const HANDOVER: &str = "{\"handover\":";
 
 /// Fetches the whole log.
 pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
@@ -22,8 +25,10 @@ pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> a
         return print(&lines);
     };
     write_new(path, lines.as_bytes())?;
-    // Header and checkpoint are not entries.
-    let entries = lines.lines().count().saturating_sub(2);
+    // Header, handovers and checkpoint are not entries.
+    let handovers = lines.lines().filter(|line| line.starts_with(HANDOVER));
+    let others = handovers.count().saturating_add(2);
+    let entries = lines.lines().count().saturating_sub(others);
     let answer = json!({ "file": path, "entries": entries });
     line(json, &answer, || {
         format!(
@@ -83,28 +88,8 @@ fn verify_asked(
         .map_or(ExportTrust::KeyInFile, ExportTrust::Key);
     match verify_export(export, trust, heads) {
         Ok(verified) => {
-            let head = verified.head();
-            let answer = json!({
-                "verified": true,
-                "size": head.size,
-                "root": head.root,
-                "key": verified.signer().to_string(),
-                "key_given": key.is_some(),
-                "earlier_heads": heads.len(),
-            });
-            line(json, &answer, || {
-                let caution = match key {
-                    Some(_) => "",
-                    None => {
-                        "\nThe key was taken from the file itself: give --key to know whose log it is"
-                    }
-                };
-                format!(
-                    "verified {size} entries\nhead {size}:{root}{caution}",
-                    size = head.size,
-                    root = head.root
-                )
-            })?;
+            let answer = told(&verified, key.as_ref(), heads.len());
+            line(json, &answer, || in_words(&verified, key.as_ref()))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.is_no_export() => {
@@ -121,6 +106,46 @@ fn verify_asked(
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn told(verified: &VerifiedExport, key: Option<&VerifierKey>, heads: usize) -> Value {
+    let head = verified.head();
+    let key_in_force =
+        |held: &KeyInForce| json!({ "key": held.key().to_string(), "from": held.from() });
+    json!({
+        "verified": true,
+        "size": head.size,
+        "root": head.root,
+        "key": verified.signer().to_string(),
+        "keys": verified.keys().iter().map(key_in_force).collect::<Vec<_>>(),
+        "key_given": key.is_some(),
+        "earlier_heads": heads,
+    })
+}
+
+fn in_words(verified: &VerifiedExport, key: Option<&VerifierKey>) -> String {
+    let head = verified.head();
+    let mut lines = vec![
+        format!("verified {} entries", head.size),
+        format!("head {}:{}", head.size, head.root),
+    ];
+    if let [_, _, ..] = verified.keys() {
+        let signs = |held: &KeyInForce| format!("from {} entries on: {}", held.from(), held.key());
+        lines.push("the key was exchanged; heads are signed".to_owned());
+        lines.extend(verified.keys().iter().map(signs));
+    }
+    match key {
+        Some(key) if key != verified.signer() => {
+            lines.push(
+                "Keep the last of these keys beside yours, which signs nothing more".to_owned(),
+            );
+        }
+        Some(_) => {}
+        None => lines.push(
+            "The key was taken from the file itself: give --key to know whose log it is".to_owned(),
+        ),
+    }
+    lines.join("\n")
 }
 
 /// The log's key, or a file that holds it, as of `touchstone keys --json | jq -r .checkpoint_key`.

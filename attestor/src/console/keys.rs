@@ -4,6 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::log_key;
 use super::output::{line, moment, print, table, text};
 
 /// `touchstone keys …`
@@ -29,6 +30,8 @@ pub enum Keys {
 pub enum Exchanged {
     /// The key that signs attestation results
     Result,
+    /// The key that signs the heads of the audit log; auditors verify on with the one that they have
+    Checkpoint,
 }
 
 /// Runs one of them; without one, lists the keys.
@@ -43,6 +46,9 @@ pub(super) async fn run(client: &Client, json: bool, command: Option<Keys>) -> a
                 format!("results are signed with {}", text(&answer, "id"))
             })
         }
+        Some(Keys::Rotate {
+            key: Exchanged::Checkpoint,
+        }) => log_key::rotate(client, json).await,
         Some(Keys::Revoke { id }) => {
             let body = json!({ "id": id });
             let answer = client.post("/v1/keys/result/revoke", &body).await?;

@@ -12,6 +12,7 @@ mod inventory;
 mod join_tokens;
 mod keys;
 mod location;
+mod log_key;
 mod nodes;
 mod oems;
 mod policies;
@@ -165,6 +166,7 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/hosts/{host}/firmware", DECIDE, firmware::accept),
         Route::new(GET, "/v1/audit/export", READ, audit::export),
         Route::new(GET, "/v1/audit/checkpoint", READ, audit::checkpoint),
+        Route::new(POST, "/v1/keys/checkpoint/rotate", OPERATE, log_key::rotate),
         Route::new(GET, "/v1/credentials", READ, credentials::list),
         Route::new(POST, "/v1/credentials", OPERATE, credentials::create),
         Route::new(POST, "/v1/credentials/revoke", OPERATE, credentials::revoke),

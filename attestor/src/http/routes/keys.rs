@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Acting, Body};
+use crate::attestor::Attestor;
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::result_keys::{self, ResultKeyError};
@@ -18,11 +19,11 @@ use crate::store::ResultKeyRecord;
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let results = app.attestor.store.read().await?.result_keys().await?;
     let current = results.iter().find(|key| key.until.is_none());
-    let keys = &app.attestor.keys;
+    let Attestor { keys, log_key, .. } = &*app.attestor;
     Ok(Json(json!({
         "result_key": current.map(|key| hex::encode(key.public_key)),
         "result_keys": results.iter().map(view).collect::<Vec<_>>(),
-        "checkpoint_key": keys.checkpoint.verifier_key().to_string(),
+        "checkpoint_key": log_key.verifier_key().await,
         "ca": keys.ca_pem,
     })))
 }
