@@ -52,6 +52,8 @@ impl Fleet {
         let evidence = liar.evidence(&liar.challenge().await).await;
         let answer = liar.send(&evidence).await.unwrap();
         assert_eq!(answer.tier, TrustTier::Affirming);
+        let capture = ["reference", "capture", "de-1", "--name", "de"];
+        world.server.command(&capture);
         Self {
             world,
             liar,

@@ -8,7 +8,7 @@ use std::process::Command;
 use touchstone_tests::database::Database;
 
 /// Modules that are in `end_to_end` alone.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     (
         "break_command",
         "what `tpm-sim break` says of an attestor is no matter of its database",
@@ -31,6 +31,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
         "SQLite is a file that is exchanged, PostgreSQL goes back under a running attestor",
     ),
     ("inspect", "reads files, without an attestor"),
+    (
+        "log_key",
+        "goes through both databases, and through replicas, by itself",
+    ),
     ("load", "measures `tpm-sim-load`, not the database"),
     ("replicas", "only PostgreSQL has several attestors"),
 ];
