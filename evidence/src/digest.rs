@@ -72,7 +72,10 @@ impl FromStr for Sha256Digest {
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&hex::encode(self.0))
+        let mut digits = [0; 64];
+        // It fails for another length alone.
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        out.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// 1 to 63 characters of `a-z 0-9 - .`, beginning and ending with a letter or digit.
 ///
 /// No other characters exist in it, so that it is safe in a path, a log line and a signed text,
-/// and has no look-alikes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct HostId(String);
+/// and has no look-alikes. Copies share the text: a server holds each name in several places.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostId(Arc<str>);
 
 /// Text that cannot name a host.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl FromStr for HostId {
             let shown: String = text.chars().take(80).collect();
             return Err(NotAHostId(format!("`{}`", shown.escape_debug())));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -53,9 +54,15 @@ impl TryFrom<String> for HostId {
     }
 }
 
+impl Serialize for HostId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 impl From<HostId> for String {
     fn from(id: HostId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 
