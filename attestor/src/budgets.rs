@@ -1,7 +1,7 @@
 //! How much evidence a host may send. What is accepted is kept for good, so a host pays for each message
 //! whatever becomes of it, also for what it costs to look at it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use touchstone_evidence::host_id::HostId;
@@ -21,7 +21,7 @@ const COMING_MAX: usize = 4;
 /// What each host has spent since the start of this process.
 #[derive(Default)]
 pub(crate) struct Budgets {
-    inner: Mutex<BTreeMap<HostId, Spent>>,
+    inner: Mutex<HashMap<HostId, Spent>>,
     coming: Mutex<HashMap<HostId, usize>>,
 }
 
@@ -55,6 +55,14 @@ struct Spent {
     at: i64,
 }
 
+impl Spent {
+    /// What it has not got back at `now`. A clock that is set back gives nothing back.
+    fn left(&self, now: i64) -> u64 {
+        let passed = u64::try_from(now.saturating_sub(self.at)).unwrap_or_default();
+        self.bytes.saturating_sub(passed.saturating_mul(PER_SECOND))
+    }
+}
+
 impl Budgets {
     /// Lets another body of `host` come; `None`: enough of them do.
     pub(crate) fn coming(&self, host: &HostId) -> Option<Coming<'_>> {
@@ -70,6 +78,11 @@ impl Budgets {
         })
     }
 
+    /// Forgets who got everything back: at `now` such a host is as one that never sent.
+    pub(crate) fn forget(&self, now: i64) {
+        lock(&self.inner).retain(|_, spent| spent.left(now) > 0);
+    }
+
     /// Takes a message of `length` bytes off what `host` may send. Nothing is taken where that is too
     /// little; then the error is the seconds after which it suffices.
     pub(crate) fn spend(&self, host: &HostId, length: usize, now: i64) -> Result<(), u64> {
@@ -78,11 +91,7 @@ impl Budgets {
             .saturating_add(MESSAGE);
         let mut hosts = lock(&self.inner);
         let spent = hosts.entry(host.clone()).or_default();
-        // A clock that is set back gives nothing back.
-        let passed = u64::try_from(now.saturating_sub(spent.at)).unwrap_or_default();
-        spent.bytes = spent
-            .bytes
-            .saturating_sub(passed.saturating_mul(PER_SECOND));
+        spent.bytes = spent.left(now);
         spent.at = now;
         match spent.bytes.saturating_add(cost).checked_sub(BURST) {
             None | Some(0) => {
@@ -145,5 +154,17 @@ mod tests {
         for round in 1..10_000 {
             assert_eq!(budgets.spend(&host, 100 << 10, round * 60), Ok(()));
         }
+    }
+
+    #[test]
+    fn who_got_everything_back_takes_no_room() {
+        let budgets = Budgets::default();
+        let host: HostId = "de-1".parse().unwrap();
+        assert_eq!(budgets.spend(&host, 0, 1000), Ok(()));
+        let seconds = i64::try_from(MESSAGE / PER_SECOND).unwrap();
+        budgets.forget(1000 + seconds - 1);
+        assert_eq!(lock(&budgets.inner).len(), 1);
+        budgets.forget(1000 + seconds);
+        assert!(lock(&budgets.inner).is_empty());
     }
 }

@@ -24,6 +24,7 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
             tracing::error!("the clock was set back by {seconds} s; set it right");
         }
         attestor.flush_refusals().await;
+        attestor.budgets.forget(clock::now());
         if let Err(error) = attestor.check_log().await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "no head of the audit log may be signed");
