@@ -1,7 +1,8 @@
 //! Rounds and entries that are committed together: one statement on PostgreSQL, one hand-over to SQLite's
 //! thread, however many they are.
 //!
-//! Each part below takes its rows as one JSON array, and bytes as one string from which they are cut.
+//! Each part below takes its rows as one JSON array, and what is long as one string of bytes from which it is cut:
+//! text in an array is escaped, parsed and rendered again for each part that looks at its row.
 //! Parameters are numbered through all parts, since both databases get all of them at once.
 
 use serde::Serialize;
@@ -17,19 +18,35 @@ use super::hosts::QuoteClock;
 use super::rounds::StoredChallenge;
 use super::{Connection, StoreError, Tx};
 
+/// A long text, cut out of the bytes of all: `$cast` and `$end` make a text of bytes.
+macro_rules! cut {
+    ($cast:literal, $end:literal, $name:literal) => {
+        concat!(
+            $cast,
+            "substr($11, CAST(j.value ->> '",
+            $name,
+            "' AS INTEGER), CAST(j.value ->> '",
+            $name,
+            "_length' AS INTEGER))",
+            $end
+        )
+    };
+}
+
 macro_rules! hosts {
-    () => {
-        "UPDATE hosts SET
+    ($cast:literal, $end:literal) => {
+        concat!("UPDATE hosts SET
              firmware_version = COALESCE(hosts.firmware_version, CAST(j.value ->> 'firmware_version' AS BIGINT)),
              reset_count = CAST(j.value ->> 'reset_count' AS BIGINT),
              restart_count = CAST(j.value ->> 'restart_count' AS BIGINT),
              clock = CAST(j.value ->> 'clock' AS BIGINT),
              boot_log = unhex(j.value ->> 'boot_log'),
-             verdict = j.value ->> 'verdict', result = j.value ->> 'result', runtime = j.value ->> 'runtime',
+             verdict = ", cut!($cast, $end, "verdict"), ", result = ", cut!($cast, $end, "result"), ",
+             runtime = j.value ->> 'runtime',
              entry = CAST(j.value ->> 'entry' AS BIGINT), entry_before = hosts.entry,
              standing = j.value ->> 'standing',
              before_change = CASE WHEN hosts.standing = j.value ->> 'standing' THEN hosts.before_change ELSE hosts.entry END
-         FROM json_each($1) AS j WHERE hosts.host = j.value ->> 'host'"
+         FROM json_each($1) AS j WHERE hosts.host = j.value ->> 'host'")
     };
 }
 
@@ -48,9 +65,13 @@ macro_rules! boots {
 }
 
 macro_rules! answered {
-    () => {
-        "UPDATE challenges SET evidence = unhex(j.value ->> 'evidence'), answer = j.value ->> 'answer'
+    ($cast:literal, $end:literal) => {
+        concat!(
+            "UPDATE challenges SET evidence = unhex(j.value ->> 'evidence'), answer = ",
+            cut!($cast, $end, "answer"),
+            "
          FROM json_each($2) AS j WHERE challenges.nonce = unhex(j.value ->> 'nonce')"
+        )
     };
 }
 
@@ -89,11 +110,11 @@ macro_rules! tree {
 }
 
 const SQLITE: &str = concat!(
-    hosts!(),
+    hosts!("CAST(", " AS TEXT)"),
     ";\n",
     boots!(),
     ";\n",
-    answered!(),
+    answered!("CAST(", " AS TEXT)"),
     ";\n",
     challenges!(),
     ";\n",
@@ -107,11 +128,11 @@ const SQLITE: &str = concat!(
 /// The parts see one state of the database, and none writes what another one reads.
 const POSTGRES: &str = concat!(
     "WITH a AS (",
-    hosts!(),
+    hosts!("convert_from(", ", 'UTF8')"),
     "), b AS (",
     boots!(),
     "), c AS (",
-    answered!(),
+    answered!("convert_from(", ", 'UTF8')"),
     "), d AS (",
     challenges!(),
     "), e AS (",
@@ -146,8 +167,10 @@ struct HostJson {
     restart_count: i64,
     clock: i64,
     boot_log: Sha256Digest,
-    verdict: String,
-    result: String,
+    verdict: usize,
+    verdict_length: usize,
+    result: usize,
+    result_length: usize,
     runtime: Option<String>,
     entry: u64,
     standing: Sha256Digest,
@@ -161,7 +184,8 @@ struct HostJson {
 struct AnsweredJson {
     nonce: String,
     evidence: Sha256Digest,
-    answer: String,
+    answer: usize,
+    answer_length: usize,
 }
 
 #[derive(Serialize)]
@@ -201,6 +225,7 @@ pub(crate) struct Group {
     evidence_bytes: Vec<u8>,
     entries: Vec<EntryJson>,
     entry_bytes: Vec<u8>,
+    texts: Vec<u8>,
     frontier: Frontier,
     size_before: u64,
     policy: Option<Sha256Digest>,
@@ -233,8 +258,10 @@ impl Group {
             restart_count: quote.restart_count,
             clock: quote.clock,
             boot_log: *round.boot_log,
-            verdict: round.verdict.to_owned(),
-            result: round.result.to_owned(),
+            verdict: add(&mut self.texts, round.verdict.as_bytes()),
+            verdict_length: round.verdict.len(),
+            result: add(&mut self.texts, round.result.as_bytes()),
+            result_length: round.result.len(),
             runtime: runtime.map_err(|_| StoreError::Malformed("runtime list state"))?,
             entry: round.entry,
             standing: *round.standing,
@@ -251,7 +278,8 @@ impl Group {
         self.answered.push(AnsweredJson {
             nonce: hex::encode(nonce),
             evidence: *evidence,
-            answer: answer.to_owned(),
+            answer: add(&mut self.texts, answer.as_bytes()),
+            answer_length: answer.len(),
         });
     }
 
@@ -354,7 +382,8 @@ where
         .bind(group.entry_bytes)
         .bind(size(group.frontier.size())?)
         .bind(group.frontier.to_bytes())
-        .bind(size(group.size_before)?))
+        .bind(size(group.size_before)?)
+        .bind(group.texts))
 }
 
 fn json(rows: &impl Serialize) -> Result<String, StoreError> {
