@@ -6,6 +6,11 @@ use clap::Parser as _;
 use touchstone_attestor::console::{self, Command};
 use touchstone_attestor::serve;
 
+/// A round makes some hundred short-lived allocations, and SQLite as many again: this one takes half the time of
+/// glibc's for them, and takes the place of `malloc` for C too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
