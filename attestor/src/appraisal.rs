@@ -8,6 +8,7 @@ mod runtime;
 mod verdict;
 mod verify;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeyError;
-use crate::store::{Asked, End, Group, Held, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::store::{Asked, End, Found, Group, Held, QuoteClock, StoreError, StoredChallenge, Tx};
 
 /// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
 /// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
@@ -148,11 +149,12 @@ struct Received {
 /// The round against what is held about the host now. What was held when its caller was let in does not
 /// count: the body may have come much later.
 async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, RoundError> {
-    let seen = attestor.reads.look_up(received.asked.clone()).await?;
-    let Some(held) = seen.held else {
+    let seen = attestor.commits.look_up(received.asked.clone()).await?;
+    let Some(found) = seen.found else {
         let end = end_of(attestor, &received.asked).await?;
         return Err(end.map_or(StoreError::Malformed("identity").into(), RoundError::Ended));
     };
+    let held = Arc::new(found.held()?);
     let now = clock::now();
     let challenge = held.challenge.clone();
     let challenge = match open_challenge(challenge, &held.record.host, &received.digest, now)? {
@@ -161,7 +163,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
     };
     let inputs = verify::Inputs {
         stored_boot_log: stored_boot_log(attestor, &received.evidence).await?,
-        held,
+        held: Arc::clone(&held),
         evidence: Arc::clone(&received.evidence),
         challenge,
         logs: Arc::clone(&attestor.logs),
@@ -178,6 +180,8 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
         .commits
         .round(Round {
             asked: received.asked.clone(),
+            found,
+            held,
             verified,
             reached,
             body: Arc::clone(&received.body),
@@ -300,15 +304,19 @@ fn next_challenge(
     })
 }
 
-/// Adds another challenge of a host to `group`. `held` is what is held of it in the group's transaction.
+/// Adds another challenge of a host to `group`. `found` is what is held of it in the group's transaction.
 pub(crate) fn issue(
-    held: Option<Held>,
+    found: Option<Found>,
+    moved: &HashSet<HostId>,
     group: &mut Group,
     now: i64,
 ) -> Result<(HostId, Challenge), RoundError> {
     let Held {
         record, boot, tag, ..
-    } = held.ok_or(RoundError::Overtaken)?;
+    } = found.ok_or(RoundError::Overtaken)?.held()?;
+    if moved.contains(&record.host) {
+        return Err(RoundError::Overtaken);
+    }
     // Without its banks a log is needed again.
     let proven = boot.is_some_and(|boot| boot.banks.is_some());
     let known = Known {

@@ -21,7 +21,6 @@ use crate::keys::ServerKeys;
 use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
-use crate::reads::Reads;
 use crate::refusals::Refusals;
 use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
@@ -32,7 +31,6 @@ pub(crate) struct Attestor {
     pub(crate) store: Store,
     pub(crate) keys: ServerKeys,
     pub(crate) index: Arc<TrustIndex>,
-    pub(crate) reads: Reads,
     pub(crate) commits: Commits,
     pub(crate) logs: Arc<BootLogs>,
     pub(crate) heads: Heads,
@@ -136,7 +134,6 @@ impl Attestor {
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {
-            reads: Reads::start(store.clone()),
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
             heads,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::location::AuthorityKey;
 use touchstone_evidence::wire::Challenge;
 
 use crate::appraisal::{self, Decided, Round, RoundError};
@@ -14,7 +15,7 @@ use crate::audit::Entry;
 use crate::clock;
 use crate::kill_points::{self, Step};
 use crate::metrics::Metrics;
-use crate::store::{Asked, Group, Held, Store, StoreError, Tx};
+use crate::store::{Asked, Found, Group, Snapshot, Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
 /// Most members of a group: a later one waits for the next.
@@ -25,8 +26,16 @@ const WAITING_MAX: usize = 4096;
 /// Hands changes to the one task that commits them.
 pub(crate) struct Commits(mpsc::Sender<Job>);
 
-/// A change, and where its outcome goes.
+/// What was seen at one moment.
+pub(crate) struct Seen {
+    /// `None`: the TLS key is of no enrolled host.
+    pub(crate) found: Option<Found>,
+    pub(crate) authorities: Arc<[AuthorityKey]>,
+}
+
+/// A look-up or a change, and where its outcome goes.
 enum Job {
+    LookUp(Asked, Reply<Seen>),
     Round(Box<Round>, Reply<String>),
     Challenge(Asked, Reply<Challenge>),
     Entry(Entry, Reply<u64>),
@@ -45,6 +54,11 @@ impl Commits {
         };
         tokio::spawn(committer.run(waiting));
         Self(sender)
+    }
+
+    /// What is held about whoever asks. Where changes wait as well, it is read in their transaction.
+    pub(crate) async fn look_up(&self, asked: Asked) -> Result<Seen, RoundError> {
+        self.ask(|reply| Job::LookUp(asked, reply)).await
     }
 
     /// Commits a round; returns its answer.
@@ -78,6 +92,7 @@ struct Committer {
 
 /// What a member comes to once its group is durable.
 enum Outcome {
+    Seen(Seen),
     Round(Decided),
     Challenge(HostId, Challenge),
     Entry(u64),
@@ -118,6 +133,10 @@ impl Committer {
 
     /// One transaction. An error: nothing of it happened.
     async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
+        if jobs.iter().all(|job| matches!(job, Job::LookUp(..))) {
+            let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
+            return Ok(seen(self.store.look_up(&asked).await?));
+        }
         let outcome = self.transact(jobs).await;
         if let Err(StoreError::Database(_)) = outcome {
             self.store.doubt_writes();
@@ -131,13 +150,18 @@ impl Committer {
         let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
         let seen = tx.look_up(&asked).await?;
         let mut group = Group::upon(&seen);
-        let mut held = seen.held.into_iter();
+        let authorities = authorities(&seen);
+        let mut found = seen.found.into_iter();
         let mut moved = HashSet::new();
         let mut outcomes = Vec::with_capacity(jobs.len());
         let now = clock::now();
         for job in jobs {
-            let held = job.asked().and_then(|_| held.next().flatten());
-            match decide(job, held, &mut group, &mut moved, now) {
+            let found = job.asked().and_then(|_| found.next().flatten());
+            let seen = Seen {
+                found,
+                authorities: Arc::clone(&authorities),
+            };
+            match decide(job, seen, &mut group, &mut moved, now) {
                 // It may have added half of what it writes.
                 Err(RoundError::Store(error)) => return Err(error),
                 Err(RoundError::Randomness(error)) => return Err(error.into()),
@@ -161,7 +185,10 @@ impl Committer {
     /// Publishes what is durable, then answers.
     fn conclude(&self, jobs: Vec<Job>, outcomes: Vec<Result<Outcome, RoundError>>) {
         let now = clock::now();
-        self.metrics.committed(jobs.len());
+        let changes = jobs.iter().filter(|job| !matches!(job, Job::LookUp(..)));
+        if let changes @ 1.. = changes.count() {
+            self.metrics.committed(changes);
+        }
         for (job, outcome) in jobs.iter().zip(&outcomes) {
             match (job, outcome) {
                 (Job::Round(round, _), Ok(Outcome::Round(Decided::Moved { order, moved, .. }))) => {
@@ -186,10 +213,25 @@ impl Job {
     fn asked(&self) -> Option<&Asked> {
         match self {
             Self::Round(round, _) => Some(round.asked()),
-            Self::Challenge(asked, _) => Some(asked),
+            Self::LookUp(asked, _) | Self::Challenge(asked, _) => Some(asked),
             Self::Entry(..) => None,
         }
     }
+}
+
+fn seen(snapshot: Snapshot) -> Vec<Result<Outcome, RoundError>> {
+    let authorities = authorities(&snapshot);
+    let found = snapshot.found.into_iter();
+    let seen = found.map(|found| Seen {
+        found,
+        authorities: Arc::clone(&authorities),
+    });
+    seen.map(|seen| Ok(Outcome::Seen(seen))).collect()
+}
+
+fn authorities(snapshot: &Snapshot) -> Arc<[AuthorityKey]> {
+    let keys = snapshot.authorities.iter();
+    keys.filter_map(AuthorityKey::from_bytes).collect()
 }
 
 /// What only few members write.
@@ -209,29 +251,26 @@ async fn write_apart(
     }
 }
 
-/// `held` is what was there before the group, so a host that was moved within it waits for the next one.
+/// `seen` is what was there before the group, so a host that was moved within it waits for the next one.
 fn decide(
     job: &Job,
-    held: Option<Held>,
+    seen: Seen,
     group: &mut Group,
     moved: &mut HashSet<HostId>,
     now: i64,
 ) -> Result<Outcome, RoundError> {
-    if let Some(held) = &held
-        && moved.contains(&held.record.host)
-    {
-        return Err(RoundError::Overtaken);
-    }
     match job {
+        Job::LookUp(..) => Ok(Outcome::Seen(seen)),
+        Job::Round(round, _) if moved.contains(round.host()) => Err(RoundError::Overtaken),
         Job::Round(round, _) => {
-            let decided = round.decide(held, group, now)?;
+            let decided = round.decide(seen.found, group, now)?;
             if let Decided::Moved { .. } = decided {
                 moved.insert(round.host().clone());
             }
             Ok(Outcome::Round(decided))
         }
         Job::Challenge(..) => {
-            let (host, challenge) = appraisal::issue(held, group, now)?;
+            let (host, challenge) = appraisal::issue(seen.found, moved, group, now)?;
             Ok(Outcome::Challenge(host, challenge))
         }
         Job::Entry(entry, _) => Ok(Outcome::Entry(entry.append_to(group)?)),
@@ -241,6 +280,9 @@ fn decide(
 fn answer(job: Job, outcome: Result<Outcome, RoundError>) {
     // A caller that went away does not miss its answer.
     match (job, outcome) {
+        (Job::LookUp(_, reply), Ok(Outcome::Seen(seen))) => {
+            let _gone = reply.send(Ok(seen));
+        }
         (Job::Round(_, reply), Ok(Outcome::Round(decided))) => {
             let (Decided::Again(answer) | Decided::Moved { answer, .. }) = decided;
             let _gone = reply.send(Ok(answer));
@@ -259,6 +301,7 @@ fn answer(job: Job, outcome: Result<Outcome, RoundError>) {
 fn fail(job: Job, error: impl Into<RoundError>) {
     let error = error.into();
     match job {
+        Job::LookUp(_, reply) => drop(reply.send(Err(error))),
         Job::Round(_, reply) => drop(reply.send(Err(error))),
         Job::Challenge(_, reply) => drop(reply.send(Err(error))),
         Job::Entry(_, reply) => drop(reply.send(Err(error))),

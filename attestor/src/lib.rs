@@ -30,7 +30,6 @@ mod metrics;
 mod policy;
 mod process;
 mod random;
-mod reads;
 mod references;
 mod refusals;
 mod result_keys;

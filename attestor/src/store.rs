@@ -47,7 +47,7 @@ pub(crate) use credentials::CredentialRecord;
 pub(crate) use endorsements::StoredBundle;
 pub(crate) use enrolment::PendingEnrolment;
 pub(crate) use groups::{Group, RoundRow};
-pub(crate) use held::{Asked, Held, Snapshot};
+pub(crate) use held::{Asked, Found, Held, Snapshot};
 pub(crate) use hosts::{Endorsed, HostRecord, Identity, QuoteClock, class, class_word};
 pub(crate) use identities::{End, KeyHolder};
 pub(crate) use join_tokens::JoinTokenRecord;
@@ -172,7 +172,8 @@ impl Store {
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
-            .connect_with(options.read_only(true))
+            // What is read for rounds is read by the writer: here a large cache would only be filled again and again.
+            .connect_with(options.read_only(true).pragma("cache_size", "-4096"))
             .await?;
         Ok(Self::on(Backend::Sqlite { writer, readers }))
     }

@@ -36,10 +36,4 @@ impl Basis {
             tag_state: held.tag_state.clone(),
         }
     }
-
-    /// Serial of the current tag, if no round proved it yet.
-    pub(super) fn unproven_tag(&self) -> Option<i64> {
-        let unproven = self.tag.as_ref().filter(|_| !self.tag_state.proven);
-        unproven.map(|(serial, _)| *serial)
-    }
 }

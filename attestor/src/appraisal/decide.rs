@@ -12,12 +12,16 @@ use super::verify::Verified;
 use super::{Known, Open, RoundError, next_challenge, open_challenge};
 use crate::audit::{Actor, Entry, Event};
 use crate::metrics::Metrics;
-use crate::store::{Asked, Group, Held, RoundRow, StoreError, Tx};
+use crate::store::{Asked, Found, Group, Held, RoundRow, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
 /// A round that waits for its commit.
 pub(crate) struct Round {
     pub(super) asked: Asked,
+    /// What was held when it was verified, as it was read.
+    pub(super) found: Found,
+    /// The same, as what it says.
+    pub(super) held: Arc<Held>,
     pub(super) verified: Verified,
     pub(super) reached: Reached,
     /// The evidence exactly as it was received.
@@ -50,14 +54,19 @@ impl Round {
         &self.verified.host
     }
 
-    /// Decides upon what is `held` in the transaction of `group`, and adds to the group what is to be written.
+    /// Decides upon what is `found` in the transaction of `group`, and adds to the group what is to be written.
     pub(crate) fn decide(
         &self,
-        held: Option<Held>,
+        found: Option<Found>,
         group: &mut Group,
         now: i64,
     ) -> Result<Decided, RoundError> {
-        let held = held.ok_or(RoundError::Overtaken)?;
+        let found = found.ok_or(RoundError::Overtaken)?;
+        let unchanged = found == self.found;
+        let held = match unchanged {
+            true => Arc::clone(&self.held),
+            false => Arc::new(found.held()?),
+        };
         let evidence = &self.reached.evidence;
         if let Open::Answered(answer) =
             open_challenge(held.challenge.clone(), self.host(), evidence, now)?
@@ -66,7 +75,7 @@ impl Round {
         }
         let policy = group.policy_in_force();
         let same_policy = policy.is_none_or(|digest| *digest == self.reached.verdict.policy_digest);
-        if !same_policy || Basis::of(&held) != self.verified.basis {
+        if !same_policy || !(unchanged || Basis::of(&held) == Basis::of(&self.held)) {
             return Err(RoundError::Overtaken);
         }
         self.check_newer(&held)?;
@@ -172,12 +181,7 @@ impl Round {
             return tx.mark_copied(host).await;
         }
         let proven = self.verified.claims.place().proven();
-        if let Some(serial) = self
-            .verified
-            .basis
-            .unproven_tag()
-            .filter(|_| proven.is_some())
-        {
+        if let Some(serial) = self.held.unproven_tag().filter(|_| proven.is_some()) {
             tx.mark_tag_proven(host, serial, self.verified.now).await?;
         }
         match &self.verified.new_boot_log {

@@ -139,12 +139,12 @@ pub(crate) async fn replay(
         nonce: evidence.nonce.to_vec(),
     };
     let seen = attestor.store.look_up(std::slice::from_ref(&asked)).await?;
-    let held = seen.held.into_iter().next().flatten();
-    let held = held.ok_or(NotReplayed::NoRound)?;
+    let found = seen.found.into_iter().next().flatten();
+    let held = found.ok_or(NotReplayed::NoRound)?.held()?;
     let inputs = verify::Inputs {
         stored_boot_log: stored_boot_log(attestor, &evidence).await?,
         challenge: challenge(&held, &last),
-        held: as_it_was(held, &last, before.as_ref())?,
+        held: Arc::new(as_it_was(held, &last, before.as_ref())?),
         evidence: Arc::new(evidence),
         logs: Arc::clone(&attestor.logs),
         authorities: seen

@@ -20,7 +20,6 @@ use touchstone_evidence::tpm::attest::{Attest, Attested, ClockInfo};
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::Evidence;
 
-use super::basis::Basis;
 use super::runtime::{self, Runtime};
 use super::{RoundError, banks};
 use crate::logs::BootLogs;
@@ -28,7 +27,7 @@ use crate::store::{Boot, Held, HostRecord, QuoteClock, StoreError, StoredChallen
 
 /// All that verification needs; no database after this.
 pub(super) struct Inputs {
-    pub(super) held: Held,
+    pub(super) held: Arc<Held>,
     pub(super) evidence: Arc<Evidence>,
     pub(super) challenge: StoredChallenge,
     /// The log that the evidence names, when it was not sent along.
@@ -44,8 +43,6 @@ pub(super) struct Inputs {
 /// What an authentic round established.
 pub(super) struct Verified {
     pub(super) host: HostId,
-    /// What it was established from.
-    pub(super) basis: Basis,
     pub(super) claims: Claims,
     pub(super) clock: QuoteClock,
     /// The boot that the round is in.
@@ -126,7 +123,6 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         place,
     );
     Ok(Verified {
-        basis: Basis::of(&inputs.held),
         claims: claims.with_tpm(record.tpm.clone()),
         host: record.host.clone(),
         clock,
@@ -200,7 +196,7 @@ fn this_boot<'a>(inputs: &'a Inputs, reading: &Reading) -> Option<&'a Boot> {
 
 /// Whether a copy of the TPM spoke with this key, in whatever boot.
 fn copied(inputs: &Inputs) -> bool {
-    let Held { record, boot, .. } = &inputs.held;
+    let Held { record, boot, .. } = &*inputs.held;
     record.last_quote.is_some() && boot.as_ref().is_some_and(|boot| boot.copied)
 }
 

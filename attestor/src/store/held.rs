@@ -1,19 +1,22 @@
 //! What rounds are judged by, looked up for many at once: one statement that gives one row, however many they
 //! are. Each row that a driver hands over costs more than what stands in it.
 
+mod row;
+
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::transparency::Frontier;
 
-use super::boots::{self, Boot};
-use super::hosts::{self, HostRecord, Identity, QuoteClock};
+use super::boots::Boot;
+use super::hosts::{self, HostRecord};
 use super::location::TagState;
-use super::rounds::{self, StoredChallenge};
+use super::rounds::StoredChallenge;
 use super::{Store, StoreError, Tx, on};
+use row::{HostJson, eks};
 
 /// Whose round it is, and which challenge it answers.
 #[derive(Clone, Debug, Serialize)]
@@ -41,10 +44,31 @@ pub(crate) struct Held {
     pub(crate) tag_state: TagState,
 }
 
+impl Held {
+    /// Serial of the current tag, if no round proved it yet.
+    pub(crate) fn unproven_tag(&self) -> Option<i64> {
+        let unproven = self.tag.as_ref().filter(|_| !self.tag_state.proven);
+        unproven.map(|(serial, _)| *serial)
+    }
+}
+
+/// What is held, as the database wrote it: where two are equal, so is all that they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found(Box<str>);
+
+impl Found {
+    /// What it says.
+    pub(crate) fn held(&self) -> Result<Held, StoreError> {
+        let row: HostJson =
+            serde_json::from_str(&self.0).map_err(|_| StoreError::Malformed("host"))?;
+        row.held()
+    }
+}
+
 /// All that was seen at one moment.
 pub(crate) struct Snapshot {
     /// For each of what was asked, in its order; `None` where the TLS key is of no enrolled host.
-    pub(crate) held: Vec<Option<Held>>,
+    pub(crate) found: Vec<Option<Found>>,
     /// Public keys of the location authorities.
     pub(crate) authorities: Vec<[u8; 32]>,
     /// The right edge of the log.
@@ -56,7 +80,7 @@ pub(crate) struct Snapshot {
 /// The statement, with the words that the databases have for the same thing: to make a list, an object, and a
 /// text of texts.
 macro_rules! look_up {
-    ($list:literal, $object:literal, $texts:literal) => {
+    ($list:literal, $pair:literal, $object:literal, $texts:literal) => {
         concat!(
             "SELECT
                  (SELECT hex(frontier) FROM tree WHERE id = 1),
@@ -67,10 +91,11 @@ macro_rules! look_up {
                  (SELECT CAST(",
             $list,
             "(",
+            $pair,
+            "(CAST(j.value ->> 'n' AS BIGINT), ",
             $object,
             "(
-                     'n', CAST(j.value ->> 'n' AS BIGINT), 'tls_key', j.value ->> 'tls_key',
-                     'host', h.host, 'ek_digest', hex(h.ek_digest), 'ek_public', hex(h.ek_public),
+                     'tls_key', j.value ->> 'tls_key', 'host', h.host, 'ek_digest', hex(h.ek_digest), 'ek_public', hex(h.ek_public),
                      'ak_public', hex(h.ak_public), 'root_class', h.root_class, 'enrolled_at', h.enrolled_at,
                      'firmware_version', h.firmware_version, 'reset_count', h.reset_count,
                      'restart_count', h.restart_count, 'clock', h.clock, 'boot_log', hex(h.boot_log),
@@ -93,7 +118,7 @@ macro_rules! look_up {
             "(hex(e.ek_digest), ' ') FROM inventory_eks AS e
                          JOIN inventory AS i ON i.host = e.host AND i.state = 'active'
                          WHERE e.host = h.host)
-                 )) AS TEXT)
+                 ))) AS TEXT)
                  FROM json_each($1) AS j
                  JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key')
                  LEFT JOIN challenges AS c ON c.nonce = unhex(j.value ->> 'nonce')
@@ -103,8 +128,18 @@ macro_rules! look_up {
     };
 }
 
-const SQLITE: &str = look_up!("json_group_array", "json_object", "group_concat");
-const POSTGRES: &str = look_up!("json_agg", "json_build_object", "string_agg");
+const SQLITE: &str = look_up!(
+    "json_group_array",
+    "json_array",
+    "json_object",
+    "group_concat"
+);
+const POSTGRES: &str = look_up!(
+    "json_agg",
+    "json_build_array",
+    "json_build_object",
+    "string_agg"
+);
 
 type Row = (String, Option<String>, Option<String>, Option<String>);
 
@@ -114,160 +149,6 @@ struct Numbered<'a> {
     n: usize,
     #[serde(flatten)]
     asked: &'a Asked,
-}
-
-#[derive(Deserialize)]
-struct HostJson {
-    n: usize,
-    tls_key: Sha256Digest,
-    host: HostId,
-    ek_digest: Hex,
-    ek_public: Hex,
-    ak_public: Hex,
-    root_class: String,
-    enrolled_at: i64,
-    firmware_version: Option<i64>,
-    reset_count: Option<i64>,
-    restart_count: Option<i64>,
-    clock: Option<i64>,
-    boot_log: Option<Hex>,
-    runtime: Option<String>,
-    tpm: Option<String>,
-    challenge: Option<ChallengeJson>,
-    boot: Option<BootJson>,
-    serial: Option<i64>,
-    tag: Option<Hex>,
-    revoked: Option<i64>,
-    proven: Option<i64>,
-    moved_from: Option<String>,
-    eks: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ChallengeJson {
-    host: String,
-    pcrs: String,
-    issued_at: i64,
-    expires_at: i64,
-    evidence: Option<Hex>,
-    answer: Option<String>,
-    floor: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct BootJson {
-    reset_count: i64,
-    restart_count: i64,
-    challenged_at: i64,
-    received_at: i64,
-    banks: Option<String>,
-    copied: i64,
-}
-
-/// Bytes as `hex` writes them. SQLite writes nothing for NULL.
-#[derive(Deserialize)]
-struct Hex(#[serde(deserialize_with = "hex::deserialize")] Vec<u8>);
-
-impl Hex {
-    fn digest(&self) -> Result<Sha256Digest, StoreError> {
-        Sha256Digest::try_from(&self.0[..]).map_err(|_| StoreError::Malformed("digest"))
-    }
-}
-
-fn unless_empty(bytes: Option<Hex>) -> Option<Hex> {
-    bytes.filter(|bytes| !bytes.0.is_empty())
-}
-
-impl HostJson {
-    fn held(self) -> Result<Held, StoreError> {
-        let last_quote = QuoteClock::of(
-            self.firmware_version,
-            self.reset_count,
-            self.restart_count,
-            self.clock,
-        );
-        let boot_log = unless_empty(self.boot_log);
-        let record = HostRecord {
-            host: self.host,
-            identity: Identity {
-                ek_digest: self.ek_digest.digest()?,
-                ek_public: Bytes(self.ek_public.0),
-                ak_public: Bytes(self.ak_public.0),
-                tls_key: self.tls_key,
-                root_class: hosts::class(&self.root_class)
-                    .ok_or(StoreError::Malformed("root class"))?,
-            },
-            enrolled_at: self.enrolled_at,
-            tpm: read(self.tpm.as_deref(), "endorsement")?,
-            firmware_version: self.firmware_version,
-            last_quote,
-            boot_log: boot_log.map(|digest| digest.digest()).transpose()?,
-            verdict: None,
-            result: None,
-            runtime: read(self.runtime.as_deref(), "runtime list state")?,
-        };
-        Ok(Held {
-            record,
-            boot: self.boot.map(BootJson::boot).transpose()?,
-            challenge: self.challenge.map(ChallengeJson::challenge).transpose()?,
-            eks: eks(self.eks.as_deref().unwrap_or_default())?,
-            tag: self.serial.zip(self.tag.map(|tag| tag.0)),
-            tag_state: TagState {
-                revoked: self.revoked.is_some_and(|revoked| revoked != 0),
-                proven: self.proven.is_some_and(|proven| proven != 0),
-                moved_from: read(self.moved_from.as_deref(), "place")?,
-            },
-        })
-    }
-}
-
-impl ChallengeJson {
-    fn challenge(self) -> Result<StoredChallenge, StoreError> {
-        let evidence = unless_empty(self.evidence).map(|evidence| evidence.0);
-        rounds::challenge((
-            self.host,
-            self.pcrs,
-            self.issued_at,
-            self.expires_at,
-            evidence,
-            self.answer,
-            self.floor,
-        ))
-    }
-}
-
-impl BootJson {
-    fn boot(self) -> Result<Boot, StoreError> {
-        boots::boot((
-            self.reset_count,
-            self.restart_count,
-            self.challenged_at,
-            self.received_at,
-            self.banks,
-            self.copied,
-        ))
-    }
-}
-
-fn eks(texts: &str) -> Result<Vec<Sha256Digest>, StoreError> {
-    let digest = |text: &str| {
-        let bytes = hex::decode(text).map_err(|_| StoreError::Malformed("digest"))?;
-        super::log::digest(&bytes)
-    };
-    let mut eks: Vec<_> = texts
-        .split_whitespace()
-        .map(digest)
-        .collect::<Result<_, _>>()?;
-    eks.sort_unstable();
-    Ok(eks)
-}
-
-fn read<T: serde::de::DeserializeOwned>(
-    text: Option<&str>,
-    what: &'static str,
-) -> Result<Option<T>, StoreError> {
-    let value = text.map(serde_json::from_str).transpose();
-    value.map_err(|_| StoreError::Malformed(what))
 }
 
 fn list(asked: &[Asked]) -> Result<String, StoreError> {
@@ -280,16 +161,17 @@ fn snapshot(row: Row, asked: usize) -> Result<Snapshot, StoreError> {
     let (frontier, policy, authorities, hosts) = row;
     let frontier = hex::decode(frontier).ok();
     let frontier = frontier.and_then(|bytes| Frontier::from_bytes(&bytes).ok());
-    let rows: Option<Vec<HostJson>> = read(hosts.as_deref(), "host")?;
-    let mut held: Vec<Option<Held>> = Vec::new();
-    held.resize_with(asked, || None);
-    for row in rows.unwrap_or_default() {
-        let place = held.get_mut(row.n).ok_or(StoreError::Malformed("number"))?;
-        *place = Some(row.held()?);
+    let mut found: Vec<Option<Found>> = Vec::new();
+    found.resize_with(asked, || None);
+    let rows = hosts.as_deref().map(serde_json::from_str).transpose();
+    let rows: Option<Vec<(usize, &RawValue)>> = rows.map_err(|_| StoreError::Malformed("host"))?;
+    for (number, row) in rows.unwrap_or_default() {
+        let place = found.get_mut(number);
+        *place.ok_or(StoreError::Malformed("number"))? = Some(Found(row.get().into()));
     }
     let authority = |digest: &Sha256Digest| digest.0;
     Ok(Snapshot {
-        held,
+        found,
         // Keys are as long as digests.
         authorities: eks(authorities.as_deref().unwrap_or_default())?
             .iter()
@@ -305,8 +187,9 @@ impl Store {
     pub(crate) async fn look_up(&self, asked: &[Asked]) -> Result<Snapshot, StoreError> {
         let list = list(asked)?;
         let row: Row = match &self.backend {
-            super::Backend::Sqlite { readers, .. } => {
-                sqlx::query_as(SQLITE).bind(list).fetch_one(readers).await?
+            // By the writer: whatever it wrote is in its cache, and each reader would have to read it anew.
+            super::Backend::Sqlite { writer, .. } => {
+                sqlx::query_as(SQLITE).bind(list).fetch_one(writer).await?
             }
             super::Backend::Postgres(pool) => {
                 sqlx::query_as(POSTGRES).bind(list).fetch_one(pool).await?

@@ -83,7 +83,8 @@ async fn every_schema_so_far_is_brought_up_to_date_with_its_data() {
             nonce: vec![0; 32],
         };
         let seen = tx.look_up(&[asked]).await.unwrap();
-        let held = seen.held.into_iter().next().unwrap().unwrap();
+        let found = seen.found.into_iter().next().unwrap().unwrap();
+        let held = found.held().unwrap();
         assert_eq!(held.record.last_quote.unwrap().clock, 3, "schema {schemas}");
         assert_eq!(held.record.firmware_version, Some(7));
         assert_eq!(held.challenge.unwrap().expires_at, 9);

@@ -28,10 +28,10 @@ async fn held(tx: &mut Tx, nonce: [u8; 32]) -> Held {
         nonce: nonce.to_vec(),
     };
     let seen = tx.look_up(&[stranger, asked.clone(), asked]).await;
-    let mut held = seen.unwrap().held;
-    assert!(held[0].is_none());
-    assert!(held[1].is_some());
-    held.pop().unwrap().unwrap()
+    let mut found = seen.unwrap().found;
+    assert!(found[0].is_none());
+    assert_eq!(found[1], found[2]);
+    found.pop().unwrap().unwrap().held().unwrap()
 }
 
 async fn begun(tx: &mut Tx) -> Group {
