@@ -21,15 +21,22 @@ use crate::trust_index::TrustIndex;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a look may take: a database that does not answer is asked anew.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pages of entries that are read in one look: whoever is far behind comes nearer with each.
+const PAGES_MAX: usize = 4;
 
 /// Follows until it is dropped.
 pub(crate) async fn run(store: Store, index: Arc<TrustIndex>, keys: Arc<ResultKeys>) {
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut behind = false;
     loop {
-        ticks.tick().await;
-        match timeout(PATIENCE, follow(&store, &index, &keys)).await {
-            Ok(Ok(())) => {}
+        if !behind {
+            ticks.tick().await;
+        }
+        let looked = timeout(PATIENCE, follow(&store, &index, &keys)).await;
+        behind = matches!(looked, Ok(Ok(Followed::Behind)));
+        match looked {
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, "the log could not be followed");
@@ -74,8 +81,20 @@ impl Changed {
     }
 }
 
-/// One look: reads what others committed, publishes it, and confirms.
-async fn follow(store: &Store, index: &TrustIndex, keys: &ResultKeys) -> Result<(), StoreError> {
+/// How far a look came.
+enum Followed {
+    /// To the end of the log as it was: nothing is missing.
+    End,
+    /// Nearer to it.
+    Behind,
+}
+
+/// One look: reads what others committed, publishes it, and confirms if that was all.
+async fn follow(
+    store: &Store,
+    index: &TrustIndex,
+    keys: &ResultKeys,
+) -> Result<Followed, StoreError> {
     let begun = Instant::now();
     let (from, own) = index.unfollowed();
     // Before the database is asked: what comes later may not be seen.
@@ -87,7 +106,7 @@ async fn follow(store: &Store, index: &TrustIndex, keys: &ResultKeys) -> Result<
         store.fence();
         return Err(StoreError::Fenced);
     }
-    let changed = foreign(&mut tx, from, size, &own).await?;
+    let (changed, next) = foreign(&mut tx, from, size, &own).await?;
     if changed.result_keys
         && let Err(error) = keys.look(&tx.result_keys().await?)
     {
@@ -97,19 +116,27 @@ async fn follow(store: &Store, index: &TrustIndex, keys: &ResultKeys) -> Result<
     if let Some(order) = size.checked_sub(1) {
         publish(&mut tx, index, changed, order).await?;
     }
+    if next < size {
+        index.follow_to(next);
+        return Ok(Followed::Behind);
+    }
     index.confirm(size, begun);
-    Ok(())
+    Ok(Followed::End)
 }
 
+/// What others changed from entry `from` on, and the first entry that was not looked at.
 async fn foreign(
     tx: &mut Tx,
     from: u64,
     size: u64,
     own: &BTreeSet<u64>,
-) -> Result<Changed, StoreError> {
+) -> Result<(Changed, u64), StoreError> {
     let mut changed = Changed::default();
     let mut next = from;
-    while let Some(missing) = (next..size).find(|order| !own.contains(order)) {
+    for _ in 0..PAGES_MAX {
+        let Some(missing) = (next..size).find(|order| !own.contains(order)) else {
+            return Ok((changed, size));
+        };
         let page = tx.entries(missing).await?;
         if page.is_empty() {
             return Err(StoreError::Malformed("audit log: entries are missing"));
@@ -122,7 +149,7 @@ async fn foreign(
             }
         }
     }
-    Ok(changed)
+    Ok((changed, next))
 }
 
 /// `order`: the last entry that `tx` sees.
@@ -161,4 +188,31 @@ async fn publish(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+    use crate::store::PAGE;
+
+    #[tokio::test]
+    async fn whoever_is_far_behind_comes_nearer_with_each_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let pages = u64::try_from(PAGE).unwrap() * u64::try_from(PAGES_MAX).unwrap();
+        let size = pages + 3;
+        for order in 0..size {
+            let entry = format!(r#"{{"kind":"host-appraised","host":"h-{order}"}}"#);
+            assert_eq!(tx.append(entry.as_bytes()).await.unwrap(), order);
+        }
+        let own = BTreeSet::from([pages, pages + 1]);
+        let (changed, next) = foreign(&mut tx, 0, size, &own).await.unwrap();
+        assert_eq!((changed.hosts.len(), next), (2048, pages));
+        let (changed, next) = foreign(&mut tx, next, size, &own).await.unwrap();
+        assert_eq!((changed.hosts.len(), next), (1, size));
+    }
 }

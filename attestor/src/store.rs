@@ -55,6 +55,8 @@ pub(crate) use kept::KeptRound;
 pub(crate) use key_exchanges::KeyExchange;
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
 pub(crate) use log::Committed;
+#[cfg(test)]
+pub(crate) use log::PAGE;
 pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;

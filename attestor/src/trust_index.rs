@@ -230,13 +230,19 @@ impl TrustIndex {
 
     /// Says that nothing of the first `size` entries is missing, as it was `when`.
     pub(crate) fn confirm(&self, size: u64, when: Instant) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         self.committed.raise(size);
+        self.follow_to(size);
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.confirmed = inner.confirmed.max(Some(when));
+    }
+
+    /// Says that nothing of the first `size` entries is missing, while there may be more.
+    pub(crate) fn follow_to(&self, size: u64) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if inner.followed < size {
             inner.followed = size;
             inner.own = inner.own.split_off(&size);
         }
-        inner.confirmed = inner.confirmed.max(Some(when));
     }
 
     /// Whether what is held is as new as it must be to say anything.
