@@ -9,7 +9,10 @@ pub(crate) mod review;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_policies::admit::{Admission, PodFacts, admit, concerns, concerns_namespace};
+use touchstone_policies::admit::{
+    Admission, HostStanding, PodFacts, admit, concerns, concerns_namespace,
+};
+use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
 pub(crate) use pod_memory::PodMemory;
@@ -24,12 +27,14 @@ use crate::clock;
 enum Question {
     /// A pod that waits for a node: remembered as it is now; its binding will be judged.
     Waiting { uid: String, pod: PodFacts },
+    /// It may have other labels from now on.
+    Updated { uid: String, pod: PodFacts },
     /// No policy can be for it.
     Unconcerned,
-    /// A pod on a node: a binding, or a pod created with `nodeName` set.
+    /// A pod on a node: a binding, or a pod created with `nodeName` set; with every set of labels that it may have.
     Placed {
         uid: Option<String>,
-        pod: PodFacts,
+        pods: Vec<PodFacts>,
         node: String,
     },
     /// It cannot be judged.
@@ -57,10 +62,18 @@ pub(crate) async fn answer(
             }
             Ok(Response::allowed(request, None))
         }
-        Question::Placed { uid, pod, node } => {
-            let response = place(attestor, request, caller, uid.clone(), &pod, &node).await?;
+        Question::Updated { uid, pod } => {
+            if !request.dry_run {
+                memory.add(&uid, pod);
+            }
+            Ok(Response::allowed(request, None))
+        }
+        Question::Placed { uid, pods, node } => {
+            let response = place(attestor, request, caller, uid.clone(), &pods, &node).await?;
             if let (Some(uid), false) = (uid, request.dry_run) {
-                memory.remember(uid, &request.namespace, request.pod_name(), pod);
+                for pod in pods {
+                    memory.remember(uid.clone(), &request.namespace, request.pod_name(), pod);
+                }
             }
             Ok(response)
         }
@@ -94,18 +107,23 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
             match (request.operation.as_str(), node, uid) {
                 // It was judged when it was placed; what happens to it then is not judged yet.
                 ("UPDATE", Some(_), _) => Question::Unconcerned,
-                (_, Some(node), uid) => Question::Placed { uid, pod, node },
+                (_, Some(node), uid) => Question::Placed {
+                    uid,
+                    pods: vec![pod],
+                    node,
+                },
+                ("UPDATE", None, Some(uid)) => Question::Updated { uid, pod },
                 (_, None, Some(uid)) => Question::Waiting { uid, pod },
                 (_, None, None) => Question::Unanswerable(Finding::new("review-without-uid")),
             }
         }
         ("CREATE", "pods/binding" | "bindings") => {
             let node = object.target.as_ref().map(|target| target.name.clone());
-            let pod = uid
+            let pods = uid
                 .as_deref()
                 .and_then(|uid| memory.recall(uid, &request.namespace, request.pod_name()));
-            match (pod, node) {
-                (Some(pod), Some(node)) => Question::Placed { uid, pod, node },
+            match (pods, node) {
+                (Some(pods), Some(node)) => Question::Placed { uid, pods, node },
                 (None, _) => Question::Unanswerable(Finding::new("pod-unknown")),
                 (_, None) => Question::Unanswerable(Finding::new("review-without-object")),
             }
@@ -120,22 +138,18 @@ async fn place(
     request: &Request,
     caller: &Actor,
     uid: Option<String>,
-    pod: &PodFacts,
+    pods: &[PodFacts],
     node: &str,
 ) -> Result<Response, RoundError> {
     let policies = attestor.index.policies();
-    if !concerns(&policies, pod) {
+    if !pods.iter().any(|pod| concerns(&policies, pod)) {
         return Ok(Response::allowed(request, None));
     }
     let now = clock::now();
     let host = attestor.index.host_of(node);
     let held = host.as_ref().and_then(|host| attestor.index.standing(host));
-    let mut admission = admit(
-        &policies,
-        pod,
-        held.as_ref().map(|held| &held.standing),
-        now,
-    );
+    let standing = held.as_ref().map(|held| &held.standing);
+    let mut admission = under_all(&policies, pods, standing, now);
     if host.is_none() {
         admission.refusals = vec![Finding::new("node-unmapped").about(node)];
     }
@@ -159,6 +173,29 @@ async fn place(
         admission.policies.join(", ")
     );
     Ok(Response::refused(request, &why, entry))
+}
+
+/// A review tells what is asked, not what came of it: an update may have been refused elsewhere. So a pod is judged
+/// with each set of labels that it was seen with, and admitted if each is.
+fn under_all(
+    policies: &PolicySet,
+    pods: &[PodFacts],
+    standing: Option<&HostStanding>,
+    now: i64,
+) -> Admission {
+    let mut all = Admission::default();
+    for pod in pods {
+        let Admission { policies, refusals } = admit(policies, pod, standing, now);
+        let new = policies.into_iter();
+        let new = new.filter(|policy| !all.policies.contains(policy));
+        let new: Vec<String> = new.collect();
+        all.policies.extend(new);
+        let new = refusals.into_iter();
+        let new = new.filter(|refusal| !all.refusals.contains(refusal));
+        let new: Vec<Finding> = new.collect();
+        all.refusals.extend(new);
+    }
+    all
 }
 
 struct Decision {

@@ -39,7 +39,7 @@ pub struct HostStanding {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Admission {
     /// Names of the `WorkloadPolicy` manifests that are for this pod; none: the pod is not our concern.
     pub policies: Vec<String>,

@@ -124,6 +124,10 @@ async fn a_binding_is_judged_with_the_pod_that_was_created_or_not_at_all() {
     labelled["request"]["operation"] = json!("UPDATE");
     assert!(server.review(&labelled).await.0);
     assert!(!server.review(&bound).await.0);
+    // Nor does an update take it away from its policy: whether it was made, the review does not tell.
+    pod["request"]["operation"] = json!("UPDATE");
+    assert!(server.review(&pod).await.0);
+    assert!(!server.review(&bound).await.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

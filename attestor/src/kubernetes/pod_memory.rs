@@ -1,4 +1,7 @@
 //! Pods whose CREATE review was answered here, kept for minutes until they are bound.
+//!
+//! Bounded in number, in bytes and in time, at the same cost for each pod however many are kept. Where there is no
+//! more room, the namespace that takes most of it loses its oldest pod, so that nobody pushes out others' pods.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +11,18 @@ use touchstone_policies::admit::PodFacts;
 
 /// How long a pod waits for its binding before it must be created again.
 const KEPT: Duration = Duration::from_secs(600);
-/// Most pods kept; beyond it the oldest goes.
+/// Most pods kept.
 const PODS_MAX: usize = 20_000;
+/// Most bytes of labels kept.
+const BYTES_MAX: usize = 64 << 20;
+/// Most bytes of labels of one pod: a thousand long ones. With more it is not bound.
+const POD_BYTES_MAX: usize = 256 << 10;
+/// Most sets of labels that one pod is seen with. With more it is not bound.
+const SETS_MAX: usize = 16;
+/// What a label takes besides its text, about.
+const LABEL_BYTES: usize = 64;
 
-/// By uid. Bounded in number and time, at the same cost for each pod however many are kept.
+/// By uid.
 #[derive(Default)]
 pub(crate) struct PodMemory {
     inner: Mutex<Inner>,
@@ -20,6 +31,14 @@ pub(crate) struct PodMemory {
 #[derive(Default)]
 struct Inner {
     pods: HashMap<String, Remembered>,
+    namespaces: HashMap<String, Namespace>,
+    bytes: usize,
+}
+
+/// What the pods of one namespace take.
+#[derive(Default)]
+struct Namespace {
+    bytes: usize,
     /// Since when which pod is kept, the oldest first. One that was seen again stands in it once more.
     order: VecDeque<(Instant, String)>,
 }
@@ -27,75 +46,176 @@ struct Inner {
 struct Remembered {
     namespace: String,
     name: String,
-    facts: PodFacts,
+    /// Every set of labels that it was seen with: which of them it has, reviews do not tell.
+    seen: Vec<PodFacts>,
+    bytes: usize,
     since: Instant,
 }
 
+impl PodMemory {
+    /// Keeps a pod that is created.
+    pub(crate) fn remember(&self, uid: String, namespace: &str, name: &str, facts: PodFacts) {
+        let now = Instant::now();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let pod = inner.take(&uid).unwrap_or_else(|| Remembered {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            seen: Vec::new(),
+            bytes: uid.len() + namespace.len() + name.len(),
+            since: now,
+        });
+        inner.put(uid, pod.seen_with(facts, now));
+        inner.make_room(now, namespace);
+    }
+
+    /// Keeps one more set of labels of a pod that is kept. One that is not stays unknown: what it was created with
+    /// would be passed over.
+    pub(crate) fn add(&self, uid: &str, facts: PodFacts) {
+        let now = Instant::now();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pod) = inner.take(uid) {
+            let namespace = pod.namespace.clone();
+            inner.put(uid.to_owned(), pod.seen_with(facts, now));
+            inner.make_room(now, &namespace);
+        }
+    }
+
+    /// The pod with this uid, with each set of labels, if it is kept and is the one of that namespace and name.
+    pub(crate) fn recall(&self, uid: &str, namespace: &str, name: &str) -> Option<Vec<PodFacts>> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let pod = inner.pods.get(uid)?;
+        let same = pod.namespace == namespace && pod.name == name;
+        let whole = pod.seen.len() <= SETS_MAX && pod.bytes <= POD_BYTES_MAX;
+        (same && whole && pod.since.elapsed() < KEPT).then(|| pod.seen.clone())
+    }
+}
+
+impl Remembered {
+    /// Beyond the bounds nothing is added, and the pod stays without an answer.
+    fn seen_with(mut self, facts: PodFacts, now: Instant) -> Self {
+        self.since = now;
+        if self.seen.contains(&facts) || self.seen.len() > SETS_MAX || self.bytes > POD_BYTES_MAX {
+            return self;
+        }
+        self.bytes = self.bytes.saturating_add(size(&facts));
+        match self.bytes > POD_BYTES_MAX {
+            // Its labels are not kept, only that there are too many.
+            true => self.seen.clear(),
+            false => self.seen.push(facts),
+        }
+        self
+    }
+}
+
 impl Inner {
-    /// Lets go of what has waited too long, and of the oldest where there are too many.
-    fn forget(&mut self, now: Instant) {
-        while let Some((since, _)) = self.order.front() {
-            let full = self.pods.len() >= PODS_MAX || self.order.len() >= 2 * PODS_MAX;
-            if !full && now.duration_since(*since) < KEPT {
-                return;
-            }
-            let Some((since, uid)) = self.order.pop_front() else {
+    fn put(&mut self, uid: String, pod: Remembered) {
+        let namespace = self.namespaces.entry(pod.namespace.clone()).or_default();
+        namespace.bytes = namespace.bytes.saturating_add(pod.bytes);
+        namespace.order.push_back((pod.since, uid.clone()));
+        self.bytes = self.bytes.saturating_add(pod.bytes);
+        self.pods.insert(uid, pod);
+    }
+
+    fn take(&mut self, uid: &str) -> Option<Remembered> {
+        let pod = self.pods.remove(uid)?;
+        self.bytes = self.bytes.saturating_sub(pod.bytes);
+        if let Some(namespace) = self.namespaces.get_mut(&pod.namespace) {
+            namespace.bytes = namespace.bytes.saturating_sub(pod.bytes);
+        }
+        Some(pod)
+    }
+
+    /// Lets go of what has waited too long in `namespace`, and of as much as there is too much of.
+    fn make_room(&mut self, now: Instant, namespace: &str) {
+        while self.is_old(now, namespace) {
+            self.drop_oldest(namespace);
+        }
+        while self.pods.len() > PODS_MAX || self.bytes > BYTES_MAX {
+            let largest = self.namespaces.iter().max_by_key(|(_, taken)| taken.bytes);
+            let Some(largest) = largest.map(|(name, _)| name.clone()) else {
                 return;
             };
+            self.drop_oldest(&largest);
+        }
+    }
+
+    /// Whether the first in order of `namespace` is over, or stands in it for nothing.
+    fn is_old(&self, now: Instant, namespace: &str) -> bool {
+        let first = self.namespaces.get(namespace);
+        let first = first.and_then(|taken| taken.order.front());
+        first.is_some_and(|(since, uid)| {
+            let stands = self.pods.get(uid).is_some_and(|pod| pod.since == *since);
+            !stands || now.duration_since(*since) >= KEPT
+        })
+    }
+
+    fn drop_oldest(&mut self, namespace: &str) {
+        let taken = self.namespaces.get_mut(namespace);
+        match taken.and_then(|taken| taken.order.pop_front()) {
             // Not if it was seen again after that.
-            if self.pods.get(&uid).is_some_and(|pod| pod.since == since) {
-                self.pods.remove(&uid);
+            Some((since, uid)) => {
+                if self.pods.get(&uid).is_some_and(|pod| pod.since == since) {
+                    self.take(&uid);
+                }
             }
+            None => drop(self.namespaces.remove(namespace)),
         }
     }
 }
 
-impl PodMemory {
-    /// Keeps a pod.
-    pub(crate) fn remember(&self, uid: String, namespace: &str, name: &str, facts: PodFacts) {
-        let now = Instant::now();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.forget(now);
-        let pod = Remembered {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            facts,
-            since: now,
-        };
-        inner.order.push_back((now, uid.clone()));
-        inner.pods.insert(uid, pod);
-    }
-
-    /// The pod with this uid, if it is kept and is the one of that namespace and name.
-    pub(crate) fn recall(&self, uid: &str, namespace: &str, name: &str) -> Option<PodFacts> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let pod = inner.pods.get(uid)?;
-        let same = pod.namespace == namespace && pod.name == name;
-        (same && pod.since.elapsed() < KEPT).then(|| pod.facts.clone())
-    }
+fn size(facts: &PodFacts) -> usize {
+    let labels = facts.labels.iter();
+    let sizes = labels.map(|(key, value)| key.len() + value.len() + LABEL_BYTES);
+    sizes.fold(LABEL_BYTES, usize::saturating_add)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn facts() -> PodFacts {
+    fn labelled(labels: &[(&str, &str)]) -> PodFacts {
+        let labels = labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         PodFacts {
             namespace: "payments".to_owned(),
-            labels: std::collections::BTreeMap::new(),
+            labels: labels.collect::<BTreeMap<_, _>>(),
         }
+    }
+
+    fn facts() -> PodFacts {
+        labelled(&[])
     }
 
     #[test]
     fn a_pod_is_recalled_only_under_its_own_uid_namespace_and_name() {
         let memory = PodMemory::default();
         memory.remember("u1".to_owned(), "payments", "api", facts());
-        assert_eq!(memory.recall("u1", "payments", "api"), Some(facts()));
+        assert_eq!(memory.recall("u1", "payments", "api"), Some(vec![facts()]));
         assert_eq!(memory.recall("u2", "payments", "api"), None);
         assert_eq!(memory.recall("u1", "default", "api"), None);
         assert_eq!(memory.recall("u1", "payments", "other"), None);
+    }
+
+    #[test]
+    fn labels_that_a_pod_was_seen_with_are_kept_beside_those_of_an_update() {
+        let memory = PodMemory::default();
+        let labels = labelled(&[("app", "payments")]);
+        memory.add("u1", facts());
+        assert_eq!(memory.recall("u1", "payments", "api"), None);
+        memory.remember("u1".to_owned(), "payments", "api", labels.clone());
+        memory.add("u1", facts());
+        memory.add("u1", labels.clone());
+        let seen = memory.recall("u1", "payments", "api");
+        assert_eq!(seen, Some(vec![labels, facts()]));
+        for number in 0..2 * SETS_MAX {
+            memory.add("u1", labelled(&[("n", &number.to_string())]));
+        }
+        assert_eq!(memory.recall("u1", "payments", "api"), None);
     }
 
     #[test]
@@ -104,7 +224,7 @@ mod tests {
         memory.remember("u1".to_owned(), "payments", "api", facts());
         let mut inner = memory.inner.lock().unwrap();
         let long_ago = Instant::now().checked_sub(KEPT).unwrap();
-        inner.order[0].0 = long_ago;
+        inner.namespaces.get_mut("payments").unwrap().order[0].0 = long_ago;
         inner.pods.get_mut("u1").unwrap().since = long_ago;
         drop(inner);
         assert_eq!(memory.recall("u1", "payments", "api"), None);
@@ -113,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_and_what_was_seen_again_is_not_the_oldest() {
+    fn the_oldest_of_the_namespace_that_has_most_goes_first() {
         let memory = PodMemory::default();
         let keep = |number: usize| memory.remember(number.to_string(), "payments", "api", facts());
         let kept = |number: usize| {
@@ -121,12 +241,32 @@ mod tests {
                 .recall(&number.to_string(), "payments", "api")
                 .is_some()
         };
-        (0..PODS_MAX).for_each(keep);
+        memory.remember("other".to_owned(), "default", "api", facts());
+        (0..PODS_MAX - 1).for_each(keep);
         keep(0);
         keep(PODS_MAX);
         assert!(kept(0) && kept(PODS_MAX) && !kept(1) && kept(2));
+        assert!(memory.recall("other", "default", "api").is_some());
         (0..3 * PODS_MAX).for_each(|_| keep(0));
         let inner = memory.inner.lock().unwrap();
-        assert!(inner.order.len() <= 2 * PODS_MAX && inner.pods.len() <= PODS_MAX);
+        assert!(inner.pods.len() <= PODS_MAX);
+    }
+
+    #[test]
+    fn labels_take_a_bounded_room() {
+        let memory = PodMemory::default();
+        let long = "x".repeat(POD_BYTES_MAX / 2);
+        for number in 0..4 * BYTES_MAX / POD_BYTES_MAX {
+            let facts = labelled(&[("long", &long)]);
+            memory.remember(number.to_string(), "payments", "api", facts);
+        }
+        let inner = memory.inner.lock().unwrap();
+        let bytes: usize = inner.pods.values().map(|pod| pod.bytes).sum();
+        assert!(bytes <= BYTES_MAX && bytes > BYTES_MAX / 2 && bytes == inner.bytes);
+        drop(inner);
+        let facts = labelled(&[("long", &"x".repeat(POD_BYTES_MAX))]);
+        memory.remember("u1".to_owned(), "payments", "api", facts);
+        memory.add("u1", labelled(&[]));
+        assert_eq!(memory.recall("u1", "payments", "api"), None);
     }
 }
