@@ -3,8 +3,8 @@
 //! The private half is a file of the data folder, the public halves of all that ever signed are in the database. A
 //! key that another took the place of still verifies what it signed, until it is revoked.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
@@ -61,8 +61,8 @@ impl ResultKeyError {
 pub(crate) struct ResultKeys {
     folder: PathBuf,
     signer: RwLock<Arc<ResultSigner>>,
-    /// Nothing is signed with it any more.
-    revoked: AtomicBool,
+    /// Ids of keys of this attestor that were revoked: nothing is signed with them any more.
+    revoked: RwLock<HashSet<String>>,
     /// One exchange at a time.
     exchange: Mutex<()>,
 }
@@ -73,7 +73,7 @@ impl ResultKeys {
         Ok(Self {
             signer: RwLock::new(Arc::new(read(&folder.join(CURRENT))?)),
             folder: folder.to_owned(),
-            revoked: AtomicBool::new(false),
+            revoked: RwLock::default(),
             exchange: Mutex::new(()),
         })
     }
@@ -81,11 +81,21 @@ impl ResultKeys {
     /// The compact JWS of `result`.
     pub(crate) fn sign(&self, result: &AttestationResult) -> Result<String, ResultKeyError> {
         let signer = self.signer();
-        if self.revoked.load(Ordering::Relaxed) {
-            return Err(ResultKeyError::Revoked(signer.public_key().id()));
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        if !revoked.is_empty() {
+            let id = signer.public_key().id();
+            if revoked.contains(&id) {
+                return Err(ResultKeyError::Revoked(id));
+            }
         }
+        drop(revoked);
         let signed = signer.sign(result);
         Ok(signed.map_err(|_| StoreError::Malformed("result"))?)
+    }
+
+    fn stop_signing_with(&self, id: String) {
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        revoked.insert(id);
     }
 
     fn signer(&self) -> Arc<ResultSigner> {
@@ -130,7 +140,7 @@ impl ResultKeys {
         match known.iter().find(|key| key.id == id) {
             None => Err(ResultKeyError::Foreign(id)),
             Some(key) if key.revoked_at.is_some() => {
-                self.revoked.store(true, Ordering::Relaxed);
+                self.stop_signing_with(id.clone());
                 Err(ResultKeyError::Revoked(id))
             }
             Some(key) if key.until.is_some() => {
@@ -164,8 +174,9 @@ pub(crate) async fn rotate(
     let known = tx.result_keys().await?;
     tx.commit().await?;
     keys.end_exchange(&known)?;
-    // It may be that the one before was revoked.
-    keys.revoked.store(false, Ordering::Relaxed);
+    // What others did since the commit may concern the new one.
+    let known = attestor.store.read().await?.result_keys().await?;
+    keys.look(&known)?;
     let id = signer.public_key().id();
     let made = known.into_iter().find(|key| key.id == id);
     made.ok_or(ResultKeyError::Foreign(id))
@@ -193,9 +204,7 @@ pub(crate) async fn revoke(
     };
     append(&mut tx, &event, actor).await?;
     tx.commit().await?;
-    if attestor.keys.result.signer().public_key().id() == key.id {
-        attestor.keys.result.revoked.store(true, Ordering::Relaxed);
-    }
+    attestor.keys.result.stop_signing_with(key.id.clone());
     Ok(ResultKeyRecord {
         revoked_at: key.revoked_at.or(Some(now)),
         ..key
