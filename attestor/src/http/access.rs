@@ -302,11 +302,13 @@ async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The one that there is: of two, what stands between might have looked at the other one.
 fn bearer(parts: &Parts) -> Result<&str, Problem> {
-    parts
-        .headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
+    let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
+    let (only, None) = (shown.next(), shown.next()) else {
+        return Err(Problem::unauthenticated("send one `Authorization` header"));
+    };
+    only.and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer TOKEN`"))
 }
