@@ -2,7 +2,7 @@
 //! certificate, the webhook's secret path. The key of the audit log is in `log_key`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,14 +106,18 @@ pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
         path: path.to_owned(),
         source,
     };
-    let metadata = fs::metadata(path).map_err(failed)?;
+    // Opened once: what is looked at is what is read.
+    let mut file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
     if metadata.mode() & 0o077 != 0 {
         return Err(KeyError::Readable(path.to_owned()));
     }
-    fs::read_to_string(path).map_err(failed)
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 /// Writes a file of mode 0600 whole or not at all: beside it first, then renamed over it.
@@ -122,7 +126,9 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), KeyError>
         path: path.to_owned(),
         source,
     };
-    let unfinished = path.with_extension("new");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".touchstone-new");
+    let unfinished = PathBuf::from(unfinished);
     let _absent = fs::remove_file(&unfinished);
     let mut file = OpenOptions::new()
         .write(true)
