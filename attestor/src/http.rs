@@ -4,6 +4,7 @@
 //! else; whatever is not listed is denied.
 
 pub mod access;
+mod openapi;
 pub(crate) mod problem;
 mod routes;
 

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problems; `type` is `touchstone:CODE`.
 
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{AppendHeaders, IntoResponse, Response};
@@ -84,6 +84,12 @@ impl From<JsonRejection> for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         Self::refused(rejection.status(), "malformed-body", rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::refused(rejection.status(), "malformed-path", rejection.body_text())
     }
 }
 

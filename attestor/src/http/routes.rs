@@ -65,6 +65,7 @@ pub(super) fn all() -> Vec<Route> {
     vec![
         Route::new(GET, "/healthz", Anyone, status::healthz),
         Route::new(GET, "/readyz", Anyone, status::readyz),
+        Route::new(GET, "/openapi.json", Anyone, super::openapi::show),
         Route::new(GET, "/metrics", READ, status::metrics),
         Route::new(GET, "/v1/keys", RESULTS, keys::list),
         Route::new(POST, "/v1/keys/result/rotate", OPERATE, keys::rotate_result),
@@ -209,10 +210,8 @@ impl FromRequestParts<App> for PathHost {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let host = Path::<HostId>::from_request_parts(parts, app).await;
-        host.map(|Path(host)| Self(host)).map_err(|rejection| {
-            Problem::refused(rejection.status(), "malformed-path", rejection.body_text())
-        })
+        let Path(host) = Path::<HostId>::from_request_parts(parts, app).await?;
+        Ok(Self(host))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -72,8 +73,9 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<Value>, Problem>
 /// The manifests of one version.
 pub(super) async fn show_version(
     State(app): State<App>,
-    Path(version): Path<i64>,
+    version: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Path(version) = version?;
     let mut tx = app.attestor.store.read().await?;
     let policy = tx.policy_version(version).await?.ok_or_else(|| {
         Problem::refused(
