@@ -241,7 +241,8 @@ fn of_another_ca() -> Value {
     json!({ "certificate": leaf.pem(), "key": key.serialize_pem() })
 }
 
-fn with_key(ca: &str, key: &touchstone_agent::tls::TlsKey) -> Client {
+/// A client with that TLS key.
+pub(crate) fn with_key(ca: &str, key: &touchstone_agent::tls::TlsKey) -> Client {
     with_pem(
         ca,
         &json!({ "certificate": key.certificate(), "key": key.private_key() }),

@@ -36,6 +36,7 @@ mod ledger;
 mod load;
 mod location;
 mod log_key;
+mod openapi;
 mod plan;
 mod platforms;
 mod policies;

@@ -24,6 +24,7 @@ mod identity;
 mod late_bodies;
 mod ledger;
 mod location;
+mod openapi;
 mod plan;
 mod platforms;
 mod policies;
