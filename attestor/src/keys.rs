@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeys;
+use crate::webhook_secret::WebhookSecrets;
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +43,10 @@ pub(crate) enum KeyError {
 
 /// The keys of a running attestor, but for that of the audit log.
 pub(crate) struct ServerKeys {
+    /// Where their files are.
+    pub(crate) folder: PathBuf,
     pub(crate) result: Arc<ResultKeys>,
-    /// Hash of the secret in the webhook's path.
-    pub(crate) webhook_secret: Sha256Digest,
+    pub(crate) webhook: WebhookSecrets,
     /// TLS keys (SHA-256 of SubjectPublicKeyInfo) that may call the webhook.
     pub(crate) webhook_callers: Vec<Sha256Digest>,
     /// Certificate of the attestor's CA, which join tokens carry.
@@ -71,20 +73,14 @@ impl ServerKeys {
         }
         let result = Arc::new(ResultKeys::load(folder)?);
         Ok(Self {
+            folder: folder.to_owned(),
             result,
-            webhook_secret: Sha256Digest::of(webhook_secret(folder)?.as_bytes()),
+            webhook: WebhookSecrets::load(folder)?,
             webhook_callers,
             ca_pem,
             server_url,
         })
     }
-}
-
-/// The secret part of the webhook's path, as text.
-pub(crate) fn webhook_secret(folder: &Path) -> Result<Zeroizing<String>, KeyError> {
-    Ok(Zeroizing::new(hex::encode(
-        &secret(&folder.join("webhook.key"))?[..],
-    )))
 }
 
 /// 32 secret bytes, as hexadecimal digits in a file of mode 0600; made when the file is not there.

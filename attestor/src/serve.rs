@@ -15,14 +15,12 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
-use zeroize::Zeroizing;
 
 use crate::attestor::Attestor;
-use crate::console::{CredentialFile, Shown};
-use crate::credentials;
 use crate::housekeeping;
 use crate::http::{self, App};
-use crate::keys::{self, ServerKeys};
+use crate::keys::ServerKeys;
+use crate::operator_file;
 use crate::store::Store;
 use crate::tls::{self, PeerAcceptor};
 
@@ -105,12 +103,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let keys = ServerKeys::load(
         &settings.data,
         store.is_new().await?,
-        ca_pem.clone(),
+        ca_pem,
         url.clone(),
         callers,
     )?;
     let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
-    refresh_operator_file(&settings.data, &attestor, &url, &ca_pem).await?;
+    operator_file::refresh(&attestor).await?;
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
     let app = App::new(Arc::clone(&attestor));
@@ -207,55 +205,6 @@ fn server_url(names: &[String], address: SocketAddr) -> String {
         true => format!("https://[{name}]:{}", address.port()),
         false => format!("https://{name}:{}", address.port()),
     }
-}
-
-/// At the first start makes the operator's token and keeps its hash; at each start brings the file up
-/// to date with the URL. A token whose file was taken away is not made again: that would hand
-/// everything to whoever can delete a file. A file whose token no database knows belongs to this
-/// folder's owner all the same, and opens a database that is new.
-async fn refresh_operator_file(
-    folder: &Path,
-    attestor: &Attestor,
-    url: &str,
-    ca_pem: &str,
-) -> anyhow::Result<()> {
-    let path = folder.join("operator.json");
-    let mut tx = attestor.store.write().await?;
-    let new_database = tx.credentials().await?.is_empty();
-    let token = match path.exists() {
-        true => match &CredentialFile::read(&path)?.shown {
-            Shown::Token { token } => Zeroizing::new(token.clone()),
-            Shown::Certificate { .. } => anyhow::bail!(
-                "`{}` holds a certificate where a token was written; put that credential elsewhere, and bring \
-                 the file of the first start back",
-                path.display()
-            ),
-        },
-        false if new_database => credentials::new_token()?,
-        false => {
-            tracing::warn!(
-                "the operator's file `{}` was taken away; its token still works until it is revoked",
-                path.display()
-            );
-            return Ok(());
-        }
-    };
-    // The file first: a token that is in the database alone would lock everybody out.
-    let secret = keys::webhook_secret(folder)?;
-    let file = CredentialFile {
-        server: url.to_owned(),
-        ca: ca_pem.to_owned(),
-        shown: Shown::Token {
-            token: token.to_string(),
-        },
-        webhook: Some(format!("{url}/kubernetes/v1/validate/{}", *secret)),
-    };
-    file.write(&path)?;
-    if new_database {
-        credentials::begin(tx, &token).await?;
-    }
-    tracing::info!("the operator's credential is in `{}`", path.display());
-    Ok(())
 }
 
 /// A caller that sends nothing, or half a request, must not hold a connection for ever. HTTP/1.1 alone: telling

@@ -50,3 +50,4 @@ mod rounds;
 mod runtime;
 mod schemas;
 mod suites;
+mod webhook_secret;

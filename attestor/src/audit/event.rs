@@ -150,6 +150,10 @@ pub(crate) enum Event {
     },
     /// Results of this key count no more.
     ResultKeyRevoked { key: String },
+    /// The webhook's URL has another secret from now on; the one before is let in too.
+    WebhookRotated,
+    /// The secret before that one is let in no more.
+    WebhookRevoked,
     /// A credential was taken back.
     CredentialRevoked {
         name: CredentialName,
@@ -396,6 +400,8 @@ mod tests {
                 before: None,
             },
             Event::ResultKeyRevoked { key: String::new() },
+            Event::WebhookRotated,
+            Event::WebhookRevoked,
             Event::CredentialRevoked {
                 name: "anna".parse().unwrap(),
                 key: digest,

@@ -18,12 +18,16 @@ pub enum Keys {
         /// Which
         key: Exchanged,
     },
-    /// Say that results of a key no longer count, as when somebody else may have it
+    /// Say that a key no longer counts: results of a key that somebody else may have, or the webhook's secret
+    /// before the current one
     Revoke {
-        /// Its id, as `touchstone keys` shows it
+        /// Its id, as `touchstone keys` shows it; or `webhook`
         id: String,
     },
 }
+
+/// What stands in the place of an id for the webhook's secret; ids are hexadecimal.
+const WEBHOOK: &str = "webhook";
 
 /// A key that can be exchanged.
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -32,6 +36,8 @@ pub enum Exchanged {
     Result,
     /// The key that signs the heads of the audit log; auditors verify on with the one that they have
     Checkpoint,
+    /// The secret in the webhook's URL. The one before is let in too, until `keys revoke webhook`
+    Webhook,
 }
 
 /// Runs one of them; without one, lists the keys.
@@ -49,6 +55,22 @@ pub(super) async fn run(client: &Client, json: bool, command: Option<Keys>) -> a
         Some(Keys::Rotate {
             key: Exchanged::Checkpoint,
         }) => log_key::rotate(client, json).await,
+        Some(Keys::Rotate {
+            key: Exchanged::Webhook,
+        }) => {
+            let answer = client.post("/v1/keys/webhook/rotate", &json!({})).await?;
+            line(json, &answer, || {
+                "the webhook's new URL is in the attestor's `operator.json`; give it to API servers, then run \
+                 `touchstone keys revoke webhook`"
+                    .to_owned()
+            })
+        }
+        Some(Keys::Revoke { id }) if id == WEBHOOK => {
+            let answer = client.post("/v1/keys/webhook/revoke", &json!({})).await?;
+            line(json, &answer, || {
+                "the webhook's URL before this one lets nobody in".to_owned()
+            })
+        }
         Some(Keys::Revoke { id }) => {
             let body = json!({ "id": id });
             let answer = client.post("/v1/keys/result/revoke", &body).await?;

@@ -10,7 +10,6 @@ use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
@@ -294,8 +293,7 @@ async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     let Path(secret) = Path::<String>::from_request_parts(parts, app)
         .await
         .map_err(|_| denied())?;
-    let hash = Sha256Digest::of(secret.as_bytes());
-    if !bool::from(hash.0.ct_eq(&app.attestor.keys.webhook_secret.0)) {
+    if !app.attestor.keys.webhook.lets_in(&secret) {
         return Err(denied());
     }
     parts.extensions.insert(Actor::WebhookSecret);

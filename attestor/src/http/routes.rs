@@ -70,6 +70,18 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/v1/keys", RESULTS, keys::list),
         Route::new(POST, "/v1/keys/result/rotate", OPERATE, keys::rotate_result),
         Route::new(POST, "/v1/keys/result/revoke", OPERATE, keys::revoke_result),
+        Route::new(
+            POST,
+            "/v1/keys/webhook/rotate",
+            OPERATE,
+            keys::rotate_webhook,
+        ),
+        Route::new(
+            POST,
+            "/v1/keys/webhook/revoke",
+            OPERATE,
+            keys::revoke_webhook,
+        ),
         Route::new(POST, "/v1/enrolments", JoinToken, enrolments::begin)
             .with_body_of(ENROLMENT_MAX),
         Route::new(

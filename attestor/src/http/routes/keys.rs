@@ -14,6 +14,7 @@ use crate::http::App;
 use crate::http::problem::Problem;
 use crate::result_keys::{self, ResultKeyError};
 use crate::store::ResultKeyRecord;
+use crate::webhook_secret::{self, WebhookSecretError};
 
 /// The public keys that verify results and checkpoints, and the CA that agents pin.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
@@ -25,6 +26,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
         "result_keys": results.iter().map(view).collect::<Vec<_>>(),
         "checkpoint_key": log_key.verifier_key().await,
         "ca": keys.ca_pem,
+        "webhook_secrets": keys.webhook.count(),
     })))
 }
 
@@ -51,6 +53,31 @@ pub(super) async fn revoke_result(
 ) -> Result<Json<Value>, Problem> {
     let revoked = result_keys::revoke(&app.attestor, &actor, &revocation.id).await;
     Ok(Json(view(&revoked.map_err(|error| refusal(&error))?)))
+}
+
+/// Makes another secret for the webhook's URL; it is in the operator's file, and in no answer.
+pub(super) async fn rotate_webhook(
+    State(app): State<App>,
+    Acting(actor): Acting,
+) -> Result<Json<Value>, Problem> {
+    webhook_answer(&app, webhook_secret::rotate(&app.attestor, &actor).await)
+}
+
+/// Lets in the webhook's current secret alone.
+pub(super) async fn revoke_webhook(
+    State(app): State<App>,
+    Acting(actor): Acting,
+) -> Result<Json<Value>, Problem> {
+    webhook_answer(&app, webhook_secret::revoke(&app.attestor, &actor).await)
+}
+
+fn webhook_answer(app: &App, done: Result<(), WebhookSecretError>) -> Result<Json<Value>, Problem> {
+    done.map_err(|error| match error.code() {
+        "internal" => Problem::internal(&error),
+        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
+    })?;
+    let count = app.attestor.keys.webhook.count();
+    Ok(Json(json!({ "webhook_secrets": count })))
 }
 
 /// With the key as JWK (RFC 8037 §2), as libraries for tokens take it.
