@@ -128,6 +128,17 @@ pub(crate) enum Command {
         json: bool,
     },
 
+    /// Believe the CA of a join token, and ask at its address, with the name and keys that this host has: for a host
+    /// that was away while the attestor's CA was exchanged
+    ///
+    /// A host that is there takes up a new CA by itself. The token comes from an operator, so that nothing is
+    /// believed for having answered; its secret is not used. A daemon is to be stopped before, and started after.
+    Trust {
+        /// File with a join token that an operator made since; keep it at mode 0600
+        #[arg(long, value_name = "FILE", env = "TOUCHSTONE_JOIN_TOKEN")]
+        join_token: PathBuf,
+    },
+
     /// Show the enrolment and the last outcome, without asking TPM or attestor
     Status {
         /// Print JSON

@@ -2,13 +2,16 @@
 //!
 //! In the steady state a round is one request, because each answer brings the next challenge.
 
+mod follow;
+
 use std::time::Duration;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
 
+use crate::authority;
 use crate::boot;
-use crate::client::{self, Client};
+use crate::client::{self, Client, Round};
 use crate::clock;
 use crate::identity::Identity;
 use crate::round::{Subject, goes_on_at};
@@ -54,6 +57,10 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] tls::Error),
 
+    /// The CA that the attestor or a join token names.
+    #[error(transparent)]
+    Authority(#[from] authority::NotABundle),
+
     /// The TPM.
     #[error(transparent)]
     Tpm(#[from] tpm::Error),
@@ -98,6 +105,8 @@ pub async fn attest_once(settings: &Settings) -> Result<Outcome, Error> {
 struct Answered {
     answer: RoundAnswer,
     goes_on_at: Option<u64>,
+    /// SHA-256 of the CA certificates that are to be believed.
+    ca: Option<Sha256Digest>,
 }
 
 /// An enrolled host that attests. It holds the state folder, the TPM's thread and the connection.
@@ -147,9 +156,14 @@ impl Agent {
     /// What broke. A verdict, however bad, is an [`Outcome`].
     pub async fn attest(&mut self) -> Result<Outcome, Error> {
         loop {
-            let Answered { answer, goes_on_at } = self.round().await?;
+            let Answered {
+                answer,
+                goes_on_at,
+                ca,
+            } = self.round().await?;
             let wanted = answer.challenge.runtime.map(|position| position.offset);
             let outcome = self.keep(answer);
+            self.follow(ca).await;
             if goes_on_at.is_none() || goes_on_at != wanted {
                 return Ok(outcome);
             }
@@ -181,7 +195,7 @@ impl Agent {
 
     async fn answer(&self, challenge: &Challenge) -> Result<Answered, Error> {
         let mut evidence = self.subject().answer(challenge, false).await?;
-        let answer = match self.send(&evidence).await {
+        let Round { answer, ca } = match self.send(&evidence).await {
             Err(Error::Client(error)) if error.is_problem(BOOT_LOG_REQUIRED) => {
                 evidence = self.subject().answer(challenge, true).await?;
                 self.send(&evidence).await?
@@ -191,12 +205,13 @@ impl Agent {
         Ok(Answered {
             answer,
             goes_on_at: goes_on_at(&evidence),
+            ca,
         })
     }
 
-    async fn send(&self, evidence: &Evidence) -> Result<RoundAnswer, Error> {
+    async fn send(&self, evidence: &Evidence) -> Result<Round, Error> {
         let body = serde_json::to_vec(evidence).map_err(Error::Evidence)?;
-        Ok(self.client.evidence(&body).await?)
+        Ok(self.client.round(&body).await?)
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -9,13 +9,15 @@ mod tls;
 
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode, Url, header};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{
-    Activation, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, RoundAnswer,
+    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, RoundAnswer,
 };
 use zeroize::Zeroizing;
 
@@ -59,7 +61,7 @@ pub enum Error {
 
     /// What answers shows a certificate of another CA. Nothing was sent to it.
     #[error(
-        "what answers at `{server}` is not the attestor that this host knows: its certificate is not of the CA with SHA-256 {expected}; somebody may stand between, so look into it first; if the attestor was given a new CA on purpose, enrol again with its join token: `touchstone-agent enrol --again --join-token FILE`"
+        "what answers at `{server}` is not the attestor that this host knows: its certificate is not of the CA with SHA-256 {expected}; somebody may stand between, so look into it first; if the attestor was given a new CA on purpose, take it from a join token: `touchstone-agent trust --join-token FILE`"
     )]
     OtherCa {
         /// Base URL.
@@ -72,7 +74,7 @@ pub enum Error {
 
     /// It is of the right CA, but not in force, or for another name. Nothing was sent to it.
     #[error(
-        "the attestor's certificate at `{server}` is of the right CA and still no good: {wrong}; see that the clocks of both are right, restart the attestor for a new certificate, and give it this name with `--name`"
+        "the attestor's certificate at `{server}` is of the right CA and still no good: {wrong}; see that the clocks of both are right, see in its log that it renews its certificate, and give it this name with `--name`"
     )]
     Certificate {
         /// Base URL.
@@ -151,6 +153,15 @@ pub struct Readiness {
     pub date: Option<i64>,
 }
 
+/// The attestor's answer to evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// The verdict, and the next challenge.
+    pub answer: RoundAnswer,
+    /// SHA-256 of the CA certificates (PEM) that a host is to believe, if the attestor says so.
+    pub ca: Option<Sha256Digest>,
+}
+
 /// A connection to one attestor, as one TLS key. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -159,6 +170,8 @@ pub struct Client {
     server: String,
     /// SHA-256 of the CA certificates that it believes.
     believed: String,
+    /// SHA-256 of their PEM.
+    ca: Sha256Digest,
 }
 
 impl Client {
@@ -188,7 +201,20 @@ impl Client {
             base,
             server: server.to_owned(),
             believed: disbelief::fingerprints(ca),
+            ca: Sha256Digest::of(ca.as_bytes()),
         })
+    }
+
+    /// SHA-256 of the CA certificates that it believes, as PEM.
+    #[must_use]
+    pub fn ca_digest(&self) -> Sha256Digest {
+        self.ca
+    }
+
+    /// SHA-256 of the DER of each of them.
+    #[must_use]
+    pub fn believed(&self) -> &str {
+        &self.believed
     }
 
     /// Begins an enrolment with the join token's `secret`.
@@ -228,13 +254,41 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] if it proves nothing. A bad verdict is an answer, not an error.
     pub async fn evidence(&self, evidence: &[u8]) -> Result<RoundAnswer> {
-        match self.post("v1/evidence", evidence, None).await {
+        Ok(self.round(evidence).await?.answer)
+    }
+
+    /// [`Client::evidence`], with what else the attestor says.
+    ///
+    /// # Errors
+    /// As [`Client::evidence`].
+    pub async fn round(&self, evidence: &[u8]) -> Result<Round> {
+        match self.one_round(evidence).await {
             Err(error) if error.may_have_arrived() => {
                 tracing::debug!("the answer was lost; sending the same evidence again");
-                self.post("v1/evidence", evidence, None).await
+                self.one_round(evidence).await
             }
             answer => answer,
         }
+    }
+
+    async fn one_round(&self, evidence: &[u8]) -> Result<Round> {
+        let request = self.request("v1/evidence", evidence);
+        let request = request.header(CA_HEADER, self.ca.to_string());
+        let (headers, answer) = self.ask(request).await?;
+        let ca = headers.get(CA_HEADER).and_then(|ca| ca.to_str().ok());
+        Ok(Round {
+            answer: self.parsed(&answer)?,
+            ca: ca.and_then(|ca| ca.parse().ok()),
+        })
+    }
+
+    /// The CA certificates that the attestor says are to be believed, PEM that nobody has looked at.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the TLS key is not of an enrolled host.
+    pub async fn ca(&self) -> Result<Vec<u8>> {
+        let (_, answer) = self.ask(self.http.get(self.url("v1/ca"))).await?;
+        Ok(answer)
     }
 
     /// Asks whether the attestor can do its work. It learns nothing by it but this host's TLS key.
@@ -263,22 +317,36 @@ impl Client {
         body: &[u8],
         bearer: Option<&str>,
     ) -> Result<T> {
-        let mut request = self.http.post(self.url(path));
-        if !body.is_empty() {
-            request = request
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body.to_vec());
-        }
+        let mut request = self.request(path, body);
         if let Some(secret) = bearer {
             request = request.bearer_auth(secret);
         }
+        let (_, answer) = self.ask(request).await?;
+        self.parsed(&answer)
+    }
+
+    fn request(&self, path: &str, body: &[u8]) -> RequestBuilder {
+        let request = self.http.post(self.url(path));
+        match body.is_empty() {
+            true => request,
+            false => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_vec()),
+        }
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>)> {
         let response = request.send().await.map_err(|source| self.lost(source))?;
-        let (status, retry_after) = (response.status(), problem::retry_after(response.headers()));
+        let (status, headers) = (response.status(), response.headers().clone());
         let answer = self.read(response).await?;
         if status != StatusCode::OK && status != StatusCode::CREATED {
-            return Err(Problem::read(status, retry_after, &answer).into());
+            return Err(Problem::read(status, problem::retry_after(&headers), &answer).into());
         }
-        serde_json::from_slice(&answer).map_err(|source| Error::Answer {
+        Ok((headers, answer))
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T> {
+        serde_json::from_slice(answer).map_err(|source| Error::Answer {
             server: self.server.clone(),
             source,
         })

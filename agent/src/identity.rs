@@ -52,7 +52,8 @@ pub struct Identity {
     pub host: HostId,
     /// Base URL of the attestor.
     pub server: String,
-    /// The only CA certificate that is believed, PEM; from the join token.
+    /// The only CA certificates that are believed, PEM; from the join token, or from the attestor that they
+    /// authenticated.
     pub ca: String,
     /// Its keys.
     pub keys: Keys,

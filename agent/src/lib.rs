@@ -5,6 +5,7 @@
 //! Invariant: nothing here judges. The agent knows no policy and believes no verdict but the attestor's.
 
 pub mod attest;
+mod authority;
 pub mod boot;
 mod changes;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod tls;
 pub mod tpm;
 pub mod trouble;
+pub mod trust;
 
 pub use attest::{Agent, attest_once};
 pub use check::check;
@@ -32,3 +34,4 @@ pub use settings::Settings;
 pub use state::Outcome;
 pub use status::{Status, status};
 pub use trouble::Trouble;
+pub use trust::trust;

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use touchstone_agent::{Settings, Trouble, attest, attest_once, check, enrol, run, status};
+use touchstone_agent::{Settings, Trouble, attest, attest_once, check, enrol, run, status, trust};
 use touchstone_evidence::wire::JoinToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -126,6 +126,10 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
                 _ => None,
             };
             rounds(&settings, token.as_ref(), interval, None).await
+        }
+        Command::Trust { join_token } => {
+            let token = read_token(&join_token)?;
+            output::trusted(&token.server, &trust(&settings, &token)?)
         }
         Command::Status { json } => output::status(&status(&settings)?, json),
         Command::Completions { shell } => {

@@ -21,6 +21,12 @@ pub(crate) fn enrolment(enrolment: &Enrolment, json: bool) -> anyhow::Result<()>
     print(&text)
 }
 
+pub(crate) fn trusted(server: &str, believed: &str) -> anyhow::Result<()> {
+    print(&format!(
+        "the attestor is {server}, under the CA with SHA-256 {believed}\nnext: touchstone-agent attest --once\n"
+    ))
+}
+
 pub(crate) fn outcome(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(outcome);

@@ -242,6 +242,14 @@ impl State {
         self.keep_challenge(challenge)
     }
 
+    /// Keeps what changed about an enrolled host, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::File`]; the old identity is kept then.
+    pub fn replace_identity(&self, identity: &Identity) -> Result<()> {
+        self.write(IDENTITY, identity)
+    }
+
     /// Keeps the challenge for the next round.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ impl Trouble {
                 "the state folder is damaged, open to others, or not the agent's to write"
             }
             Self::Ended => "the attestor takes this host's keys no more",
-            Self::OtherCa => "what answers is not of the CA that the join token named",
+            Self::OtherCa => "what answers is of no CA that this host believes",
         }
     }
 
@@ -127,6 +127,7 @@ impl From<&attest::Error> for Trouble {
             Error::Nonce(_) | Error::Evidence(_) | Error::Boot(_) | Error::Runtime(_) => {
                 Self::Passing
             }
+            Error::Authority(_) => Self::Usage,
             Error::State(error) => error.into(),
             Error::Tls(error) => error.into(),
             Error::Tpm(error) => error.into(),

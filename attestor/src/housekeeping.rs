@@ -25,6 +25,10 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
         }
         attestor.flush_refusals().await;
         attestor.budgets.forget(clock::now());
+        if let Err(error) = attestor.keys.ca.renew_if_due(clock::now()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the TLS certificate was not renewed");
+        }
         if let Err(error) = attestor.check_log().await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "no head of the audit log may be signed");

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeys;
+use crate::server_ca::ServerCa;
 use crate::webhook_secret::WebhookSecrets;
 
 /// Why the keys cannot be used.
@@ -49,8 +50,8 @@ pub(crate) struct ServerKeys {
     pub(crate) webhook: WebhookSecrets,
     /// TLS keys (SHA-256 of SubjectPublicKeyInfo) that may call the webhook.
     pub(crate) webhook_callers: Vec<Sha256Digest>,
-    /// Certificate of the attestor's CA, which join tokens carry.
-    pub(crate) ca_pem: String,
+    /// Issues the TLS certificate; join tokens carry its own.
+    pub(crate) ca: ServerCa,
     /// Where agents reach the attestor.
     pub(crate) server_url: String,
 }
@@ -61,7 +62,7 @@ impl ServerKeys {
     pub(crate) fn load(
         folder: &Path,
         new_database: bool,
-        ca_pem: String,
+        ca: ServerCa,
         server_url: String,
         webhook_callers: Vec<Sha256Digest>,
     ) -> Result<Self, KeyError> {
@@ -77,7 +78,7 @@ impl ServerKeys {
             result,
             webhook: WebhookSecrets::load(folder)?,
             webhook_callers,
-            ca_pem,
+            ca,
             server_url,
         })
     }

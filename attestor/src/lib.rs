@@ -36,6 +36,7 @@ mod refusals;
 mod result_keys;
 pub mod role;
 pub mod serve;
+mod server_ca;
 mod store;
 mod tls;
 mod trust_index;

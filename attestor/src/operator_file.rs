@@ -78,7 +78,7 @@ fn write(keys: &ServerKeys, path: &Path, token: &str) -> anyhow::Result<()> {
     let url = &keys.server_url;
     let file = CredentialFile {
         server: url.clone(),
-        ca: keys.ca_pem.clone(),
+        ca: keys.ca.bundle().pem.clone(),
         shown: Shown::Token {
             token: token.to_owned(),
         },

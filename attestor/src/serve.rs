@@ -21,8 +21,9 @@ use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
 use crate::operator_file;
+use crate::server_ca::ServerCa;
 use crate::store::Store;
-use crate::tls::{self, PeerAcceptor};
+use crate::tls::PeerAcceptor;
 
 /// Time that requests under way get at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -89,7 +90,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let names = certificate_names(&settings.names, address);
-    let (tls, ca_pem) = tls::server_config(&settings.data, &names)?;
+    let ca = ServerCa::load(&settings.data, names.clone())?;
+    let tls = ca.tls();
     let url = server_url(&names, address);
 
     let database = settings
@@ -103,7 +105,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let keys = ServerKeys::load(
         &settings.data,
         store.is_new().await?,
-        ca_pem,
+        ca,
         url.clone(),
         callers,
     )?;

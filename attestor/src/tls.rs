@@ -7,14 +7,14 @@ mod accept;
 mod authority;
 mod client_keys;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::version::TLS13;
 
 pub(crate) use accept::{Peer, PeerAcceptor};
-pub(crate) use authority::{ServerCertificate, certificate};
+pub(crate) use authority::{Authority, CERTIFICATE_DAYS};
 
 use crate::keys::KeyError;
 
@@ -24,6 +24,12 @@ pub(crate) enum TlsError {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A CA's certificate is not of the key beside it.
+    #[error(
+        "`{0}` is not the certificate of the CA key beside it; restore the files that belong together, or copy both \
+         from the attestor on which the CA was exchanged"
+    )]
+    OtherAuthority(PathBuf),
     /// The CA or the certificate could not be made.
     #[error("the TLS certificate could not be made")]
     Certificate(#[from] rcgen::Error),
@@ -32,17 +38,17 @@ pub(crate) enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// TLS 1.3 with the attestor's certificate; asks for a client certificate and goes on without one.
+/// TLS 1.3 with a new certificate of `authority`; asks for a client certificate and goes on without one.
 pub(crate) fn server_config(
-    folder: &Path,
+    authority: &Authority,
     names: &[String],
-) -> Result<(Arc<ServerConfig>, String), TlsError> {
-    let ServerCertificate { chain, key, ca_pem } = certificate(folder, names)?;
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = authority.issue(names)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(client_keys::AnyKey::new(&provider)))
-        .with_single_cert(chain, key)?;
+        .with_single_cert(vec![certificate], key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((Arc::new(config), ca_pem))
+    Ok(Arc::new(config))
 }

@@ -29,6 +29,10 @@ const PART_SENT_MAX: usize = PART_MAX + (64 << 10);
 /// Most CA certificates in an enrolment request: the longest real chain has six.
 pub const INTERMEDIATES_MAX: usize = 16;
 
+/// Field of a round and of its answer, both in HTTP: SHA-256 of the CA certificates (PEM) that the host believes, and
+/// of those that it is to believe. The latter are at `/v1/ca`.
+pub const CA_HEADER: &str = "touchstone-ca";
+
 /// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

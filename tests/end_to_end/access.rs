@@ -253,7 +253,7 @@ fn with_pem(ca: &str, credential: &Value) -> Client {
     let part = |name: &str| credential[name].as_str().unwrap().to_owned();
     let identity = format!("{}{}", part("certificate"), part("key"));
     Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(ca.as_bytes()).unwrap())
         .identity(reqwest::Identity::from_pem(identity.as_bytes()).unwrap())
         .build()
         .unwrap()

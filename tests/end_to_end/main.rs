@@ -49,5 +49,6 @@ mod revocations;
 mod rounds;
 mod runtime;
 mod schemas;
+mod server_ca;
 mod suites;
 mod webhook_secret;

@@ -336,7 +336,7 @@ pub fn client(operator: &Value) -> reqwest::Client {
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ca = operator["ca"].as_str().unwrap();
     reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(ca.as_bytes()).unwrap())
         .build()
         .unwrap()
 }

@@ -150,6 +150,10 @@ pub(crate) enum Event {
     },
     /// Results of this key count no more.
     ResultKeyRevoked { key: String },
+    /// Another CA is about to issue the attestor's TLS certificate. `ca`: SHA-256 of its certificate, PEM.
+    CaAnnounced { ca: Sha256Digest },
+    /// It does from now on, and the one before is believed no more.
+    CaActivated { ca: Sha256Digest },
     /// The webhook's URL has another secret from now on; the one before is let in too.
     WebhookRotated,
     /// The secret before that one is let in no more.
@@ -400,6 +404,8 @@ mod tests {
                 before: None,
             },
             Event::ResultKeyRevoked { key: String::new() },
+            Event::CaAnnounced { ca: digest },
+            Event::CaActivated { ca: digest },
             Event::WebhookRotated,
             Event::WebhookRevoked,
             Event::CredentialRevoked {

@@ -1,6 +1,6 @@
 //! The HTTP client of the commands.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 pub(super) struct Client {
     http: reqwest::Client,
     credential: CredentialFile,
+    file: PathBuf,
 }
 
 /// A problem as the attestor sends it.
@@ -38,10 +39,10 @@ pub(super) fn is_refusal(error: &anyhow::Error, code: &str) -> bool {
 impl Client {
     pub(super) fn new(file: &Path) -> anyhow::Result<Self> {
         let credential = CredentialFile::read(file)?;
-        let ca = Certificate::from_pem(credential.ca.as_bytes())
+        let ca = Certificate::from_pem_bundle(credential.ca.as_bytes())
             .context("the CA in the credential is broken")?;
         let http = reqwest::Client::builder()
-            .tls_certs_only([ca])
+            .tls_certs_only(ca)
             .https_only(true)
             .timeout(Duration::from_secs(60));
         let http = match &credential.shown {
@@ -55,12 +56,18 @@ impl Client {
         Ok(Self {
             http: http.build()?,
             credential,
+            file: file.to_owned(),
         })
     }
 
     /// What the commands show.
     pub(super) fn credential(&self) -> &CredentialFile {
         &self.credential
+    }
+
+    /// The file that they are in.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {

@@ -53,6 +53,8 @@ pub enum Credential {
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3650))]
         days: Option<u16>,
     },
+    /// Take up the attestor's CA in the file of the credential that is shown, while it is exchanged
+    Refresh,
     /// List all credentials there ever were
     List,
     /// Take a credential back, at once
@@ -102,6 +104,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Credential) -> any
                 format!("{name} may call as {}, until {}", role.word(), end(made))
             })
         }
+        Credential::Refresh => refresh(client, json).await,
         Credential::List => list(client, json).await,
         Credential::Revoke { name } => {
             let body = json!({ "name": name });
@@ -140,7 +143,7 @@ async fn with_token(
     let shown = Shown::Token {
         token: token.to_owned(),
     };
-    keep(client, shown, out)?;
+    keep(client, shown, out).await?;
     Ok(answer.get("credential").cloned().unwrap_or_default())
 }
 
@@ -163,7 +166,7 @@ async fn with_certificate(
         certificate: certificate.pem(),
         key: key.serialize_pem(),
     };
-    keep(client, shown, out)?;
+    keep(client, shown, out).await?;
     match create(client, name, role, days, Some(digest)).await {
         Ok(answer) => Ok(answer.get("credential").cloned().unwrap_or_default()),
         Err(error) => {
@@ -173,15 +176,33 @@ async fn with_certificate(
     }
 }
 
-fn keep(client: &Client, shown: Shown, out: &Path) -> anyhow::Result<()> {
-    let CredentialFile { server, ca, .. } = client.credential();
+async fn keep(client: &Client, shown: Shown, out: &Path) -> anyhow::Result<()> {
     let file = CredentialFile {
-        server: server.clone(),
-        ca: ca.clone(),
+        server: client.credential().server.clone(),
+        ca: attestors_ca(client).await?,
         shown,
         webhook: None,
     };
     file.write(out)
+}
+
+/// What the attestor says that is to be believed, over a connection that is.
+async fn attestors_ca(client: &Client) -> anyhow::Result<String> {
+    let keys = client.get("/v1/keys").await?;
+    let ca = keys.get("ca").and_then(Value::as_str);
+    Ok(ca.context("the attestor's answer holds no CA")?.to_owned())
+}
+
+async fn refresh(client: &Client, json: bool) -> anyhow::Result<()> {
+    let mut file = CredentialFile::read(client.file())?;
+    file.ca = attestors_ca(client).await?;
+    file.write(client.file())?;
+    line(json, &json!({ "ca": file.ca }), || {
+        format!(
+            "{} holds the attestor's CA as it is now",
+            client.file().display()
+        )
+    })
 }
 
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {

@@ -18,6 +18,14 @@ pub enum Keys {
         /// Which
         key: Exchanged,
     },
+    /// Put the next CA in force, once hosts and API servers believe it
+    Activate {
+        /// Which
+        key: Announced,
+        /// Although enrolled hosts have not said that they believe it, and would be cut off
+        #[arg(long)]
+        force: bool,
+    },
     /// Say that a key no longer counts: results of a key that somebody else may have, or the webhook's secret
     /// before the current one
     Revoke {
@@ -38,6 +46,16 @@ pub enum Exchanged {
     Checkpoint,
     /// The secret in the webhook's URL. The one before is let in too, until `keys revoke webhook`
     Webhook,
+    /// The CA of the attestor's TLS certificate: makes the next one and tells hosts of it; `keys activate ca` puts
+    /// it in force
+    Ca,
+}
+
+/// A key that is told before it is in force.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Announced {
+    /// The CA of the attestor's TLS certificate
+    Ca,
 }
 
 /// Runs one of them; without one, lists the keys.
@@ -62,6 +80,26 @@ pub(super) async fn run(client: &Client, json: bool, command: Option<Keys>) -> a
             line(json, &answer, || {
                 "the webhook's new URL is in the attestor's `operator.json`; give it to API servers, then run \
                  `touchstone keys revoke webhook`"
+                    .to_owned()
+            })
+        }
+        Some(Keys::Rotate { key: Exchanged::Ca }) => {
+            let answer = client.post("/v1/keys/ca/rotate", &json!({})).await?;
+            line(json, &answer, || {
+                format!(
+                    "the next CA is {}; hosts learn it with their next round, then run `touchstone keys activate ca`",
+                    text(&answer, "next_ca")
+                )
+            })
+        }
+        Some(Keys::Activate {
+            key: Announced::Ca,
+            force,
+        }) => {
+            let body = json!({ "force": force });
+            let answer = client.post("/v1/keys/ca/activate", &body).await?;
+            line(json, &answer, || {
+                "the TLS certificate is of the next CA from now on; the one before is believed no more"
                     .to_owned()
             })
         }

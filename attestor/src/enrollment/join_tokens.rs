@@ -96,7 +96,7 @@ pub(crate) async fn create_join_token(
     tx.commit().await?;
     let token = JoinToken {
         server: attestor.keys.server_url.clone(),
-        ca: attestor.keys.ca_pem.clone(),
+        ca: attestor.keys.ca.bundle().pem.clone(),
         secret,
     };
     Ok(JoinTokenMade { token, record })

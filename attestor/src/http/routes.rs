@@ -70,6 +70,9 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/v1/keys", RESULTS, keys::list),
         Route::new(POST, "/v1/keys/result/rotate", OPERATE, keys::rotate_result),
         Route::new(POST, "/v1/keys/result/revoke", OPERATE, keys::revoke_result),
+        Route::new(GET, "/v1/ca", Host, keys::ca),
+        Route::new(POST, "/v1/keys/ca/rotate", OPERATE, keys::rotate_ca),
+        Route::new(POST, "/v1/keys/ca/activate", OPERATE, keys::activate_ca),
         Route::new(
             POST,
             "/v1/keys/webhook/rotate",

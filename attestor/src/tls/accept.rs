@@ -12,7 +12,6 @@ use axum::middleware::AddExtension;
 use axum_server::accept::{Accept, NoDelayAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -47,12 +46,12 @@ pub(crate) struct PeerAcceptor {
 
 impl PeerAcceptor {
     /// Raises this process's limit of open files as far as it may, and leaves some for others.
-    pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
+    pub(crate) fn new(config: RustlsConfig) -> Self {
         let connections = open_files()
             .saturating_sub(OTHER_FILES)
             .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         tracing::info!("at most {connections} connections at once");
-        let tls = RustlsAcceptor::new(RustlsConfig::from_config(config));
+        let tls = RustlsAcceptor::new(config);
         Self {
             tls: tls.acceptor(NoDelayAcceptor::new()),
             places: Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(64))),

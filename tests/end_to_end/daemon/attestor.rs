@@ -105,7 +105,7 @@ async fn what_answers_is_of_another_ca() {
     };
     assert_eq!(code, Some(7), "{said}");
     assert!(
-        said.contains(&expected) && said.contains("enrol --again"),
+        said.contains(&expected) && said.contains("trust --join-token"),
         "{said}"
     );
     // It is none of the impostor's business who asked.
@@ -143,6 +143,64 @@ async fn the_attestor_has_a_certificate_for_another_name() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("of the right CA and still no good"), "{said}");
     assert!(said.contains("`--name`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_attestor_gets_another_ca() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let identity = host.settings(server).state.join("identity.json");
+    let kept = || {
+        let identity = fs::read(&identity).unwrap();
+        let identity: serde_json::Value = serde_json::from_slice(&identity).unwrap();
+        identity["ca"].as_str().unwrap().to_owned()
+    };
+    let first = kept();
+    let mut daemon = Daemon::busy(&host, server);
+    daemon.wait_for_round("affirming");
+    server.command(&["keys", "rotate", "ca"]);
+    daemon.wait_for("believed from now on");
+    let both = kept();
+    let second = both.strip_prefix(&first).unwrap();
+    // It says what it believes with the next round.
+    daemon.wait_for_round("affirming");
+    server.command(&["keys", "activate", "ca"]);
+    daemon.wait_for("believed from now on");
+    assert_eq!(kept(), second);
+    daemon.wait_for_round("affirming");
+    assert!(!daemon.said().contains("trying again"), "{}", daemon.said());
+    daemon.stop();
+    host.attest(server).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_was_away_while_the_attestor_got_another_ca() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    server.command(&["keys", "rotate", "ca"]);
+    assert_eq!(
+        server.refusal(&["keys", "activate", "ca"]),
+        "ca-overlap-short"
+    );
+    server.command(&["keys", "activate", "ca", "--force"]);
+    let attest = || end(host.agent_command(server, &["attest", "--once"]));
+    let (code, said) = attest();
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("trust --join-token"), "{said}");
+    let trust = |token: &str| end(host.agent_command(server, &["trust", "--join-token", token]));
+    // The token from before names the CA that was.
+    assert_eq!(trust(world.join_token.to_str().unwrap()).0, Some(0));
+    assert_eq!(attest().0, Some(7));
+    let token = server.folder().join("join-token-2");
+    let token = token.to_str().unwrap();
+    server.command(&["join-token", "create", "--out", token]);
+    assert_eq!(trust(token).0, Some(0));
+    let (code, said) = attest();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        server.command(&["host", "show", "de-1"])["tier"],
+        "affirming"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

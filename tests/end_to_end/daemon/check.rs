@@ -125,7 +125,7 @@ async fn what_keeps_a_host_from_attesting_is_said_with_what_to_do() {
     bad(&settings, "attestor", 1, "see that the attestor runs");
     let address = world.server.url.trim_start_matches("https://").to_owned();
     let mut impostor = Server::start_at(&Database::Sqlite, &address, &[]);
-    bad(&settings, "attestor", 7, "enrol --again");
+    bad(&settings, "attestor", 7, "trust --join-token");
     impostor.stop();
     world.server.restart_with(&Database::Sqlite, &[]);
 

@@ -43,7 +43,9 @@ impl Webhook {
         // Another provider may be installed already: it does as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(credential.ca.as_bytes())?])
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(
+                credential.ca.as_bytes(),
+            )?)
             .https_only(true)
             .no_proxy()
             .timeout(ANSWER_MAX)

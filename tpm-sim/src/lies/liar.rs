@@ -282,7 +282,7 @@ impl Liar {
         let pem = [keys.tls.certificate(), keys.tls.private_key()].concat();
         let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(ca.as_bytes())?)
             .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
             .build()?;
         let request = http.post(format!("{server}/v1/evidence"));

@@ -43,7 +43,7 @@ pub(super) async fn create(
         "credential": view(&made.record),
         "token": made.token.as_deref(),
         "server": keys.server_url,
-        "ca": keys.ca_pem,
+        "ca": keys.ca.bundle().pem,
     })))
 }
 

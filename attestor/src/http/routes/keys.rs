@@ -1,8 +1,12 @@
 //! `/v1/keys`: the keys that verify what the attestor signs, and their exchange.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -13,6 +17,7 @@ use crate::attestor::Attestor;
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::result_keys::{self, ResultKeyError};
+use crate::server_ca::{self, Bundle, ServerCaError};
 use crate::store::ResultKeyRecord;
 use crate::webhook_secret::{self, WebhookSecretError};
 
@@ -25,7 +30,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
         "result_key": current.map(|key| hex::encode(key.public_key)),
         "result_keys": results.iter().map(view).collect::<Vec<_>>(),
         "checkpoint_key": log_key.verifier_key().await,
-        "ca": keys.ca_pem,
+        "ca": keys.ca.bundle().pem,
         "webhook_secrets": keys.webhook.count(),
     })))
 }
@@ -53,6 +58,44 @@ pub(super) async fn revoke_result(
 ) -> Result<Json<Value>, Problem> {
     let revoked = result_keys::revoke(&app.attestor, &actor, &revocation.id).await;
     Ok(Json(view(&revoked.map_err(|error| refusal(&error))?)))
+}
+
+/// The CAs that a host is to believe, PEM.
+pub(super) async fn ca(State(app): State<App>) -> impl IntoResponse {
+    let pem = app.attestor.keys.ca.bundle().pem.clone();
+    ([(CONTENT_TYPE, "application/pem-certificate-chain")], pem)
+}
+
+/// Makes the next CA, and tells everybody to believe it as well.
+pub(super) async fn rotate_ca(
+    State(app): State<App>,
+    Acting(actor): Acting,
+) -> Result<Json<Value>, Problem> {
+    ca_answer(server_ca::announce(&app.attestor, &actor).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Activation {
+    #[serde(default)]
+    force: bool,
+}
+
+/// Puts the next CA in the place of the current one.
+pub(super) async fn activate_ca(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Body(Activation { force }): Body<Activation>,
+) -> Result<Json<Value>, Problem> {
+    ca_answer(server_ca::activate(&app.attestor, &actor, force).await)
+}
+
+fn ca_answer(done: Result<Arc<Bundle>, ServerCaError>) -> Result<Json<Value>, Problem> {
+    let bundle = done.map_err(|error| match error.code() {
+        "internal" => Problem::internal(&error),
+        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
+    })?;
+    Ok(Json(json!({ "ca": bundle.pem, "next_ca": bundle.next })))
 }
 
 /// Makes another secret for the webhook's URL; it is in the operator's file, and in no answer.

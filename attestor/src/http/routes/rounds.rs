@@ -3,12 +3,12 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::wire::{Challenge, Evidence};
+use touchstone_evidence::wire::{CA_HEADER, Challenge, Evidence};
 
 use crate::appraisal::{self, RoundError};
 use crate::clock;
@@ -35,10 +35,12 @@ pub(super) async fn challenge(
     }
 }
 
-/// Appraises the calling host's evidence. The answer is sent as it was stored.
+/// Appraises the calling host's evidence. The answer is sent as it was stored, with the digest of the CAs that
+/// the host is to believe.
 pub(super) async fn evidence(
     State(app): State<App>,
     Extension(CallingHost { host, tls_key }): Extension<CallingHost>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let body = body?;
@@ -50,7 +52,14 @@ pub(super) async fn evidence(
         }
     };
     match appraisal::round(&app.attestor, &tls_key, evidence, body.into()).await {
-        Ok(answer) => Ok(([(CONTENT_TYPE, "application/json")], answer)),
+        Ok(answer) => {
+            let ca = &app.attestor.keys.ca;
+            ca.note(&host, headers.get(CA_HEADER));
+            let json = HeaderValue::from_static("application/json");
+            let told = ca.bundle().header.clone();
+            let ca_header = HeaderName::from_static(CA_HEADER);
+            Ok(([(CONTENT_TYPE, json), (ca_header, told)], answer))
+        }
         Err(error) => {
             tracing::warn!(host.id = %host, finding.code = error.code(), "refused evidence: {error}");
             Err(refusal(&app, error).await)
