@@ -16,7 +16,13 @@ use touchstone_tests::server::Server;
 use document::{Document, reached};
 
 /// Routes with POST that take no body.
-const BODILESS: [&str; 2] = ["/v1/challenges", "/v1/keys/result/rotate"];
+const BODILESS: [&str; 5] = [
+    "/v1/challenges",
+    "/v1/keys/result/rotate",
+    "/v1/keys/ca/rotate",
+    "/v1/keys/webhook/rotate",
+    "/v1/keys/webhook/revoke",
+];
 
 async fn served() -> Document {
     Document::of(&Server::start(&Database::under_test())).await

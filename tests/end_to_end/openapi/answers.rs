@@ -202,6 +202,19 @@ impl Story {
         self.post("/v1/keys/result/revoke", old).await;
     }
 
+    /// Keys in the place of others; last the CA, which these clients do not follow.
+    async fn exchanges(&self) {
+        let keys = self.ask(Method::GET, "/v1/keys", "", None).await;
+        let from = json!({ "from": keys["checkpoint_key"] });
+        self.post("/v1/keys/checkpoint/rotate", from).await;
+        for key in ["webhook/rotate", "webhook/revoke", "ca/rotate"] {
+            let path = format!("/v1/keys/{key}");
+            self.ask(Method::POST, &path, "", None).await;
+        }
+        self.post("/v1/keys/ca/activate", json!({ "force": true }))
+            .await;
+    }
+
     /// Pods that may run, that may not, and that no policy is for.
     async fn pods(&self) {
         for path in [
@@ -262,6 +275,7 @@ async fn every_answer_is_as_it_is_described() {
     story.places().await;
     story.read_all("de-1").await;
     story.service(&second).await;
+    story.exchanges().await;
     let told = story.told.into_inner();
     let routes = routes().into_iter();
     let all: BTreeSet<String> = routes
