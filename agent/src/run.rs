@@ -127,6 +127,9 @@ async fn rounds(
         let wait = match agent.attest().await.map_err(Error::from) {
             Ok(outcome) => {
                 report(&outcome);
+                if failures > 0 {
+                    tracing::info!("attests again, after {failures} rounds that failed");
+                }
                 failures = 0;
                 jittered(pauses.interval, random())
             }

@@ -208,7 +208,7 @@ pub enum Audit {
         /// agrees with itself
         #[arg(long)]
         key: Option<String>,
-        /// A head that you kept, as `SIZE:ROOT` or a file with a checkpoint: the log must still begin with
+        /// A head that you kept, as `SIZE:ROOT` or a file with a checkpoint or an attestor's file `head`: the log must still begin with
         /// it. May be given several times
         #[arg(long = "head")]
         heads: Vec<String>,

@@ -144,7 +144,8 @@ fn created(record: &CredentialRecord) -> Event {
     }
 }
 
-/// Takes a credential back, at once. The last one that can hand out others stays.
+/// Takes a credential back, at once; one that was taken back before stays as it is. The last one that can hand out
+/// others stays in force.
 pub(crate) async fn revoke(
     attestor: &Attestor,
     actor: &Actor,
@@ -156,6 +157,9 @@ pub(crate) async fn revoke(
     let Some(record) = all.iter().find(|record| record.name == name) else {
         return Err(CredentialError::Unknown(name));
     };
+    if record.revoked_at.is_some() {
+        return Ok(record.clone());
+    }
     let stays = |other: &CredentialRecord| {
         other.role == Role::Operator && other.revoked_at.is_none() && other.expires_at.is_none()
     };
@@ -168,7 +172,7 @@ pub(crate) async fn revoke(
     append(&mut tx, actor, &Event::CredentialRevoked { name, key }, now).await?;
     tx.commit().await?;
     Ok(CredentialRecord {
-        revoked_at: record.revoked_at.or(Some(now)),
+        revoked_at: Some(now),
         ..record.clone()
     })
 }

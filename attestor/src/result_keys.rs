@@ -198,6 +198,9 @@ pub(crate) async fn revoke(
     if key.until.is_none() {
         return Err(ResultKeyError::InUse(key.id));
     }
+    if key.revoked_at.is_some() {
+        return Ok(key);
+    }
     tx.revoke_result_key(&key.id, now).await?;
     let event = Event::ResultKeyRevoked {
         key: key.id.clone(),
@@ -206,7 +209,7 @@ pub(crate) async fn revoke(
     tx.commit().await?;
     attestor.keys.result.stop_signing_with(key.id.clone());
     Ok(ResultKeyRecord {
-        revoked_at: key.revoked_at.or(Some(now)),
+        revoked_at: Some(now),
         ..key
     })
 }

@@ -333,6 +333,8 @@ async fn an_entry_says_whose_credential_it_was() {
     let (status, answer) = send(&client, Method::PUT, &url, None, Some(&body)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     world.server.command(&["credential", "revoke", "anna"]);
+    // Once more changes nothing, and writes nothing.
+    world.server.command(&["credential", "revoke", "anna"]);
     let (status, _) = send(&client, Method::PUT, &url, None, Some(&body)).await;
     assert_eq!(
         status,

@@ -36,4 +36,6 @@ mod revocations;
 mod rounds;
 mod runtime;
 mod schemas;
+mod server_ca;
 mod suites;
+mod webhook_secret;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use touchstone_evidence::transparency::{
-    Checkpoint, ExportTrust, KeyInForce, TreeHead, VerifiedExport, VerifierKey, verify_export,
+    Checkpoint, ExportTrust, Frontier, KeyInForce, TreeHead, VerifiedExport, VerifierKey,
+    verify_export,
 };
 
 use super::client::Client;
@@ -170,6 +171,11 @@ fn log_key(text: &str) -> anyhow::Result<VerifierKey> {
 /// `SIZE:ROOT` as `audit verify` printed them, or a file with what `audit checkpoint` printed.
 fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
     if let Ok(note) = fs::read(text) {
+        // What an attestor keeps beside its keys: the right edge of the tree.
+        let edge = hex::decode(note.trim_ascii()).ok();
+        if let Some(edge) = edge.and_then(|bytes| Frontier::from_bytes(&bytes).ok()) {
+            return Ok(edge.head());
+        }
         let note = Checkpoint::parse(&note)
             .with_context(|| format!("`{text}` does not hold a checkpoint"))?;
         // It is our reader's own copy: what matters is that the log agrees with it.
