@@ -10,7 +10,7 @@ use touchstone_policies::manifest::{ManifestError, PolicySet};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::StoreError;
+use crate::store::{PendingReference, StoreError};
 pub(crate) use plan::{Plan, plan};
 
 /// Why manifests were not applied.
@@ -48,15 +48,24 @@ pub(crate) struct Applied {
     pub(crate) digest: Sha256Digest,
 }
 
+/// Pending values that manifests put into force.
+pub(crate) struct Activated<'a> {
+    pub(crate) pending: &'a PendingReference,
+    /// Of the manifests that they were written into; `None`: there were none.
+    pub(crate) base: Option<Sha256Digest>,
+}
+
 /// Puts `manifests` into force as the next version. Verdicts reached before stand until they expire;
 /// each host's next round is judged anew.
 ///
-/// Unless told to `drain`, it refuses to take affirming away from too many hosts at once.
+/// Unless told to `drain`, it refuses to take affirming away from too many hosts at once. Manifests that were made
+/// from others are refused where those are not in force any more, with `drain` too.
 pub(crate) async fn apply(
     attestor: &Attestor,
     actor: &Actor,
     manifests: &str,
     drain: bool,
+    activated: Option<Activated<'_>>,
 ) -> Result<Applied, ApplyError> {
     let set = Arc::new(PolicySet::parse(manifests)?);
     let digest = set.digest;
@@ -72,11 +81,18 @@ pub(crate) async fn apply(
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    if let Some(plan) = &planned {
-        let newest = tx.policy_digest().await?;
-        if newest != plan.in_force {
-            return Err(ApplyError::Overtaken);
-        }
+    let newest = tx.policy_digest().await?;
+    let planned_from = planned.map(|plan| plan.in_force);
+    let made_from = activated.as_ref().map(|activated| activated.base);
+    if [planned_from, made_from]
+        .into_iter()
+        .flatten()
+        .any(|base| base != newest)
+    {
+        return Err(ApplyError::Overtaken);
+    }
+    if let Some(activated) = &activated {
+        tx.drop_reference(activated.pending).await?;
     }
     let version = tx.add_policy(&digest.0, manifests, now).await?;
     let event = Event::PolicyApplied {

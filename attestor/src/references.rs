@@ -10,7 +10,7 @@ use crate::appraisal::{NotReplayed, replay};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::policy::{self, Applied, ApplyError};
+use crate::policy::{self, Activated, Applied, ApplyError};
 use crate::store::{PendingReference, StoreError};
 
 /// Why values were not captured, or not activated.
@@ -28,6 +28,11 @@ pub(crate) enum ReferenceError {
     Name(String),
     #[error("no values called `{0}` are pending; see `touchstone reference list`")]
     Unknown(String),
+    #[error(
+        "the pending values called `{name}` are others than those that were looked at: their manifest has the \
+         SHA-256 {pending}; look at them with `touchstone reference list --json`"
+    )]
+    Changed { name: String, pending: Sha256Digest },
     #[error("the captured values do not read as a manifest: {0}")]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
@@ -45,6 +50,7 @@ impl ReferenceError {
             Self::NotReplayed(_) => "reference-evidence-absent",
             Self::Name(_) => "reference-name",
             Self::Unknown(_) => "reference-unknown",
+            Self::Changed { .. } => "reference-changed",
             Self::Manifest(_) => "policy-broken",
             Self::Apply(error) => error.code(),
             Self::Store(_) => "internal",
@@ -97,10 +103,12 @@ pub(crate) async fn capture(
 
 /// Puts pending values into force: in the manifests as they stand, they take the place of those of the same name,
 /// or are added. The same checks as for any manifests hold, and the circuit breaker too.
+/// `seen`: SHA-256 of the manifest that the officer looked at; other pending values are refused.
 pub(crate) async fn activate(
     attestor: &Attestor,
     actor: &Actor,
     name: &str,
+    seen: Option<Sha256Digest>,
     drain: bool,
 ) -> Result<Applied, ReferenceError> {
     let mut tx = attestor.store.read().await?;
@@ -108,13 +116,20 @@ pub(crate) async fn activate(
     let pending = pending.ok_or_else(|| ReferenceError::Unknown(name.to_owned()))?;
     let in_force = tx.policy().await?.map(|policy| policy.manifests);
     drop(tx);
+    let digest = Sha256Digest::of(pending.manifest.as_bytes());
+    if seen.is_some_and(|seen| seen != digest) {
+        return Err(ReferenceError::Changed {
+            name: pending.name,
+            pending: digest,
+        });
+    }
     let active = manifest::activated(&pending.manifest);
     let manifests = with_reference(in_force.as_deref().unwrap_or_default(), name, &active)?;
-    let applied = policy::apply(attestor, actor, &manifests, drain).await?;
-    let mut tx = attestor.store.write().await?;
-    tx.drop_reference(name).await?;
-    tx.commit().await?;
-    Ok(applied)
+    let activated = Activated {
+        pending: &pending,
+        base: in_force.map(|text| Sha256Digest::of(text.as_bytes())),
+    };
+    Ok(policy::apply(attestor, actor, &manifests, drain, Some(activated)).await?)
 }
 
 fn check_name(name: &str) -> Result<(), ReferenceError> {

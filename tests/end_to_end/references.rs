@@ -1,7 +1,9 @@
 //! Reference values out of a host's own boot: pending, and in force once an officer says so.
 
-use serde_json::Value;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{healthy_host, sample_policy};
 
 const NAME: &str = "debian-12-shim-grub";
@@ -149,4 +151,62 @@ async fn man_pages_and_the_schema_need_no_attestor() {
     }
     let schema: Value = serde_json::from_str(&run(&["policy", "schema"])).unwrap();
     assert!(schema["$defs"]["HostPolicy"].is_object());
+}
+
+/// Activates pending values over HTTP; whether they came into force.
+async fn activates(server: &Server, name: &str, drain: bool) -> bool {
+    let token = server.operator()["token"].as_str().unwrap().to_owned();
+    let body = json!({ "name": name, "drain": drain });
+    let path = "/v1/references/activate";
+    let (status, body) = server
+        .send(Method::POST, path, Some(&token), Some(&body))
+        .await;
+    if status != StatusCode::OK {
+        assert_eq!(body["type"], "touchstone:policy-overtaken", "{body}");
+    }
+    status == StatusCode::OK
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_activated_at_once_are_in_force_or_still_pending() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    for drain in [true, false] {
+        let names = ["a", "b", "c"].map(|name| format!("{name}-{drain}"));
+        for name in &names {
+            server.command(&["reference", "capture", "de-1", "--name", name]);
+        }
+        let [a, b, c] = &names;
+        let (a, b, c) = tokio::join!(
+            activates(server, a, drain),
+            activates(server, b, drain),
+            activates(server, c, drain),
+        );
+        let shown = server.command(&["policy", "show"]);
+        let shown = shown["manifests"].as_str().unwrap();
+        let pending = server.command(&["reference", "list"])["references"].to_string();
+        for (name, answered) in names.iter().zip([a, b, c]) {
+            let name = format!("\"{name}\"");
+            assert_eq!(shown.contains(&name), answered, "{name} in {shown}");
+            assert_eq!(pending.contains(&name), !answered, "{name} in {pending}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_values_than_those_that_were_looked_at_are_not_activated() {
+    let (world, host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let capture = ["reference", "capture", "de-1", "--name", NAME];
+    let seen = server.command(&capture)["manifest_digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    host.attest(server).unwrap();
+    let now = server.command(&capture)["manifest_digest"].clone();
+    assert_ne!(now, seen);
+    let activate = |digest| ["reference", "activate", NAME, "--manifest", digest];
+    assert_eq!(server.refusal(&activate(&seen)), "reference-changed");
+    let now = now.as_str().unwrap();
+    assert_eq!(server.command(&activate(now))["version"], 2);
 }

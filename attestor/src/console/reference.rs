@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::json;
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use super::client::Client;
@@ -31,6 +32,9 @@ pub enum Reference {
     Activate {
         /// Their name
         name: String,
+        /// Only if this is the SHA-256 of their manifest, as `reference capture` says it
+        #[arg(long)]
+        manifest: Option<Sha256Digest>,
         /// Even if more than a third of the affirming hosts would fall; the audit log says so
         #[arg(long)]
         drain: bool,
@@ -45,7 +49,10 @@ pub(super) async fn run(client: &Client, json: bool, command: Reference) -> anyh
             let body = json!({ "host": host, "name": name });
             let answer = client.post("/v1/references", &body).await?;
             if !json {
-                eprintln!("pending; next: look at it, then `touchstone reference activate {name}`");
+                eprintln!(
+                    "pending; next: look at it, then `touchstone reference activate {name} --manifest {}`",
+                    text(&answer, "manifest_digest")
+                );
             }
             line(json, &answer, || {
                 text(&answer, "manifest").trim_end().to_owned()
@@ -68,8 +75,12 @@ pub(super) async fn run(client: &Client, json: bool, command: Reference) -> anyh
                 rows,
             )
         }
-        Reference::Activate { name, drain } => {
-            let body = json!({ "name": name, "drain": drain });
+        Reference::Activate {
+            name,
+            manifest,
+            drain,
+        } => {
+            let body = json!({ "name": name, "manifest": manifest, "drain": drain });
             let work = client.post_slowly("/v1/references/activate", &body);
             let answer = waiting("judging every host", work).await?;
             line(json, &answer, || {

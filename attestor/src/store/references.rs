@@ -82,11 +82,15 @@ impl Tx {
         row.map(pending).transpose()
     }
 
-    /// Forgets pending values.
-    pub(crate) async fn drop_reference(&mut self, name: &str) -> Result<(), StoreError> {
+    /// Forgets pending values; others that were captured under the same name meanwhile stay.
+    pub(crate) async fn drop_reference(
+        &mut self,
+        pending: &PendingReference,
+    ) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("DELETE FROM pending_references WHERE name = $1")
-                .bind(name)
+            sqlx::query("DELETE FROM pending_references WHERE name = $1 AND manifest = $2")
+                .bind(&pending.name)
+                .bind(&pending.manifest)
                 .execute(connection)
                 .await?;
         });

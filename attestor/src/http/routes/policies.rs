@@ -33,7 +33,7 @@ pub(super) async fn apply(
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Value>, Problem> {
     let Manifests { manifests, drain } = manifests;
-    let applied = policy::apply(&app.attestor, &actor, &manifests, drain).await;
+    let applied = policy::apply(&app.attestor, &actor, &manifests, drain, None).await;
     let applied = applied.map_err(|error| refusal(&error))?;
     Ok(Json(
         json!({ "version": applied.version, "digest": applied.digest }),

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use super::{Acting, Body};
@@ -41,6 +42,8 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
 #[serde(deny_unknown_fields)]
 pub(super) struct Activation {
     name: String,
+    /// SHA-256 of the manifest that the officer looked at.
+    manifest: Option<Sha256Digest>,
     #[serde(default)]
     drain: bool,
 }
@@ -49,9 +52,14 @@ pub(super) struct Activation {
 pub(super) async fn activate(
     State(app): State<App>,
     Acting(actor): Acting,
-    Body(Activation { name, drain }): Body<Activation>,
+    Body(activation): Body<Activation>,
 ) -> Result<Json<Value>, Problem> {
-    let applied = references::activate(&app.attestor, &actor, &name, drain).await;
+    let Activation {
+        name,
+        manifest,
+        drain,
+    } = activation;
+    let applied = references::activate(&app.attestor, &actor, &name, manifest, drain).await;
     let applied = applied.map_err(|error| refusal(&error))?;
     Ok(Json(
         json!({ "name": name, "version": applied.version, "digest": applied.digest }),
@@ -65,6 +73,7 @@ fn view(pending: &PendingReference) -> Value {
         "evidence": pending.evidence,
         "captured_at": pending.captured_at,
         "manifest": pending.manifest,
+        "manifest_digest": Sha256Digest::of(pending.manifest.as_bytes()),
     })
 }
 
