@@ -1,5 +1,6 @@
 //! Applying policy manifests: a broken set is refused and the old one stays in force.
 
+mod breaker;
 mod plan;
 
 use std::sync::Arc;
@@ -23,6 +24,15 @@ pub(crate) enum ApplyError {
          `touchstone policy plan`, and if it is meant, apply with --drain"
     )]
     WouldDrain { falling: usize, affirming: usize },
+    #[error(
+        "the pods of `{workload}` could not run any more on {falling} of {allowing} hosts; look at it with \
+         `touchstone policy plan`, and if it is meant, apply with --drain"
+    )]
+    WouldStarve {
+        workload: String,
+        falling: usize,
+        allowing: usize,
+    },
     #[error("other manifests came into force meanwhile; plan and apply again")]
     Overtaken,
     #[error(transparent)]
@@ -34,7 +44,7 @@ impl ApplyError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Manifest(_) => "policy-broken",
-            Self::WouldDrain { .. } => "policy-would-drain",
+            Self::WouldDrain { .. } | Self::WouldStarve { .. } => "policy-would-drain",
             Self::Overtaken => "policy-overtaken",
             Self::Store(_) => "internal",
         }
@@ -58,8 +68,9 @@ pub(crate) struct Activated<'a> {
 /// Puts `manifests` into force as the next version. Verdicts reached before stand until they expire;
 /// each host's next round is judged anew.
 ///
-/// Unless told to `drain`, it refuses to take affirming away from too many hosts at once. Manifests that were made
-/// from others are refused where those are not in force any more, with `drain` too.
+/// Unless told to `drain`, it refuses to take affirming away from too many hosts at once, or the hosts away from a
+/// workload. Manifests that were made from others are refused where those are not in force any more, with `drain`
+/// too.
 pub(crate) async fn apply(
     attestor: &Attestor,
     actor: &Actor,
@@ -73,11 +84,8 @@ pub(crate) async fn apply(
         true => None,
         false => Some(plan(attestor, &set).await?),
     };
-    if let Some(plan) = &planned
-        && plan.drains
-    {
-        let (falling, affirming) = plan.fall();
-        return Err(ApplyError::WouldDrain { falling, affirming });
+    if let Some(plan) = &planned {
+        plan.check()?;
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;

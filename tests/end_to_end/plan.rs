@@ -1,6 +1,6 @@
 //! Plans: what manifests would do to the fleet, and the breaker that keeps one manifest from draining it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy, sample_policy};
@@ -131,7 +131,7 @@ async fn one_manifest_does_not_drain_the_fleet_unless_that_is_said() {
         server.refusal(&["policy", "apply", &half]),
         "policy-would-drain"
     );
-    let other = server.file("other.yaml", &sample().replace("[DE]", "[US]"));
+    let other = server.file("other.yaml", &sample().replace("[DE]", "[DE, US]"));
     server.command(&["policy", "apply", &other]);
     server.command(&["policy", "apply", &file, "--drain"]);
     let entries = server.audit_entries();
@@ -172,4 +172,91 @@ async fn errors_name_the_file_the_line_and_the_column() {
         let said = String::from_utf8(said).unwrap();
         assert!(said.contains(&format!("{bad}:4:")), "{command}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_is_not_left_without_hosts_unless_that_is_said() {
+    let maker = Maker::new();
+    let (world, _hosts) = two_hosts(&Database::under_test(), &maker).await;
+    let server = &world.server;
+    // No tier changes, and nowhere may its pods run any more.
+    let elsewhere = sample().replace("[DE]", "[FR]");
+    let planned = plan(&world, &elsewhere);
+    assert_eq!(
+        (&planned["falling"], &planned["drains"]),
+        (&0.into(), &true.into())
+    );
+    assert_eq!(
+        planned["starving"][0],
+        json!({ "workload": "payments", "allowing": 1, "falling": 1 })
+    );
+    let file = server.file("elsewhere.yaml", &elsewhere);
+    let apply = ["policy", "apply", &file];
+    assert_eq!(server.refusal(&apply), "policy-would-drain");
+    // A new one that some host meets comes as it is meant; one that none meets does not.
+    let orders = |country: &str| {
+        let parts = sample();
+        let parts: Vec<&str> = parts.split("---\n").collect();
+        let region = parts[1]
+            .replace("germany", "other")
+            .replace("[DE]", country);
+        let workload = parts[2].replace("payments", "orders");
+        let workload = workload.replace("germany", "other");
+        format!("{}---\n{region}---\n{workload}", sample())
+    };
+    let met = plan(&world, &orders("[US]"));
+    assert_eq!(met["drains"], false, "{met}");
+    let unmet = plan(&world, &orders("[FR]"));
+    assert_eq!(unmet["starving"][0]["workload"], "orders", "{unmet}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_that_went_stale_in_an_outage_do_not_open_the_breaker() {
+    let maker = Maker::new();
+    let (world, _hosts) = two_hosts(&Database::under_test(), &maker).await;
+    let stale =
+        "UPDATE hosts SET verdict = replace(verdict, '\"expires_at\":', '\"expires_at\":-')";
+    world.server.execute(stale).await;
+    let wrong = plan(&world, &wrong_boot());
+    assert_eq!(wrong["changes"][0]["fresh"], false);
+    assert_eq!(
+        (&wrong["falling"], &wrong["affirming"], &wrong["drains"]),
+        (&2.into(), &2.into(), &true.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freshness_that_the_rounds_of_hosts_do_not_keep_counts_as_a_fall() {
+    let (world, host, _maker) = healthy_host().await;
+    host.attest(&world.server).unwrap();
+    let entries = world.server.audit_entries();
+    let last = entries
+        .iter()
+        .filter_map(|entry| entry["challenged_at"].as_i64())
+        .next_back()
+        .unwrap();
+    // As if its rounds came 100 seconds apart.
+    let later = format!(
+        "UPDATE hosts SET verdict = replace(verdict, '\"challenged_at\":{last}', '\"challenged_at\":{}')",
+        last + 100
+    );
+    world.server.execute(&later).await;
+    let short = |seconds: &str| sample().replace("freshnessSeconds: 300", seconds);
+    let planned = plan(&world, &short("freshnessSeconds: 10"));
+    assert_eq!(
+        (&planned["falling"], &planned["drains"]),
+        (&1.into(), &true.into())
+    );
+    assert_eq!(planned["lapsing"], json!(["de-1"]));
+    let kept = plan(&world, &short("freshnessSeconds: 200"));
+    assert_eq!(kept["drains"], false, "{kept}");
+    // Of the workload alone.
+    let planned = plan(
+        &world,
+        &sample().replace(
+            "    tier: affirming",
+            "    tier: affirming\n    freshnessSeconds: 10",
+        ),
+    );
+    assert_eq!(planned["starving"][0]["workload"], "payments", "{planned}");
 }

@@ -83,6 +83,8 @@ pub(crate) struct Replayed {
     pub(crate) at: i64,
     /// Leaf hash of its entry.
     pub(crate) entry: Sha256Digest,
+    /// When the challenge of the round before was issued, seconds since 1970.
+    pub(crate) challenged_before: Option<i64>,
 }
 
 /// Why a host cannot be judged by what was kept of it.
@@ -162,6 +164,7 @@ pub(crate) async fn replay(
         evidence: last.evidence,
         at: last.time,
         entry,
+        challenged_before: before.map(|before| before.challenged_at),
     })
 }
 

@@ -9,9 +9,11 @@ use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
 use touchstone_policies::manifest::PolicySet;
-use touchstone_policies::plan::{Comparison, compare, drains};
+use touchstone_policies::plan::{Comparison, compare};
 use touchstone_policies::prose;
 
+use super::ApplyError;
+use super::breaker::{Breaker, Held, Starving};
 use crate::appraisal::{NotReplayed, Verdict, replay};
 use crate::attestor::Attestor;
 use crate::clock;
@@ -28,12 +30,15 @@ pub(crate) struct Plan {
     hosts: usize,
     /// Those whose tier would stay.
     same: usize,
-    /// Hosts that are affirming now.
+    /// Hosts that were affirming at their last round.
     affirming: usize,
     /// Those of them that would not be any more, or of which nobody can say.
     falling: usize,
-    /// Whether that is more than one change may do unasked.
-    pub(crate) drains: bool,
+    /// Whether that, or what `starving` says, is more than one change may do unasked.
+    drains: bool,
+    starving: Vec<Starving>,
+    /// Hosts whose rounds do not come often enough for the new freshness, and do for the one in force.
+    lapsing: Vec<HostId>,
     /// Hosts whose tier would be another.
     changes: Vec<Change>,
     not_judged: Vec<NotJudged>,
@@ -68,20 +73,37 @@ struct WorkloadChange {
 }
 
 impl Plan {
-    /// How many of how many affirming hosts would fall.
-    pub(crate) fn fall(&self) -> (usize, usize) {
-        (self.falling, self.affirming)
+    /// Refuses what is more than one change may do unasked.
+    pub(crate) fn check(&self) -> Result<(), ApplyError> {
+        if let Some(starving) = self.starving.first() {
+            return Err(ApplyError::WouldStarve {
+                workload: starving.workload.clone(),
+                falling: starving.falling,
+                allowing: starving.allowing,
+            });
+        }
+        match self.drains {
+            true => Err(ApplyError::WouldDrain {
+                falling: self.falling,
+                affirming: self.affirming,
+            }),
+            false => Ok(()),
+        }
     }
 
-    fn judged(
-        &mut self,
-        kept: &KeptRound,
-        affirming: bool,
-        fresh: bool,
-        nodes: Vec<String>,
-        compared: Comparison,
-    ) {
+    fn count(&mut self, breaker: &Breaker) {
+        let fall = breaker.fall();
+        self.affirming = fall.of;
+        self.falling = fall.falling;
+        self.starving = breaker.starving();
+        self.drains = fall.drains() || !self.starving.is_empty();
+    }
+
+    fn judged(&mut self, kept: &KeptRound, fresh: bool, nodes: Vec<String>, compared: Comparison) {
         let host = &kept.host;
+        if compared.lapses {
+            self.lapsing.push(host.clone());
+        }
         for name in compared.allowed {
             self.workloads
                 .entry(name)
@@ -101,8 +123,6 @@ impl Plan {
             self.same = self.same.saturating_add(1);
             return;
         }
-        let falls = affirming && from == TrustTier::Affirming;
-        self.falling = self.falling.saturating_add(usize::from(falls));
         self.changes.push(Change {
             host: host.clone(),
             nodes,
@@ -124,39 +144,39 @@ pub(crate) async fn plan(attestor: &Attestor, new: &Arc<PolicySet>) -> Result<Pl
         digest: Some(new.digest),
         ..Plan::default()
     };
+    let mut breaker = Breaker::new(&old, new);
     let mut after = String::new();
     loop {
         let page = attestor.store.read().await?.kept_rounds(&after).await?;
         let Some(last) = page.last() else { break };
         last.host.as_str().clone_into(&mut after);
         for kept in page {
-            add(attestor, &mut plan, &kept, (&old, new), now).await?;
+            add(attestor, (&mut plan, &mut breaker), &kept, (&old, new), now).await?;
         }
     }
-    plan.drains = drains(plan.affirming, plan.falling);
+    plan.count(&breaker);
     Ok(plan)
 }
 
 async fn add(
     attestor: &Attestor,
-    plan: &mut Plan,
+    (plan, breaker): (&mut Plan, &mut Breaker),
     kept: &KeptRound,
     (old, new): (&Arc<PolicySet>, &Arc<PolicySet>),
     now: i64,
 ) -> Result<(), StoreError> {
     let verdict = Verdict::read(kept.verdict.as_deref())?;
-    let fresh = verdict
-        .as_ref()
-        .is_some_and(|verdict| now < verdict.expires_at);
-    let affirming = fresh && verdict.is_some_and(|verdict| verdict.tier == TrustTier::Affirming);
+    let verdict = verdict.as_ref();
+    let held = Held {
+        affirming: verdict.is_some_and(|verdict| verdict.tier == TrustTier::Affirming),
+        fresh: verdict.is_some_and(|verdict| now < verdict.expires_at),
+    };
     plan.hosts = plan.hosts.saturating_add(1);
-    plan.affirming = plan.affirming.saturating_add(usize::from(affirming));
-    let claims = match replay(attestor, kept, now).await {
-        Ok(replayed) => replayed.claims,
+    let replayed = match replay(attestor, kept, now).await {
+        Ok(replayed) => replayed,
         Err(NotReplayed::Store(error)) => return Err(error),
         Err(why) => {
-            // Nobody can say that it would stay.
-            plan.falling = plan.falling.saturating_add(usize::from(affirming));
+            breaker.host(held, true);
             plan.not_judged.push(NotJudged {
                 host: kept.host.clone(),
                 why: why.to_string(),
@@ -165,10 +185,16 @@ async fn add(
         }
     };
     let (old, new) = (Arc::clone(old), Arc::clone(new));
+    let (claims, before) = (replayed.claims, replayed.challenged_before);
+    let interval = verdict.zip(before);
+    let interval = interval.map(|(last, before)| last.challenged_at.saturating_sub(before));
     // Long boot logs take their time.
-    let compared = tokio::task::spawn_blocking(move || compare(&old, &new, &claims, now)).await;
+    let compared =
+        tokio::task::spawn_blocking(move || compare(&old, &new, &claims, now, interval)).await;
     let compared = compared.map_err(|_| StoreError::Unavailable)?;
+    breaker.host(held, compared.falls());
+    breaker.workloads(held, &compared);
     let nodes = attestor.index.nodes_of(&kept.host);
-    plan.judged(kept, affirming, fresh, nodes, compared);
+    plan.judged(kept, held.fresh, nodes, compared);
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(super) async fn plan(
 }
 
 fn changes(plan: &Value) -> bool {
-    let hosts = count_of(plan, "changes") > 0;
+    let hosts = count_of(plan, "changes") > 0 || count_of(plan, "lapsing") > 0;
     let workloads = plan.get("workloads").and_then(Value::as_object);
     hosts || workloads.is_some_and(|workloads| !workloads.is_empty())
 }
@@ -80,15 +80,34 @@ fn words(plan: &Value) -> String {
         text(plan, "hosts"),
         text(plan, "same"),
     ));
-    if plan.get("drains").and_then(Value::as_bool) == Some(true) {
+    let lapsing = count_of(plan, "lapsing");
+    if lapsing > 0 {
         parts.push(format!(
-            "CIRCUIT BREAKER: {} of {} affirming hosts would not be affirming any more, which is more than a third. \
-             `touchstone policy apply` refuses this without --drain",
-            text(plan, "falling"),
-            text(plan, "affirming"),
+            "the verdicts of {lapsing} hosts would run out before their next round, by the time between their last two"
         ));
     }
+    if plan.get("drains").and_then(Value::as_bool) == Some(true) {
+        parts.push(breaker(plan));
+    }
     parts.join("\n")
+}
+
+fn breaker(plan: &Value) -> String {
+    let starving = plan.get("starving").and_then(Value::as_array);
+    let why = match starving.and_then(|starving| starving.first()) {
+        Some(one) => format!(
+            "the pods of `{}` could not run any more on {} of {} hosts",
+            text(one, "workload"),
+            text(one, "falling"),
+            text(one, "allowing"),
+        ),
+        None => format!(
+            "{} of {} affirming hosts would not be affirming any more, which is more than a third",
+            text(plan, "falling"),
+            text(plan, "affirming"),
+        ),
+    };
+    format!("CIRCUIT BREAKER: {why}. `touchstone policy apply` refuses this without --drain")
 }
 
 fn workload_rows(plan: &Value) -> Vec<Vec<String>> {
