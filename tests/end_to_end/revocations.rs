@@ -182,3 +182,20 @@ async fn a_host_that_proves_another_place_raises_the_alarm() {
         "host-not-in-inventory"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tag_of_one_host_is_revoked_without_a_look_at_those_of_others() {
+    let (world, _host, _maker) = healthy_host().await;
+    // A row that nothing can read, before that of the host.
+    world
+        .server
+        .execute(
+            "INSERT INTO inventory (host, added_at) VALUES ('!', 0);
+             INSERT INTO location_tags (host, serial, tag)
+                 SELECT '!', serial, tag FROM location_tags WHERE host = 'de-1'",
+        )
+        .await;
+    let revoke = ["location", "revoke", "--host", "de-1"];
+    assert_eq!(world.server.command(&revoke)["host"], "de-1");
+    assert!(!admits(&world, "u1").await);
+}

@@ -42,12 +42,19 @@ pub(crate) async fn revoke_tag(
     meant: Meant,
     reason: Option<Reason>,
 ) -> Result<Revoked, TagRefused> {
+    let host = match &meant {
+        Meant::Host(host, _) => host.clone(),
+        Meant::Tag(digest) => holder(attestor, digest).await?,
+    };
     let mut tx = attestor.store.write().await?;
-    let (host, signed) = find(&mut tx, &meant).await?;
+    let signed = tx.tag_in_force(&host).await?;
+    let signed = signed.ok_or(TagRefused::NotCurrent)?;
     let tag = untrusted_tag(&signed).map_err(|_| StoreError::Malformed("location tag"))?;
-    if let Meant::Host(_, Some(serial)) = meant
-        && serial != tag.serial
-    {
+    let is_meant = match &meant {
+        Meant::Host(_, serial) => serial.is_none_or(|serial| serial == tag.serial),
+        Meant::Tag(digest) => Sha256Digest::of(&signed) == *digest,
+    };
+    if !is_meant {
         return Err(TagRefused::NotCurrent);
     }
     let revoked = Revoked {
@@ -61,20 +68,18 @@ pub(crate) async fn revoke_tag(
     Ok(revoked)
 }
 
-async fn find(tx: &mut Tx, meant: &Meant) -> Result<(HostId, Vec<u8>), TagRefused> {
+/// Whose current tag has this SHA-256. It takes the longer the more hosts there are, so no writer waits for it.
+async fn holder(attestor: &Attestor, digest: &Sha256Digest) -> Result<HostId, TagRefused> {
     let mut after = String::new();
     loop {
-        let page = tx.tags_in_force(&after).await?;
+        let page = attestor.store.read().await?.tags_in_force(&after).await?;
         let Some((last, _)) = page.last() else {
             return Err(TagRefused::NotCurrent);
         };
         last.as_str().clone_into(&mut after);
-        let is_meant = |(host, tag): &(HostId, Vec<u8>)| match meant {
-            Meant::Host(name, _) => host == name,
-            Meant::Tag(digest) => Sha256Digest::of(tag) == *digest,
-        };
-        if let Some(found) = page.into_iter().find(is_meant) {
-            return Ok(found);
+        let mut page = page.into_iter();
+        if let Some((host, _)) = page.find(|(_, tag)| Sha256Digest::of(tag) == *digest) {
+            return Ok(host);
         }
     }
 }

@@ -266,6 +266,20 @@ impl Tx {
         }))
     }
 
+    /// The current tag of `host`, unless it was taken back.
+    pub(crate) async fn tag_in_force(
+        &mut self,
+        host: &HostId,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT tag FROM location_tags WHERE host = $1 AND void = 0 AND revoked = 0")
+                .bind(host.as_str())
+                .fetch_optional(connection)
+                .await?
+        });
+        Ok(row.map(|(tag,)| tag))
+    }
+
     /// Current tags that nobody took back, of the first hosts whose names come after `after`; none: that was the
     /// last of them.
     pub(crate) async fn tags_in_force(
