@@ -7,7 +7,7 @@ use touchstone_evidence::pcr::PcrSelection;
 
 use super::inventory::host_id;
 use super::log::digest;
-use super::{StoreError, Tx, on};
+use super::{Connection, StoreError, Tx, on};
 
 /// A challenge, and what answered it.
 #[derive(Clone, Debug)]
@@ -41,6 +41,19 @@ impl StoredChallenge {
 /// Most challenges of one host that wait for an answer: enough for one that lost a few, too few to
 /// fill the table with.
 const UNANSWERED_MAX: i64 = 8;
+
+/// Deletes the unanswered challenges of a host that are beyond the latest ones; `$within`: their order within a second.
+macro_rules! oldest {
+    ($within:literal) => {
+        concat!(
+            "DELETE FROM challenges WHERE nonce IN (
+                 SELECT nonce FROM challenges WHERE host = $1 AND evidence IS NULL AND nonce <> $2
+                 ORDER BY issued_at DESC, ",
+            $within,
+            " LIMIT 1000 OFFSET $3)"
+        )
+    };
+}
 
 pub(super) type Row = (
     String,
@@ -100,19 +113,24 @@ impl Tx {
         host: &HostId,
         newest: &[u8],
     ) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query(
-                "DELETE FROM challenges WHERE nonce IN (
-                     SELECT nonce FROM challenges
-                     WHERE host = $1 AND evidence IS NULL AND nonce <> $2
-                     ORDER BY issued_at DESC LIMIT 1000 OFFSET $3)",
-            )
-            .bind(host.as_str())
-            .bind(newest)
-            .bind(UNANSWERED_MAX)
-            .execute(connection)
-            .await?;
-        });
+        // Many are of one second. What was inserted later is newer: by row on SQLite, by transaction on PostgreSQL.
+        let done = match &mut self.0 {
+            Connection::Sqlite(transaction) => sqlx::query(oldest!("rowid DESC"))
+                .bind(host.as_str())
+                .bind(newest)
+                .bind(UNANSWERED_MAX)
+                .execute(&mut **transaction)
+                .await
+                .map(drop),
+            Connection::Postgres(transaction) => sqlx::query(oldest!("age(xmin)"))
+                .bind(host.as_str())
+                .bind(newest)
+                .bind(UNANSWERED_MAX)
+                .execute(&mut **transaction)
+                .await
+                .map(drop),
+        };
+        done?;
         Ok(())
     }
 
