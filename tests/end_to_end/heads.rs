@@ -44,6 +44,18 @@ async fn an_older_database_is_not_gone_on_with_until_somebody_says_so() {
     )
     .unwrap();
     world.server.restart_with(&database, &[]);
+    // The head that was kept shows auditors that the log does not grow out of it; one of today agrees.
+    let export = String::from_utf8(world.server.run(&["audit", "export"]).stdout).unwrap();
+    let export = world.server.file("export.jsonl", &export);
+    for (name, agrees) in [("head.lost", false), ("head", true)] {
+        let kept = world.server.folder().join(name);
+        let kept = kept.to_str().unwrap();
+        let verified = world
+            .server
+            .run(&["audit", "verify", &export, "--head", kept]);
+        assert_eq!(verified.status.code() == Some(0), agrees, "{name}");
+        assert!(verified.status.code() < Some(2), "{name}");
+    }
     // It says so in the log, and no verdict of then counts.
     let entries = world.server.audit_entries();
     let resumed = entries.iter().find(|entry| entry["kind"] == "log-resumed");
