@@ -114,23 +114,18 @@ impl Tx {
         newest: &[u8],
     ) -> Result<(), StoreError> {
         // Many are of one second. What was inserted later is newer: by row on SQLite, by transaction on PostgreSQL.
-        let done = match &mut self.0 {
-            Connection::Sqlite(transaction) => sqlx::query(oldest!("rowid DESC"))
-                .bind(host.as_str())
-                .bind(newest)
-                .bind(UNANSWERED_MAX)
-                .execute(&mut **transaction)
-                .await
-                .map(drop),
-            Connection::Postgres(transaction) => sqlx::query(oldest!("age(xmin)"))
-                .bind(host.as_str())
-                .bind(newest)
-                .bind(UNANSWERED_MAX)
-                .execute(&mut **transaction)
-                .await
-                .map(drop),
+        let statement = match &self.0 {
+            Connection::Sqlite(_) => oldest!("rowid DESC"),
+            Connection::Postgres(_) => oldest!("age(xmin)"),
         };
-        done?;
+        on!(self, connection => {
+            sqlx::query(statement)
+                .bind(host.as_str())
+                .bind(newest)
+                .bind(UNANSWERED_MAX)
+                .execute(connection)
+                .await?;
+        });
         Ok(())
     }
 
