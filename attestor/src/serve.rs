@@ -13,6 +13,7 @@ use axum_server::Handle;
 use clap::Args;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
 
@@ -27,6 +28,9 @@ use crate::tls::PeerAcceptor;
 
 /// Time that requests under way get at the end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Most connections that wait to be accepted; beyond them the kernel lets callers knock again after a second.
+const WAITING_MAX: u32 = 4096;
 
 /// How long a request's head, or a sign of life on an idle connection, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,13 +85,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
     check_names(&settings)?;
-    let listener = TcpListener::bind(settings.listen).with_context(|| {
+    let listener = listen(settings.listen).with_context(|| {
         format!(
             "cannot listen on {}; choose another with --listen",
             settings.listen
         )
     })?;
-    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let names = certificate_names(&settings.names, address);
     let ca = ServerCa::load(&settings.data, names.clone())?;
@@ -133,6 +136,17 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// With room for as many as may come in one breath, such as a fleet after a restart.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)?.into_std()
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {

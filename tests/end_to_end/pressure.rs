@@ -1,9 +1,10 @@
 //! More than one caller may take: connections that say nothing, bodies that do not come.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use touchstone_tests::liar::Liar;
 use touchstone_tests::slow::Slow;
 use touchstone_tests::world::healthy_host;
@@ -29,6 +30,52 @@ async fn a_connection_that_says_nothing_is_ended() {
         begun.elapsed()
     );
     assert_eq!(world.server.get("/healthz").await["status"], "ok");
+}
+
+/// As many files as it may have open: the attestor raises its own limit likewise.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_idle_connections_hold_up_no_host() {
+    const IDLE: usize = 10_000;
+    let (world, host, _maker) = healthy_host().await;
+    let most = raise_open_files();
+    if most < 11_000 {
+        eprintln!("SKIPPED: {most} files may be open here, and 11,000 are needed; next: ulimit -n");
+        return;
+    }
+    let address = world.server.url.trim_start_matches("https://").to_owned();
+    let liar = Liar::take(&host, &world.server).await;
+    let begun = Instant::now();
+    let mut idle: Vec<TcpStream> = (0..IDLE)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    let (all, open) = (begun.elapsed(), Instant::now());
+    assert_eq!(code(&liar.lie(|_| ()).await), "none");
+    let within = open.elapsed();
+    assert!(within < Duration::from_secs(20), "{within:?}");
+    // The attestor ends them, each by itself.
+    for connection in &mut idle {
+        connection
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        let ended = connection.read(&mut [0]);
+        assert!(
+            matches!(&ended, Ok(0))
+                || matches!(&ended, Err(error) if error.kind() == ErrorKind::ConnectionReset),
+            "{ended:?}"
+        );
+    }
+    assert!(open.elapsed() < Duration::from_secs(60));
+    eprintln!("{IDLE} connections in {all:?}; then a round in {within:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
