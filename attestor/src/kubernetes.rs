@@ -9,10 +9,7 @@ pub(crate) mod review;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_policies::admit::{
-    Admission, HostStanding, PodFacts, admit, concerns, concerns_namespace,
-};
-use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::admit::{Admission, PodFacts, admit_each, concerns_namespace};
 use touchstone_policies::prose;
 
 pub(crate) use pod_memory::PodMemory;
@@ -48,6 +45,12 @@ pub(crate) async fn answer(
     request: &Request,
     caller: &Actor,
 ) -> Result<Response, RoundError> {
+    // Nothing that is held may be as it is, the policies neither: they might be for any pod by now.
+    if request.asks_about_pods() && !attestor.index.is_confirmed() {
+        let finding = Finding::new("standing-unconfirmed");
+        attestor.note_refusal(&finding.code).await;
+        return Ok(Response::refused(request, &prose::sentence(&finding), None));
+    }
     // No policy names the namespace: nothing about the pod could make it our concern, and a pod that
     // we do not remember must not wait for us.
     let policies = attestor.index.policies();
@@ -132,7 +135,8 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
     }
 }
 
-/// Judges a pod on a node; a decision that a policy is for becomes an entry before it is answered.
+/// Judges a pod on a node, with each set of labels that it was seen with: a review tells what is asked, not what came
+/// of it, and an update may have been refused elsewhere. A decision that a policy is for becomes an entry before it is answered.
 async fn place(
     attestor: &Attestor,
     request: &Request,
@@ -142,19 +146,16 @@ async fn place(
     node: &str,
 ) -> Result<Response, RoundError> {
     let policies = attestor.index.policies();
-    if !pods.iter().any(|pod| concerns(&policies, pod)) {
-        return Ok(Response::allowed(request, None));
-    }
     let now = clock::now();
     let host = attestor.index.host_of(node);
     let held = host.as_ref().and_then(|host| attestor.index.standing(host));
     let standing = held.as_ref().map(|held| &held.standing);
-    let mut admission = under_all(&policies, pods, standing, now);
+    let mut admission = admit_each(&policies, pods, standing, now);
+    if admission.policies.is_empty() && admission.admitted() {
+        return Ok(Response::allowed(request, None));
+    }
     if host.is_none() {
         admission.refusals = vec![Finding::new("node-unmapped").about(node)];
-    }
-    if !attestor.index.is_confirmed() {
-        admission.refusals = vec![Finding::new("standing-unconfirmed")];
     }
     let decision = Decision {
         admission,
@@ -173,29 +174,6 @@ async fn place(
         admission.policies.join(", ")
     );
     Ok(Response::refused(request, &why, entry))
-}
-
-/// A review tells what is asked, not what came of it: an update may have been refused elsewhere. So a pod is judged
-/// with each set of labels that it was seen with, and admitted if each is.
-fn under_all(
-    policies: &PolicySet,
-    pods: &[PodFacts],
-    standing: Option<&HostStanding>,
-    now: i64,
-) -> Admission {
-    let mut all = Admission::default();
-    for pod in pods {
-        let Admission { policies, refusals } = admit(policies, pod, standing, now);
-        let new = policies.into_iter();
-        let new = new.filter(|policy| !all.policies.contains(policy));
-        let new: Vec<String> = new.collect();
-        all.policies.extend(new);
-        let new = refusals.into_iter();
-        let new = new.filter(|refusal| !all.refusals.contains(refusal));
-        let new: Vec<Finding> = new.collect();
-        all.refusals.extend(new);
-    }
-    all
 }
 
 struct Decision {

@@ -39,7 +39,7 @@ pub struct HostStanding {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// Names of the `WorkloadPolicy` manifests that are for this pod; none: the pod is not our concern.
     pub policies: Vec<String>,
@@ -53,15 +53,6 @@ impl Admission {
     pub fn admitted(&self) -> bool {
         self.refusals.is_empty()
     }
-}
-
-/// Whether any `WorkloadPolicy` is for this pod.
-#[must_use]
-pub fn concerns(policies: &PolicySet, pod: &PodFacts) -> bool {
-    policies
-        .workloads
-        .values()
-        .any(|policy| selects(&policy.pod, pod))
 }
 
 /// Whether any `WorkloadPolicy` could be for a pod of this namespace.
@@ -98,6 +89,39 @@ pub fn admit(
         }
     }
     admission
+}
+
+/// Judges a pod that has one of several sets of labels, and nobody knows which: it is admitted if it is with each.
+/// A pod of which no set is known is refused.
+#[must_use]
+pub fn admit_each(
+    policies: &PolicySet,
+    pods: &[PodFacts],
+    host: Option<&HostStanding>,
+    now: i64,
+) -> Admission {
+    let mut all = Admission {
+        policies: Vec::new(),
+        refusals: Vec::new(),
+    };
+    if pods.is_empty() {
+        all.refusals.push(Finding::new("pod-unknown"));
+    }
+    for pod in pods {
+        let one = admit(policies, pod, host, now);
+        add(&mut all.policies, one.policies);
+        add(&mut all.refusals, one.refusals);
+    }
+    all
+}
+
+/// Adds what is not there yet.
+fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
 }
 
 fn selects(half: &PodHalf, pod: &PodFacts) -> bool {
@@ -221,5 +245,29 @@ mod tests {
     #[test]
     fn a_grade_without_a_region_demands_a_place() {
         assert_eq!(refused("grade: L1", 1000), ["place-unknown"]);
+    }
+
+    #[test]
+    fn a_pod_with_any_of_several_labels_is_admitted_if_it_is_with_each() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
+        let policies = PolicySet::parse(manifest).unwrap();
+        let pod = |app: &str| PodFacts {
+            namespace: "a".to_owned(),
+            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+        };
+        let judged = |pods: &[PodFacts]| admit_each(&policies, pods, None, 0);
+        assert!(judged(&[pod("y")]).policies.is_empty());
+        for pods in [
+            vec![pod("x")],
+            vec![pod("y"), pod("x")],
+            vec![pod("x"), pod("y"), pod("x")],
+        ] {
+            let Admission { policies, refusals } = judged(&pods);
+            assert_eq!(policies, ["w"]);
+            assert_eq!(refusals.len(), 1);
+        }
+        let none = judged(&[]);
+        assert!(!none.admitted() && none.policies.is_empty());
     }
 }

@@ -10,6 +10,7 @@ use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::liar::Liar;
 use touchstone_tests::proxy::Proxy;
+use touchstone_tests::review::create;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World, sample_policy};
 
@@ -197,6 +198,10 @@ async fn a_replica_that_was_cut_off_admits_nothing_and_comes_back() {
         let uid = format!("c{}", asked.as_millis());
         assert!(!other.admits(&uid, "node-de-1").await, "after {asked:?}");
     }
+    // Nor a pod that no policy was for: one may be by now.
+    let unconcerned = create("n1", "elsewhere", None);
+    assert!(!other.review(&unconcerned).await.0);
+    assert!(world.server.review(&unconcerned).await.0);
     way.mend();
     // It comes back by itself: another host, which is healthy, is admitted by it.
     let host = Host::boot(&scene.maker.authority, "de-2", Profile::Healthy);

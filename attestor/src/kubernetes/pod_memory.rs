@@ -13,6 +13,8 @@ use touchstone_policies::admit::PodFacts;
 const KEPT: Duration = Duration::from_secs(600);
 /// Most pods kept.
 const PODS_MAX: usize = 20_000;
+/// Longest order of a namespace: beyond it, places that stand for nothing are taken out.
+const ORDER_MAX: usize = 2 * PODS_MAX;
 /// Most bytes of labels kept.
 const BYTES_MAX: usize = 64 << 20;
 /// Most bytes of labels of one pod: a thousand long ones. With more it is not bound.
@@ -114,6 +116,13 @@ impl Inner {
         namespace.order.push_back((pod.since, uid.clone()));
         self.bytes = self.bytes.saturating_add(pod.bytes);
         self.pods.insert(uid, pod);
+        if namespace.order.len() > ORDER_MAX {
+            let pods = &self.pods;
+            let stands = |since: &Instant, uid: &String| {
+                pods.get(uid).is_some_and(|pod| pod.since == *since)
+            };
+            namespace.order.retain(|(since, uid)| stands(since, uid));
+        }
     }
 
     fn take(&mut self, uid: &str) -> Option<Remembered> {
@@ -247,9 +256,11 @@ mod tests {
         keep(PODS_MAX);
         assert!(kept(0) && kept(PODS_MAX) && !kept(1) && kept(2));
         assert!(memory.recall("other", "default", "api").is_some());
-        (0..3 * PODS_MAX).for_each(|_| keep(0));
+        // The oldest stays, and another one is seen again and again behind it.
+        (0..5 * PODS_MAX).for_each(|_| keep(PODS_MAX));
         let inner = memory.inner.lock().unwrap();
         assert!(inner.pods.len() <= PODS_MAX);
+        assert!(inner.namespaces["payments"].order.len() <= ORDER_MAX);
     }
 
     #[test]
