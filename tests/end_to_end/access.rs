@@ -6,9 +6,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use touchstone_attestor::http::{Route, access::Access, routes};
 use touchstone_attestor::role::Role;
+use touchstone_evidence::wire::JoinToken;
 use touchstone_tests::database::Database;
 use touchstone_tests::liar::Liar;
 use touchstone_tests::server::{Server, send};
+use touchstone_tests::slow::Slow;
 use touchstone_tests::world::{World, healthy_host};
 
 /// Whoever may come to a route.
@@ -135,7 +137,7 @@ impl Callers {
         let ca = operator["ca"].as_str().unwrap();
         let stranger = touchstone_agent::tls::TlsKey::generate().unwrap();
         let token = std::fs::read_to_string(&world.join_token).unwrap();
-        let token: touchstone_evidence::wire::JoinToken = token.parse().unwrap();
+        let token: JoinToken = token.parse().unwrap();
         let mut staff = Vec::new();
         for role in Role::ALL {
             let word = role.word();
@@ -359,6 +361,26 @@ async fn an_entry_says_whose_credential_it_was() {
     ];
     let due = due.map(|(kind, actor, name)| (kind.to_owned(), actor.to_owned(), name.to_owned()));
     assert_eq!(told, due);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_is_revoked_while_the_body_comes_is_none() {
+    let (world, _host, _maker) = healthy_host().await;
+    let made = credential(&world, "second", Role::Operator, false);
+    let operator = world.server.operator();
+    let shown = JoinToken {
+        server: world.server.url.clone(),
+        ca: operator["ca"].as_str().unwrap().to_owned(),
+        secret: token_of(&made),
+    };
+    let key = touchstone_agent::tls::TlsKey::generate().unwrap();
+    let late = Slow::join(&shown, &key, "/v1/inventory");
+    world.server.command(&["credential", "revoke", "second"]);
+    let machine = json!({ "host": "de-9", "ek_digests": ["00".repeat(32)] });
+    let answer = late.send(machine.to_string().as_bytes());
+    assert!(answer.contains("unauthenticated"), "{answer}");
+    let listed = world.server.command(&["inventory", "list"]);
+    assert!(!listed.to_string().contains("de-9"), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,10 @@ async fn whole(
     let limited = Request::from_parts(parts.clone(), body);
     let read = timeout(PATIENCE, Bytes::from_request(limited, app)).await;
     let body = read.map_err(|_| too_slow())??;
+    if let Access::Staff(roles) = access {
+        // A credential that was revoked while the body came is none.
+        staff(roles, app, &mut parts).await?;
+    }
     Ok(Request::from_parts(parts, body.into()))
 }
 
