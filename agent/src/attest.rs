@@ -61,6 +61,12 @@ pub enum Error {
     #[error(transparent)]
     Authority(#[from] authority::NotABundle),
 
+    /// Other CA certificates than the attestor told of.
+    #[error(
+        "what came in place of the attestor's CA is not what it told of; another attestor may have answered"
+    )]
+    OtherBundle,
+
     /// The TPM.
     #[error(transparent)]
     Tpm(#[from] tpm::Error),

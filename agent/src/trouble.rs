@@ -124,9 +124,11 @@ impl From<&attest::Error> for Trouble {
         use attest::Error;
         match error {
             Error::NotEnrolled => Self::NotEnrolled,
-            Error::Nonce(_) | Error::Evidence(_) | Error::Boot(_) | Error::Runtime(_) => {
-                Self::Passing
-            }
+            Error::Nonce(_)
+            | Error::Evidence(_)
+            | Error::Boot(_)
+            | Error::Runtime(_)
+            | Error::OtherBundle => Self::Passing,
             Error::Authority(_) => Self::Usage,
             Error::State(error) => error.into(),
             Error::Tls(error) => error.into(),
