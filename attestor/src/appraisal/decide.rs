@@ -113,8 +113,8 @@ impl Round {
             quote: clock,
             boot_log: &self.verified.boot_log_digest,
             runtime: self.verified.runtime.as_ref(),
-            verdict: &self.reached.verdict.to_json()?,
-            standing: &self.reached.verdict.digest_of_standing()?,
+            verdict: &self.reached.kept,
+            standing: &self.reached.standing,
             entry: order,
             result: &self.reached.result,
             boot,
@@ -175,9 +175,8 @@ impl Round {
     pub(crate) async fn write_apart(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let host = self.host();
         if self.verified.behind {
-            let verdict = self.reached.verdict.to_json()?;
-            tx.contradict_host(host, &verdict, &self.reached.result)
-                .await?;
+            let Reached { kept, result, .. } = &self.reached;
+            tx.contradict_host(host, kept, result).await?;
             return tx.mark_copied(host).await;
         }
         let proven = self.verified.claims.place().proven();

@@ -54,6 +54,12 @@ impl RoundEntry {
         }
     }
 
+    /// Whether `boot` is the one of this round.
+    fn is_of(&self, boot: &Boot) -> bool {
+        let counters = (boot.reset_count.into(), boot.restart_count.into());
+        (self.reset_count, self.restart_count) == counters
+    }
+
     fn same_boot(&self, other: &Self) -> bool {
         (self.reset_count, self.restart_count) == (other.reset_count, other.restart_count)
     }
@@ -205,7 +211,10 @@ fn as_it_was(
 ) -> Result<Held, StoreError> {
     let boot = held.boot.take();
     let copied = boot.as_ref().is_some_and(|boot| boot.copied);
-    let banks = boot.and_then(|boot| boot.banks);
+    // Those of another boot than the round's prove nothing of it: the host may have gone on since.
+    let banks = boot
+        .filter(|boot| last.is_of(boot))
+        .and_then(|boot| boot.banks);
     held.boot = match before {
         Some(before) => {
             let banks = banks.filter(|_| before.same_boot(last));

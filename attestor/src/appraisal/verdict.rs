@@ -68,7 +68,7 @@ impl Verdict {
     }
 
     /// One digest over what a person would call the verdict: a round that reaches the same again changes nothing.
-    pub(super) fn digest_of_standing(&self) -> Result<Sha256Digest, StoreError> {
+    fn digest_of_standing(&self) -> Result<Sha256Digest, StoreError> {
         let codes: Vec<&str> = self
             .findings
             .iter()
@@ -100,6 +100,9 @@ impl Verdict {
 /// A verdict with its entry and its signed result, ready to be committed together.
 pub(super) struct Reached {
     pub(super) verdict: Verdict,
+    /// The verdict as it is kept: written here, since commits wait for each other.
+    pub(super) kept: String,
+    pub(super) standing: Sha256Digest,
     pub(super) result: String,
     pub(super) entry: Entry,
     pub(super) evidence: Sha256Digest,
@@ -155,6 +158,8 @@ pub(super) fn reach(
     };
     let result = signed_result(attestor, &verdict, verified, id, evidence)?;
     Ok(Reached {
+        kept: verdict.to_json()?,
+        standing: verdict.digest_of_standing()?,
         verdict,
         result,
         entry,
