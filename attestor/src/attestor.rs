@@ -106,6 +106,8 @@ impl Attestor {
         let index = Arc::new(TrustIndex::of(&store));
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;
+        // What was revoked since is below what is followed from here on.
+        keys.result.look(&tx.result_keys().await?)?;
         let begun = Instant::now();
         if let Some(policy) = tx.policy().await? {
             let set = PolicySet::parse(&policy.manifests).map_err(|source| OpenError::Policy {

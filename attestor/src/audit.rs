@@ -47,6 +47,28 @@ impl Entry {
     }
 }
 
+/// Appends, within `tx`, the entry that says that `actor` did `event` at `now`; returns its index.
+pub(crate) async fn append(
+    tx: &mut Tx,
+    event: &Event,
+    actor: &Actor,
+    now: i64,
+) -> Result<u64, StoreError> {
+    Entry::new(event, actor, now)?.append(tx).await
+}
+
+/// The same, of what is true without a change of the database.
+pub(crate) async fn append_alone(
+    store: &Store,
+    event: &Event,
+    actor: &Actor,
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut tx = store.write().await?;
+    append(&mut tx, event, actor, now).await?;
+    tx.commit().await
+}
+
 /// Signs the head of the log as it stands. It was committed, and is kept outside of the database before it is
 /// signed; Ed25519 is deterministic, so one size never gets two signatures of one key.
 pub(crate) async fn checkpoint(

@@ -1,4 +1,4 @@
-//! The one place that reads the clock.
+//! The one place that reads the clock, but for the dates of TLS certificates, which others hold against their own.
 //!
 //! Invariant: within one process time never falls. What expired stays so, whatever the system's clock is set to; a
 //! new process compares it with the log's last entry instead.

@@ -41,7 +41,7 @@ use crate::serve::Settings;
 
 /// Touchstone decides which container hosts can be trusted, on evidence rooted in their TPM.
 ///
-/// `touchstone serve` runs the attestor. `inspect`, `audit verify` and `completions` ask nobody: they need
+/// `touchstone serve` runs the attestor. `inspect`, `audit verify`, `policy check`, `policy schema`, `man` and `completions` ask nobody: they need
 /// no server and no credential. Every other command asks a running attestor, with the operator's
 /// credential that its first start wrote, or one of another role.
 #[derive(Parser, Debug)]

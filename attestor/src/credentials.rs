@@ -4,7 +4,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use zeroize::Zeroizing;
 
 use crate::attestor::Attestor;
-use crate::audit::{Actor, Entry, Event, Staff};
+use crate::audit::{self, Actor, Event, Staff};
 use crate::clock;
 use crate::random::{self, NoRandomness};
 use crate::role::{CredentialName, Role, Way};
@@ -90,7 +90,7 @@ pub(crate) async fn begin(mut tx: Tx, token: &str) -> Result<(), CredentialError
     if !tx.add_credential(&record).await? {
         return Err(CredentialError::Taken(record.name));
     }
-    append(&mut tx, &Actor::Attestor, &created(&record), now).await?;
+    audit::append(&mut tx, &created(&record), &Actor::Attestor, now).await?;
     Ok(tx.commit().await?)
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn create(
     if is_hosts || !tx.add_credential(&record).await? {
         return Err(CredentialError::Taken(record.name));
     }
-    append(&mut tx, actor, &created(&record), now).await?;
+    audit::append(&mut tx, &created(&record), actor, now).await?;
     tx.commit().await?;
     Ok(Made { record, token })
 }
@@ -169,7 +169,8 @@ pub(crate) async fn revoke(
     }
     tx.revoke_credential(&record.key, now).await?;
     let (name, key) = (record.name.clone(), record.key);
-    append(&mut tx, actor, &Event::CredentialRevoked { name, key }, now).await?;
+    let event = Event::CredentialRevoked { name, key };
+    audit::append(&mut tx, &event, actor, now).await?;
     tx.commit().await?;
     Ok(CredentialRecord {
         revoked_at: Some(now),
@@ -186,9 +187,4 @@ pub(crate) async fn holder(
     let record = tx.credential(key).await?;
     let record = record.filter(|record| record.way == way && record.in_force(clock::now()));
     Ok(record.map(|CredentialRecord { name, role, .. }| Staff { name, role }))
-}
-
-async fn append(tx: &mut Tx, actor: &Actor, event: &Event, now: i64) -> Result<(), StoreError> {
-    Entry::new(event, actor, now)?.append(tx).await?;
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use touchstone_evidence::digest::Sha256Digest;
 use zeroize::Zeroizing;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeys;
 use crate::server_ca::ServerCa;
+use crate::store::StoreError;
 use crate::webhook_secret::WebhookSecrets;
 
 /// Why the keys cannot be used.
@@ -54,6 +55,8 @@ pub(crate) struct ServerKeys {
     pub(crate) ca: ServerCa,
     /// Where agents reach the attestor.
     pub(crate) server_url: String,
+    /// Held while the operator's file is written.
+    pub(crate) file: Mutex<()>,
 }
 
 impl ServerKeys {
@@ -80,6 +83,7 @@ impl ServerKeys {
             webhook_callers,
             ca,
             server_url,
+            file: Mutex::new(()),
         })
     }
 }
@@ -157,6 +161,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), KeyError> {
     };
     fs::remove_file(path).map_err(failed)?;
     sync_folder_of(path).map_err(failed)
+}
+
+/// Runs what waits for the disk on a thread that may wait.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| StoreError::Unavailable)
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The operator's credential as a file of the data folder: made at the first start, kept up to date after it.
 
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use zeroize::Zeroizing;
 
@@ -49,8 +50,9 @@ pub(crate) async fn refresh(attestor: &Attestor) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes what the file says of the attestor anew, where the file still is.
+/// Writes what the file says of the attestor anew, where the file still is; one after the other, whatever changed.
 pub(crate) fn update(keys: &ServerKeys) -> Result<(), OperatorFileError> {
+    let _alone = keys.file.lock().unwrap_or_else(PoisonError::into_inner);
     let path = keys.folder.join(FILE);
     if !path.exists() {
         return Ok(());

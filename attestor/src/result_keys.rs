@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use touchstone_evidence::result::{AttestationResult, ResultSigner};
 
 use crate::attestor::Attestor;
-use crate::audit::{Actor, Entry, Event};
+use crate::audit::{self, Actor, Event};
 use crate::clock;
 use crate::keys::{self, KeyError};
 use crate::store::{ResultKeyRecord, Store, StoreError, Tx};
@@ -61,7 +61,7 @@ impl ResultKeyError {
 pub(crate) struct ResultKeys {
     folder: PathBuf,
     signer: RwLock<Arc<ResultSigner>>,
-    /// Ids of keys of this attestor that were revoked: nothing is signed with them any more.
+    /// Ids of keys that must not sign: revoked, or of no database that is known here.
     revoked: RwLock<HashSet<String>>,
     /// One exchange at a time.
     exchange: Mutex<()>,
@@ -110,7 +110,7 @@ impl ResultKeys {
         self.end_exchange(&known)?;
         if known.is_empty() {
             let event = add(&mut tx, &self.signer(), None, clock::now()).await?;
-            append(&mut tx, &event, &Actor::Attestor).await?;
+            audit::append(&mut tx, &event, &Actor::Attestor, clock::now()).await?;
         } else {
             self.look(&known)?;
         }
@@ -138,7 +138,10 @@ impl ResultKeys {
     pub(crate) fn look(&self, known: &[ResultKeyRecord]) -> Result<(), ResultKeyError> {
         let id = self.signer().public_key().id();
         match known.iter().find(|key| key.id == id) {
-            None => Err(ResultKeyError::Foreign(id)),
+            None => {
+                self.stop_signing_with(id.clone());
+                Err(ResultKeyError::Foreign(id))
+            }
             Some(key) if key.revoked_at.is_some() => {
                 self.stop_signing_with(id.clone());
                 Err(ResultKeyError::Revoked(id))
@@ -163,17 +166,21 @@ pub(crate) async fn rotate(
     let keys = &attestor.keys.result;
     let _alone = keys.exchange.lock().await;
     let next = keys.folder.join(NEXT);
-    if next.exists() {
-        keys::remove(&next)?;
-    }
-    let signer = read(&next)?;
+    let signer = keys::on_disk(move || {
+        if next.exists() {
+            keys::remove(&next)?;
+        }
+        read(&next)
+    })
+    .await??;
     let before = keys.signer().public_key().id();
     let mut tx = attestor.store.write().await?;
     let event = add(&mut tx, &signer, Some(before), clock::now()).await?;
-    append(&mut tx, &event, actor).await?;
+    audit::append(&mut tx, &event, actor, clock::now()).await?;
     let known = tx.result_keys().await?;
     tx.commit().await?;
-    keys.end_exchange(&known)?;
+    let signing = Arc::clone(keys);
+    keys::on_disk(move || signing.end_exchange(&known)).await??;
     // What others did since the commit may concern the new one.
     let known = attestor.store.read().await?.result_keys().await?;
     keys.look(&known)?;
@@ -190,7 +197,7 @@ pub(crate) async fn revoke(
 ) -> Result<ResultKeyRecord, ResultKeyError> {
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    let known = tx.result_keys().await?.into_iter();
+    let known = tx.result_keys().await?;
     let Some(key) = known.into_iter().find(|key| key.id == id) else {
         let shown: String = id.chars().take(40).collect();
         return Err(ResultKeyError::Unknown(shown.escape_debug().to_string()));
@@ -205,7 +212,7 @@ pub(crate) async fn revoke(
     let event = Event::ResultKeyRevoked {
         key: key.id.clone(),
     };
-    append(&mut tx, &event, actor).await?;
+    audit::append(&mut tx, &event, actor, clock::now()).await?;
     tx.commit().await?;
     attestor.keys.result.stop_signing_with(key.id.clone());
     Ok(ResultKeyRecord {
@@ -227,11 +234,6 @@ async fn add(
         public_key: hex::encode(key.to_bytes()),
         before,
     })
-}
-
-async fn append(tx: &mut Tx, event: &Event, actor: &Actor) -> Result<(), StoreError> {
-    Entry::new(event, actor, clock::now())?.append(tx).await?;
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<ResultSigner, KeyError> {

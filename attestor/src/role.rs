@@ -12,7 +12,7 @@ pub enum Role {
     RelyingParty,
     /// Reads everything, and changes nothing
     Auditor,
-    /// Reads everything; decides policy, reference values and places
+    /// Reads everything; decides policy, reference values, places and TPM firmware
     Officer,
     /// May do everything, and hands out credentials
     Operator,

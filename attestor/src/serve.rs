@@ -93,8 +93,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     })?;
     let address = listener.local_addr()?;
     let names = certificate_names(&settings.names, address);
-    let ca = ServerCa::load(&settings.data, names.clone())?;
-    let tls = ca.tls();
     let url = server_url(&names, address);
 
     let database = settings
@@ -104,14 +102,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&database)
         .await
         .context("cannot open the database")?;
+    let new_database = store.is_new().await?;
+    let ca = ServerCa::load(&settings.data, new_database, names.clone())?;
+    let tls = ca.tls();
     let callers = settings.webhook_callers.clone();
-    let keys = ServerKeys::load(
-        &settings.data,
-        store.is_new().await?,
-        ca,
-        url.clone(),
-        callers,
-    )?;
+    let keys = ServerKeys::load(&settings.data, new_database, ca, url.clone(), callers)?;
     let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
     operator_file::refresh(&attestor).await?;
 

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex as Lock, PoisonError, RwLock};
 use axum::http::HeaderValue;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::Mutex;
+use tokio::task::block_in_place;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use crate::attestor::Attestor;
-use crate::audit::{Actor, Entry, Event};
+use crate::audit::{self, Actor, Event};
 use crate::clock;
 use crate::operator_file::{self, OperatorFileError};
 use crate::store::StoreError;
@@ -105,10 +106,14 @@ pub(crate) struct ServerCa {
 }
 
 impl ServerCa {
-    /// Reads the CA, or makes the first one; ends an exchange that was cut off.
-    pub(crate) fn load(folder: &Path, names: Vec<String>) -> Result<Self, TlsError> {
+    /// Reads the CA, or makes the first one for a new database; ends an exchange that was cut off.
+    pub(crate) fn load(
+        folder: &Path,
+        new_database: bool,
+        names: Vec<String>,
+    ) -> Result<Self, TlsError> {
         files::recover(folder)?;
-        let current = files::current(folder)?;
+        let current = files::first(folder, new_database)?;
         let next = files::next(folder)?;
         let config = tls::server_config(&current, &names)?;
         Ok(Self {
@@ -144,9 +149,14 @@ impl ServerCa {
     /// Notes the bundle that `host` says it believes, while there is a next CA.
     pub(crate) fn note(&self, host: &HostId, bundle: Option<&HeaderValue>) {
         let told = self.bundle();
-        if told.next.is_some() && bundle == Some(&told.header) {
-            self.heard().insert(host.clone());
+        if told.next.is_none() {
+            return;
         }
+        // What it said last counts: it may have been restored, or enrolled anew, since it said that it does.
+        match bundle == Some(&told.header) {
+            true => self.heard().insert(host.clone()),
+            false => self.heard().remove(host),
+        };
     }
 
     /// Serves a new TLS certificate once the one that is served has lived two thirds of its life.
@@ -159,7 +169,8 @@ impl ServerCa {
         if !is_due(issued_at, now) {
             return Ok(());
         }
-        let config = tls::server_config(&files::current(&self.folder)?, &self.names)?;
+        let config =
+            block_in_place(|| tls::server_config(&files::current(&self.folder)?, &self.names))?;
         self.serve(config, now);
         tracing::info!("the TLS certificate was renewed");
         Ok(())
@@ -187,16 +198,16 @@ pub(crate) async fn announce(
     let ca = &attestor.keys.ca;
     let _alone = ca.exchange.lock().await;
     if ca.bundle().next.is_none() {
-        let current = files::current(&ca.folder)?;
+        let current = block_in_place(|| files::current(&ca.folder))?;
         let next = Authority::make()?;
         let event = Event::CaAnnounced {
             ca: fingerprint(&next),
         };
-        append(attestor, &event, actor).await?;
-        files::write_next(&ca.folder, &next)?;
+        audit::append_alone(&attestor.store, &event, actor, clock::now()).await?;
+        block_in_place(|| files::write_next(&ca.folder, &next))?;
         ca.tell(Bundle::of(&current, Some(&next)));
     }
-    operator_file::update(&attestor.keys)?;
+    block_in_place(|| operator_file::update(&attestor.keys))?;
     Ok(ca.bundle())
 }
 
@@ -209,7 +220,7 @@ pub(crate) async fn activate(
 ) -> Result<Arc<Bundle>, ServerCaError> {
     let ca = &attestor.keys.ca;
     let _alone = ca.exchange.lock().await;
-    let next = files::next(&ca.folder)?;
+    let next = block_in_place(|| files::next(&ca.folder))?;
     let next = next.ok_or(ServerCaError::NotAnnounced)?;
     if !force {
         refuse_to_cut_off(attestor).await?;
@@ -218,11 +229,11 @@ pub(crate) async fn activate(
     let event = Event::CaActivated {
         ca: fingerprint(&next),
     };
-    append(attestor, &event, actor).await?;
-    files::put_next_in_force(&ca.folder)?;
+    audit::append_alone(&attestor.store, &event, actor, clock::now()).await?;
+    block_in_place(|| files::put_next_in_force(&ca.folder))?;
     ca.serve(config, clock::now());
     ca.tell(Bundle::of(&next, None));
-    operator_file::update(&attestor.keys)?;
+    block_in_place(|| operator_file::update(&attestor.keys))?;
     Ok(ca.bundle())
 }
 
@@ -243,14 +254,6 @@ async fn refuse_to_cut_off(attestor: &Attestor) -> Result<(), ServerCaError> {
         of: hosts.len(),
         named: named.unwrap_or_else(|| missing.join(", ")),
     })
-}
-
-async fn append(attestor: &Attestor, event: &Event, actor: &Actor) -> Result<(), StoreError> {
-    let mut tx = attestor.store.write().await?;
-    Entry::new(event, actor, clock::now())?
-        .append(&mut tx)
-        .await?;
-    tx.commit().await
 }
 
 #[cfg(test)]

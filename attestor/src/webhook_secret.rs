@@ -8,11 +8,12 @@ use std::sync::{PoisonError, RwLock};
 
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
+use tokio::task::block_in_place;
 use touchstone_evidence::digest::Sha256Digest;
 use zeroize::Zeroizing;
 
 use crate::attestor::Attestor;
-use crate::audit::{Actor, Entry, Event};
+use crate::audit::{self, Actor, Event};
 use crate::clock;
 use crate::keys::{self, KeyError};
 use crate::operator_file::{self, OperatorFileError};
@@ -130,19 +131,21 @@ pub(crate) async fn rotate(attestor: &Attestor, actor: &Actor) -> Result<(), Web
         return Err(WebhookSecretError::NotRevoked);
     }
     let (next, file) = (secrets.folder.join(NEXT), secrets.folder.join(CURRENT));
-    if next.exists() {
-        keys::remove(&next)?;
-    }
-    let made = hash(&in_path(&next)?);
-    let old = Zeroizing::new(keys::read_private(&file)?);
-    keys::write_private(&secrets.folder.join(BEFORE), old.as_bytes())?;
-    append(attestor, &Event::WebhookRotated, actor).await?;
-    keys::rename(&next, &file)?;
+    let made = block_in_place(|| {
+        if next.exists() {
+            keys::remove(&next)?;
+        }
+        let old = Zeroizing::new(keys::read_private(&file)?);
+        keys::write_private(&secrets.folder.join(BEFORE), old.as_bytes())?;
+        Ok::<_, KeyError>(hash(&in_path(&next)?))
+    })?;
+    audit::append_alone(&attestor.store, &Event::WebhookRotated, actor, clock::now()).await?;
+    block_in_place(|| keys::rename(&next, &file))?;
     secrets.let_in_now(LetIn {
         current: made,
         before: Some(current),
     });
-    Ok(operator_file::update(&attestor.keys)?)
+    Ok(block_in_place(|| operator_file::update(&attestor.keys))?)
 }
 
 /// Lets in the current secret alone.
@@ -155,23 +158,15 @@ pub(crate) async fn revoke(attestor: &Attestor, actor: &Actor) -> Result<(), Web
     if secrets.count() == 1 && !before.exists() {
         return Err(WebhookSecretError::NoneBefore);
     }
-    append(attestor, &Event::WebhookRevoked, actor).await?;
+    audit::append_alone(&attestor.store, &Event::WebhookRevoked, actor, clock::now()).await?;
     secrets.let_in_now(LetIn {
         current,
         before: None,
     });
     match before.exists() {
-        true => Ok(keys::remove(&before)?),
+        true => Ok(block_in_place(|| keys::remove(&before))?),
         false => Ok(()),
     }
-}
-
-async fn append(attestor: &Attestor, event: &Event, actor: &Actor) -> Result<(), StoreError> {
-    let mut tx = attestor.store.write().await?;
-    Entry::new(event, actor, clock::now())?
-        .append(&mut tx)
-        .await?;
-    tx.commit().await
 }
 
 /// The secret part of the webhook's path, as text.

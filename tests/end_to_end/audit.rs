@@ -142,6 +142,21 @@ async fn a_log_is_never_signed_by_another_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_key_of_a_database_in_use_is_made_anew() {
+    let (mut world, _host, _maker) = healthy_host().await;
+    world.server.stop();
+    for name in ["ca.key", "result.key", "webhook.key"] {
+        let key = world.server.folder().join(name);
+        let aside = world.server.folder().join("aside");
+        std::fs::rename(&key, &aside).unwrap();
+        let said = world.server.refusal_to_start(&world.server.database(), &[]);
+        assert!(said.contains(&format!("{name}` is missing")), "{said}");
+        assert!(!key.exists());
+        std::fs::rename(&aside, &key).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_is_published_even_if_nobody_waits() {
     let (world, _host, _maker) = healthy_host().await;
     let operator = world.server.operator();

@@ -2,7 +2,6 @@
 //! never leaves this process; the attestor gets the public half and finished tags.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
@@ -19,7 +18,7 @@ use super::client::Client;
 use super::commands::{place, rows};
 use super::machines::Why;
 use super::output::{digits, grid, line, moment, table, text};
-use crate::{keys, random};
+use crate::{clock, keys, random};
 
 /// `touchstone location …`
 #[derive(Subcommand, Debug)]
@@ -265,8 +264,7 @@ async fn issue_tag(
     let basis = client.get(&format!("/v1/location/hosts/{host}")).await?;
     let basis: Basis = serde_json::from_value(basis)?;
     let authority = read_authority(key)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let now = i64::try_from(now)?;
+    let now = clock::now();
     let tag = LocationTag {
         authority: authority.public_key().id(),
         ek_set: basis.ek_set,

@@ -7,7 +7,7 @@ use touchstone_evidence::host_id::HostId;
 
 use super::ending::Ending;
 use crate::attestor::Attestor;
-use crate::audit::{Actor, Entry, Event, Reason};
+use crate::audit::{self, Actor, Entry, Event, Reason};
 use crate::clock;
 use crate::location;
 use crate::store::{End, InventoryEntry, MachineState, StoreError, Tx};
@@ -102,7 +102,7 @@ pub(crate) async fn add_machine(
         host: entry.host.clone(),
         ek_digests: entry.ek_digests.clone(),
     };
-    append(&mut tx, actor, &event, now).await?;
+    audit::append(&mut tx, &event, actor, now).await?;
     tx.commit().await?;
     Ok(entry)
 }
@@ -157,7 +157,7 @@ pub(crate) async fn import_machines(
             .iter()
             .map(|entry| (entry.host.clone(), entry.ek_digests.clone()))
             .collect();
-        append(&mut tx, actor, &Event::InventoryImported { machines }, now).await?;
+        audit::append(&mut tx, &Event::InventoryImported { machines }, actor, now).await?;
     }
     // Machines that asked before they were known wait no longer.
     let waiting = tx.quarantine().await?.into_iter();
@@ -381,7 +381,7 @@ pub(crate) async fn open_reenrolment(
         expires_at,
         reason,
     };
-    append(&mut tx, actor, &event, now).await?;
+    audit::append(&mut tx, &event, actor, now).await?;
     tx.commit().await?;
     Ok(expires_at)
 }
@@ -421,11 +421,6 @@ async fn in_service(tx: &mut Tx, host: &HostId) -> Result<Vec<Sha256Digest>, Mac
         Some(MachineState::Retired) => Err(MachineError::Retired(host.clone())),
         Some(MachineState::Removed) | None => Err(MachineError::Unknown(host.clone())),
     }
-}
-
-async fn append(tx: &mut Tx, actor: &Actor, event: &Event, now: i64) -> Result<(), StoreError> {
-    Entry::new(event, actor, now)?.append(tx).await?;
-    Ok(())
 }
 
 fn sorted(mut entry: InventoryEntry) -> Result<InventoryEntry, MachineError> {

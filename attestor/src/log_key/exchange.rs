@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
 use touchstone_evidence::transparency::{
     CheckpointSigner, Frontier, LeafHash, MAX_HANDOVERS, TreeHead,
 };
@@ -15,7 +14,7 @@ use super::{LogKey, LogKeyError, exchanged, is};
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::heads::{self, HeadError, Heads};
-use crate::keys::KeyError;
+use crate::keys::on_disk;
 use crate::kill_points::{self, Step};
 use crate::store::{KeyExchange, Store, StoreError, Tx};
 
@@ -82,7 +81,7 @@ impl LogKey {
             return Err(LogKeyError::UsedUp);
         }
         let (files, name) = (self.files.clone(), self.name.clone());
-        let next = on_disk(move || files.make_next(&name)).await?;
+        let next = on_disk(move || files.make_next(&name)).await??;
         kill_points::pass(Step::KeyMade);
 
         let checkpoint_key = next.verifier_key().to_string();
@@ -119,7 +118,7 @@ impl LogKey {
             return Ok(());
         }
         let files = self.files.clone();
-        let next = on_disk(move || files.next()).await?;
+        let next = on_disk(move || files.next()).await??;
         let next = next.filter(|next| is(next, &last.checkpoint_key));
         let next = next.ok_or_else(|| exchanged(signer, &last))?;
         if last.note.is_none() {
@@ -131,7 +130,7 @@ impl LogKey {
             kill_points::pass(Step::HandedOver);
         }
         let files = self.files.clone();
-        on_disk(move || files.adopt_next()).await?;
+        on_disk(move || files.adopt_next()).await??;
         *signer = Arc::new(next);
         tracing::info!(
             "the audit log is at the key `{}` from entry {} on",
@@ -174,12 +173,4 @@ async fn head_of(
 struct Said {
     checkpoint_key: String,
     replaced: String,
-}
-
-/// Runs what waits for the disk on a thread that may wait.
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
-) -> Result<T, LogKeyError> {
-    let done = spawn_blocking(work).await;
-    Ok(done.map_err(|_| StoreError::Unavailable)??)
 }

@@ -22,13 +22,20 @@ pub(super) fn recover(folder: &Path) -> Result<(), KeyError> {
     }
 }
 
-/// The CA in force, made if there is none.
-pub(super) fn current(folder: &Path) -> Result<Authority, TlsError> {
+/// The CA in force. One that is missing is made for a database that is new, and for no other: agents believe it alone.
+pub(super) fn first(folder: &Path, new_database: bool) -> Result<Authority, TlsError> {
     let (key, certificate) = (folder.join(KEY), folder.join(CERTIFICATE));
-    if !key.exists() {
-        write(&key, &certificate, &Authority::make()?)?;
+    match (key.exists(), new_database) {
+        (true, _) => {}
+        (false, true) => write(&key, &certificate, &Authority::make()?)?,
+        (false, false) => return Err(KeyError::Missing(key).into()),
     }
-    Authority::read(&key, &certificate)
+    current(folder)
+}
+
+/// The CA in force.
+pub(super) fn current(folder: &Path) -> Result<Authority, TlsError> {
+    Authority::read(&folder.join(KEY), &folder.join(CERTIFICATE))
 }
 
 /// The CA that is announced, if one is.

@@ -1,5 +1,5 @@
 //! `POST /v1/hosts/{host}/firmware`: the version of its TPM's firmware that a host may have, in the
-//! operator's word.
+//! officer's word.
 
 use axum::Json;
 use axum::extract::State;
