@@ -261,7 +261,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     (
         "location-authority-unknown",
-        "the location tag names an authority that is not configured",
+        "the location tag names an authority that is not believed",
     ),
     (
         "location-index-mismatch",
@@ -419,7 +419,7 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     (
         "review-unsupported",
-        "the webhook does not judge {observed}; send it CREATE of pods, pods/binding and bindings",
+        "the webhook does not judge {observed}; send it CREATE and UPDATE of pods, and CREATE of pods/binding and bindings",
     ),
     (
         "review-without-object",

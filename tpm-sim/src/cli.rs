@@ -134,7 +134,7 @@ impl Fleet {
     }
 }
 
-/// Six simulated machines tell lies about quotes, boot logs, places and keys, between honest rounds. Without
+/// Seven simulated machines tell lies about quotes, boot logs, runtime lists, places and keys, between honest rounds. Without
 /// options they are told to an attestor that is started for it. Exit code 1 if any answer is not the one
 /// that is due.
 #[derive(Args, Debug)]
