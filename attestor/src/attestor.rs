@@ -133,6 +133,7 @@ impl Attestor {
         let follower = (Arc::clone(&index), Arc::clone(&keys.result));
         tokio::spawn(follower::run(store.clone(), follower.0, follower.1));
         tokio::spawn(store.clone().watch_writes());
+        tokio::spawn(store.clone().write_back());
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {

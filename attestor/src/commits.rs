@@ -4,10 +4,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::AuthorityKey;
+use touchstone_evidence::transparency::Frontier;
 use touchstone_evidence::wire::Challenge;
 
 use crate::appraisal::{self, Decided, Round, RoundError};
@@ -22,6 +25,8 @@ use crate::trust_index::TrustIndex;
 const GROUP_MAX: usize = 256;
 /// Most that wait: beyond them the caller is told to come later.
 const WAITING_MAX: usize = 4096;
+/// Between the beginnings of two commits, so that what comes close together shares one. Who comes alone does not wait.
+const PACE: Duration = Duration::from_millis(1);
 
 /// Hands changes to the one task that commits them.
 pub(crate) struct Commits(mpsc::Sender<Job>);
@@ -41,6 +46,7 @@ enum Job {
     Entry(Entry, Reply<u64>),
 }
 
+type Outcomes = Vec<Result<Outcome, RoundError>>;
 type Reply<T> = oneshot::Sender<Result<T, RoundError>>;
 
 impl Commits {
@@ -51,6 +57,7 @@ impl Commits {
             store,
             index,
             metrics,
+            edge: None,
         };
         tokio::spawn(committer.run(waiting));
         Self(sender)
@@ -88,6 +95,8 @@ struct Committer {
     store: Store,
     index: Arc<TrustIndex>,
     metrics: Arc<Metrics>,
+    /// The right edge of the log as the last group left it. Others append as well: a commit upon it can fail.
+    edge: Option<Frontier>,
 }
 
 /// What a member comes to once its group is durable.
@@ -99,15 +108,23 @@ enum Outcome {
 }
 
 impl Committer {
-    async fn run(self, mut waiting: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut turn = Instant::now();
         let mut jobs = Vec::with_capacity(GROUP_MAX);
         while waiting.recv_many(&mut jobs, GROUP_MAX).await > 0 {
+            if jobs.iter().any(Job::changes) {
+                sleep_until(turn).await;
+                while let (true, Ok(job)) = (jobs.len() < GROUP_MAX, waiting.try_recv()) {
+                    jobs.push(job);
+                }
+                turn = Instant::now() + PACE;
+            }
             self.commit(std::mem::take(&mut jobs)).await;
         }
     }
 
     /// Commits `jobs` together; if that fails, one by one, so that none fails for another.
-    async fn commit(&self, jobs: Vec<Job>) {
+    async fn commit(&mut self, jobs: Vec<Job>) {
         match self.write(&jobs).await {
             Ok(outcomes) => self.conclude(jobs, outcomes),
             Err(error) if jobs.len() == 1 => {
@@ -132,10 +149,16 @@ impl Committer {
     }
 
     /// One transaction. An error: nothing of it happened.
-    async fn write(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
-        if jobs.iter().all(|job| matches!(job, Job::LookUp(..))) {
+    async fn write(&mut self, jobs: &[Job]) -> Result<Outcomes, StoreError> {
+        if !jobs.iter().any(Job::changes) {
             let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
             return Ok(seen(self.store.look_up(&asked).await?));
+        }
+        let edge = self.edge.take().filter(|_| self.store.appends_at_once());
+        if let (Some(edge), Some(entries)) = (edge, entries_alone(jobs))
+            && let Ok(outcomes) = self.append(&edge, &entries).await
+        {
+            return Ok(outcomes);
         }
         let outcome = self.transact(jobs).await;
         if let Err(StoreError::Database(_)) = outcome {
@@ -144,7 +167,27 @@ impl Committer {
         outcome
     }
 
-    async fn transact(&self, jobs: &[Job]) -> Result<Vec<Result<Outcome, RoundError>>, StoreError> {
+    /// Entries alone, upon `edge`. An error: nothing of it happened, perhaps since somebody else appended.
+    async fn append(
+        &mut self,
+        edge: &Frontier,
+        entries: &[&Entry],
+    ) -> Result<Outcomes, StoreError> {
+        let mut group = Group::of_entries(edge);
+        let append = |entry: &&Entry| Ok(Ok(Outcome::Entry(entry.append_to(&mut group)?)));
+        let outcomes = entries
+            .iter()
+            .map(append)
+            .collect::<Result<_, StoreError>>()?;
+        let edge = group.edge().clone();
+        // COMMIT POINT, as below.
+        self.store.append_group(group).await?;
+        kill_points::pass(Step::Committed);
+        self.edge = Some(edge);
+        Ok(outcomes)
+    }
+
+    async fn transact(&mut self, jobs: &[Job]) -> Result<Outcomes, StoreError> {
         let mut tx = self.store.write().await?;
         kill_points::pass(Step::Begun);
         let asked: Vec<Asked> = jobs.iter().filter_map(Job::asked).cloned().collect();
@@ -171,6 +214,7 @@ impl Committer {
         if group.is_empty() {
             return Ok(outcomes);
         }
+        let edge = group.edge().clone();
         tx.write_group(group).await?;
         for (job, outcome) in jobs.iter().zip(&outcomes) {
             write_apart(&mut tx, job, outcome).await?;
@@ -179,13 +223,14 @@ impl Committer {
         // COMMIT POINT: from here on it stands, whether or not the answers arrive.
         tx.commit().await?;
         kill_points::pass(Step::Committed);
+        self.edge = Some(edge);
         Ok(outcomes)
     }
 
     /// Publishes what is durable, then answers.
     fn conclude(&self, jobs: Vec<Job>, outcomes: Vec<Result<Outcome, RoundError>>) {
         let now = clock::now();
-        let changes = jobs.iter().filter(|job| !matches!(job, Job::LookUp(..)));
+        let changes = jobs.iter().filter(|job| job.changes());
         if let changes @ 1.. = changes.count() {
             self.metrics.committed(changes);
         }
@@ -210,6 +255,11 @@ impl Committer {
 }
 
 impl Job {
+    /// Whether it writes anything.
+    fn changes(&self) -> bool {
+        !matches!(self, Self::LookUp(..))
+    }
+
     fn asked(&self) -> Option<&Asked> {
         match self {
             Self::Round(round, _) => Some(round.asked()),
@@ -219,7 +269,16 @@ impl Job {
     }
 }
 
-fn seen(snapshot: Snapshot) -> Vec<Result<Outcome, RoundError>> {
+/// The entries of `jobs`, if they are nothing else.
+fn entries_alone(jobs: &[Job]) -> Option<Vec<&Entry>> {
+    let entries = jobs.iter().map(|job| match job {
+        Job::Entry(entry, _) => Some(entry),
+        _ => None,
+    });
+    entries.collect()
+}
+
+fn seen(snapshot: Snapshot) -> Outcomes {
     let authorities = authorities(&snapshot);
     let found = snapshot.found.into_iter();
     let seen = found.map(|found| Seen {

@@ -27,6 +27,7 @@ mod result_keys;
 mod rounds;
 #[cfg(test)]
 mod schemas;
+mod write_back;
 mod writes;
 
 use std::path::Path;
@@ -108,6 +109,8 @@ enum Backend {
         /// One connection: SQLite has one writer.
         writer: SqlitePool,
         readers: SqlitePool,
+        /// One connection, that writes the log back.
+        beside: SqlitePool,
     },
     Postgres(PgPool),
 }
@@ -157,12 +160,17 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            // Kibibytes, and pages of the log that are written back together: 40 MiB.
+            // Kibibytes, and pages of the log with which the writer writes it back itself, where `write_back` does not
+            // keep up: 200 MiB.
             .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "10000")
+            .pragma("wal_autocheckpoint", "50000")
+            // What undoes a single statement is in memory, and no file that is made for it.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(Duration::from_secs(5));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // There is no network to lose it to.
+            .test_before_acquire(false)
             // SQLite ends a transaction itself when its disk is full; sqlx then still counts it, and would begin none
             // on this connection any more.
             .before_acquire(|connection, _| {
@@ -175,9 +183,21 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             // What is read for rounds is read by the writer: here a large cache would only be filled again and again.
-            .connect_with(options.read_only(true).pragma("cache_size", "-4096"))
+            .connect_with(
+                options
+                    .clone()
+                    .read_only(true)
+                    .pragma("cache_size", "-4096"),
+            )
             .await?;
-        Ok(Self::on(Backend::Sqlite { writer, readers }))
+        let beside = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.pragma("cache_size", "-1024"));
+        Ok(Self::on(Backend::Sqlite {
+            writer,
+            readers,
+            beside,
+        }))
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
@@ -264,7 +284,12 @@ impl Store {
     /// Closes every connection, after what is under way.
     pub(crate) async fn close(&self) {
         match &self.backend {
-            Backend::Sqlite { writer, readers } => {
+            Backend::Sqlite {
+                writer,
+                readers,
+                beside,
+            } => {
+                beside.close().await;
                 readers.close().await;
                 writer.close().await;
             }

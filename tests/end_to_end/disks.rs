@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
 use touchstone_evidence::result::TrustTier;
 use touchstone_tests::database::Database;
 use touchstone_tests::disk::SmallDisk;
@@ -207,10 +209,32 @@ async fn a_database_that_was_gone_for_a_while_loses_nothing() {
     }
 }
 
+/// A reader of an attestor's database who stands still: what is committed from now on stays in the write-ahead log.
+async fn reader(folder: &Path) -> SqliteConnection {
+    let file = folder.join("touchstone.db");
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut reader = options.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT size FROM tree")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    reader
+}
+
+/// Where a write-ahead log ends: frames of an earlier one may follow, which have other salts
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+fn end(log: &[u8]) -> usize {
+    const FRAME: usize = 24 + 4096;
+    let salts = &log[16..24];
+    let frames = log[32..].chunks_exact(FRAME);
+    32 + FRAME * frames.take_while(|frame| &frame[8..16] == salts).count()
+}
+
 /// The write-ahead log of an attestor that died, changed by `tear`.
 fn tear(folder: &Path, tear: impl FnOnce(&mut Vec<u8>)) {
     let path = folder.join("touchstone.db-wal");
     let mut log = std::fs::read(&path).unwrap();
+    log.truncate(end(&log));
     tear(&mut log);
     std::fs::write(&path, log).unwrap();
 }
@@ -219,8 +243,10 @@ fn tear(folder: &Path, tear: impl FnOnce(&mut Vec<u8>)) {
 async fn a_torn_end_of_the_write_ahead_log_loses_nothing_that_was_acknowledged() {
     let mut scene = Scene::new(Database::Sqlite, Server::start).await;
     for torn in [100, 4096, 5000] {
+        let reader = reader(scene.world.server.folder()).await;
         let ledger = attested(&scene, 3).await;
         scene.world.server.kill();
+        reader.close().await.unwrap();
         // A power cut in the middle of the next write: a frame that is half there, or wholly and of nobody.
         tear(scene.world.server.folder(), |log| {
             let end = log.len();
@@ -237,10 +263,12 @@ async fn a_torn_end_of_the_write_ahead_log_loses_nothing_that_was_acknowledged()
 async fn a_write_ahead_log_that_lost_what_was_signed_is_not_gone_on_with() {
     for cut in [true, false] {
         let mut scene = Scene::new(Database::Sqlite, Server::start).await;
+        let reader = reader(scene.world.server.folder()).await;
         attested(&scene, 3).await;
         // Its head is signed, here for an auditor.
         let signed = scene.world.server.audit_entries().len();
         scene.world.server.kill();
+        reader.close().await.unwrap();
         tear(scene.world.server.folder(), |log| match cut {
             true => log.truncate(log.len() - 20_000),
             false => {

@@ -56,6 +56,14 @@ impl Pod<'_> {
         self.review(review, "Binding", Some("binding"), scheduler, binding)
     }
 
+    /// The review of a binding that is only tried (`dryRun`): it is judged, and nothing is to be written.
+    #[must_use]
+    pub fn trial(&self, review: &str, node: &str) -> Value {
+        let mut trial = self.binding(review, node);
+        trial["request"]["dryRun"] = true.into();
+        trial
+    }
+
     fn review(
         &self,
         uid: &str,

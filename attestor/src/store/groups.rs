@@ -1,9 +1,9 @@
-//! Rounds and entries that are committed together: one statement on PostgreSQL, one hand-over to SQLite's
-//! thread, however many they are.
+//! Rounds and entries that are committed together: one statement, however many they are.
 //!
-//! Each part below takes its rows as one JSON array, and what is long as one string of bytes from which it is cut:
-//! text in an array is escaped, parsed and rendered again for each part that looks at its row.
-//! Parameters are numbered through all parts, since both databases get all of them at once.
+//! What is long goes as one string of bytes from which it is cut: text in an array is escaped, parsed and rendered
+//! again for each part that looks at its row.
+
+mod sql;
 
 use serde::Serialize;
 use sqlx::Database;
@@ -16,132 +16,8 @@ use super::boots::Boot;
 use super::held::Snapshot;
 use super::hosts::QuoteClock;
 use super::rounds::StoredChallenge;
-use super::{Connection, StoreError, Tx};
-
-/// A long text, cut out of the bytes of all: `$cast` and `$end` make a text of bytes.
-macro_rules! cut {
-    ($cast:literal, $end:literal, $name:literal) => {
-        concat!(
-            $cast,
-            "substr($11, CAST(j.value ->> '",
-            $name,
-            "' AS INTEGER), CAST(j.value ->> '",
-            $name,
-            "_length' AS INTEGER))",
-            $end
-        )
-    };
-}
-
-macro_rules! hosts {
-    ($cast:literal, $end:literal) => {
-        concat!("UPDATE hosts SET
-             firmware_version = COALESCE(hosts.firmware_version, CAST(j.value ->> 'firmware_version' AS BIGINT)),
-             reset_count = CAST(j.value ->> 'reset_count' AS BIGINT),
-             restart_count = CAST(j.value ->> 'restart_count' AS BIGINT),
-             clock = CAST(j.value ->> 'clock' AS BIGINT),
-             boot_log = unhex(j.value ->> 'boot_log'),
-             verdict = ", cut!($cast, $end, "verdict"), ", result = ", cut!($cast, $end, "result"), ",
-             runtime = j.value ->> 'runtime',
-             entry = CAST(j.value ->> 'entry' AS BIGINT), entry_before = hosts.entry,
-             standing = j.value ->> 'standing',
-             before_change = CASE WHEN hosts.standing = j.value ->> 'standing' THEN hosts.before_change ELSE hosts.entry END
-         FROM json_each($1) AS j WHERE hosts.host = j.value ->> 'host'")
-    };
-}
-
-macro_rules! boots {
-    () => {
-        "INSERT INTO boots (host, reset_count, restart_count, challenged_at, received_at, banks, copied)
-         SELECT j.value ->> 'host', CAST(j.value ->> 'reset_count' AS BIGINT),
-             CAST(j.value ->> 'restart_count' AS BIGINT), CAST(j.value ->> 'challenged_at' AS BIGINT),
-             CAST(j.value ->> 'received_at' AS BIGINT), j.value ->> 'banks', CAST(j.value ->> 'copied' AS BIGINT)
-         FROM json_each($1) AS j WHERE true
-         ON CONFLICT (host) DO UPDATE SET reset_count = excluded.reset_count,
-             restart_count = excluded.restart_count, challenged_at = excluded.challenged_at,
-             received_at = excluded.received_at, banks = excluded.banks,
-             copied = CASE WHEN boots.copied = 1 THEN 1 ELSE excluded.copied END"
-    };
-}
-
-macro_rules! answered {
-    ($cast:literal, $end:literal) => {
-        concat!(
-            "UPDATE challenges SET evidence = unhex(j.value ->> 'evidence'), answer = ",
-            cut!($cast, $end, "answer"),
-            "
-         FROM json_each($2) AS j WHERE challenges.nonce = unhex(j.value ->> 'nonce')"
-        )
-    };
-}
-
-macro_rules! challenges {
-    () => {
-        "INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at, floor)
-         SELECT unhex(j.value ->> 'nonce'), j.value ->> 'host', j.value ->> 'pcrs',
-             CAST(j.value ->> 'issued_at' AS BIGINT), CAST(j.value ->> 'expires_at' AS BIGINT),
-             j.value ->> 'floor'
-         FROM json_each($3) AS j"
-    };
-}
-
-macro_rules! evidence {
-    () => {
-        "INSERT INTO evidence (digest, host, received_at, body)
-         SELECT unhex(j.value ->> 'digest'), j.value ->> 'host', CAST(j.value ->> 'received_at' AS BIGINT),
-             substr($5, CAST(j.value ->> 'start' AS INTEGER), CAST(j.value ->> 'length' AS INTEGER))
-         FROM json_each($4) AS j WHERE true ON CONFLICT DO NOTHING"
-    };
-}
-
-macro_rules! entries {
-    () => {
-        "INSERT INTO entries (idx, leaf, body)
-         SELECT CAST(j.value ->> 'idx' AS BIGINT), unhex(j.value ->> 'leaf'),
-             substr($7, CAST(j.value ->> 'start' AS INTEGER), CAST(j.value ->> 'length' AS INTEGER))
-         FROM json_each($6) AS j"
-    };
-}
-
-macro_rules! tree {
-    () => {
-        "UPDATE tree SET size = $8, frontier = $9 WHERE id = 1 AND size = $10"
-    };
-}
-
-const SQLITE: &str = concat!(
-    hosts!("CAST(", " AS TEXT)"),
-    ";\n",
-    boots!(),
-    ";\n",
-    answered!("CAST(", " AS TEXT)"),
-    ";\n",
-    challenges!(),
-    ";\n",
-    evidence!(),
-    ";\n",
-    entries!(),
-    ";\n",
-    tree!()
-);
-
-/// The parts see one state of the database, and none writes what another one reads.
-const POSTGRES: &str = concat!(
-    "WITH a AS (",
-    hosts!("convert_from(", ", 'UTF8')"),
-    "), b AS (",
-    boots!(),
-    "), c AS (",
-    answered!("convert_from(", ", 'UTF8')"),
-    "), d AS (",
-    challenges!(),
-    "), e AS (",
-    evidence!(),
-    "), f AS (",
-    entries!(),
-    ")\n",
-    tree!()
-);
+use super::{Backend, Connection, Store, StoreError, Tx};
+use sql::{APPEND, POSTGRES, SQLITE};
 
 /// A round that moves its host, as it is kept.
 #[derive(Clone, Copy, Debug)]
@@ -240,6 +116,20 @@ impl Group {
             policy: seen.policy,
             ..Self::default()
         }
+    }
+
+    /// Nothing yet, upon the log as it was left by the last group, and for entries alone.
+    pub(crate) fn of_entries(edge: &Frontier) -> Self {
+        Self {
+            size_before: edge.size(),
+            frontier: edge.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The right edge of the log once this is written.
+    pub(crate) fn edge(&self) -> &Frontier {
+        &self.frontier
     }
 
     /// Digest of the newest policies; `None`: there never were any.
@@ -341,6 +231,46 @@ fn add(all: &mut Vec<u8>, bytes: &[u8]) -> usize {
     start
 }
 
+impl Store {
+    /// Whether [`Store::append_group`] is there.
+    pub(crate) fn appends_at_once(&self) -> bool {
+        matches!(self.backend, Backend::Sqlite { .. })
+    }
+
+    /// Commits a group of entries alone, if the log is as the group began; an error: nothing of it happened.
+    pub(crate) async fn append_group(&self, group: Group) -> Result<(), StoreError> {
+        let Backend::Sqlite { writer, .. } = &self.backend else {
+            return Err(StoreError::Unavailable);
+        };
+        if self.is_fenced() {
+            return Err(StoreError::Fenced);
+        }
+        let mut connection = writer.acquire().await?;
+        let outcome = sqlx::query(APPEND)
+            .bind(json(&group.entries)?)
+            .bind(group.entry_bytes)
+            .bind(position(group.frontier.size())?)
+            .bind(group.frontier.to_bytes())
+            .bind(position(group.size_before)?)
+            .execute(&mut *connection)
+            .await;
+        if outcome.is_err()
+            && sqlx::query("ROLLBACK")
+                .execute(&mut *connection)
+                .await
+                .is_err()
+        {
+            // SQLite ended the transaction itself, or the connection is of no more use.
+            let _closed = connection.close().await;
+        }
+        Ok(outcome.map(drop)?)
+    }
+}
+
+fn position(size: u64) -> Result<i64, StoreError> {
+    i64::try_from(size).map_err(|_| StoreError::Malformed("tree"))
+}
+
 impl Tx {
     /// Writes all of `group`.
     pub(crate) async fn write_group(&mut self, group: Group) -> Result<(), StoreError> {
@@ -371,7 +301,6 @@ where
     Vec<u8>: sqlx::Type<D> + for<'q> sqlx::Encode<'q, D>,
     i64: sqlx::Type<D> + for<'q> sqlx::Encode<'q, D>,
 {
-    let size = |size: u64| i64::try_from(size).map_err(|_| StoreError::Malformed("tree"));
     Ok(query
         .bind(json(&group.hosts)?)
         .bind(json(&group.answered)?)
@@ -380,9 +309,9 @@ where
         .bind(group.evidence_bytes)
         .bind(json(&group.entries)?)
         .bind(group.entry_bytes)
-        .bind(size(group.frontier.size())?)
+        .bind(position(group.frontier.size())?)
         .bind(group.frontier.to_bytes())
-        .bind(size(group.size_before)?)
+        .bind(position(group.size_before)?)
         .bind(group.texts))
 }
 

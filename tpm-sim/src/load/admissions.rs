@@ -1,6 +1,7 @@
 //! Pods are made and bound to the hosts' nodes, as a cluster does it: reviews to the attestor's webhook.
 //!
 //! Each binding is decided and written into the audit log before it is answered; creations only make pods known.
+//! At the end they are bound once more for trial, at the same rate: what reviews cost that write nothing.
 
 mod fdatasync;
 mod found;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use super::{pace, progress};
 use fdatasync::Probe;
 use webhook::Webhook;
 
-pub(crate) use found::{Found, Outcome, Tally};
+pub(crate) use found::{Found, Outcome, Tally, Trials};
 
 /// Reviews under way at a time. API servers wait for each, but many of them ask.
 const AT_ONCE: usize = 64;
@@ -37,6 +38,9 @@ const NODES_MAX: usize = 100;
 const PODS_MAX: usize = 10_000;
 /// How long a binding that was due in time is waited for.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// A review of a pod's binding, made of its own uid and the node's name.
+type Asking = fn(&Pod<'_>, &str, &str) -> Value;
 
 /// Pods, and the nodes that they are bound to.
 struct Cluster {
@@ -77,16 +81,40 @@ pub(crate) async fn run(
     let between = metrics::read(&subject.operator).await;
     let probe = admissions.fdatasync_in.as_deref().map(Probe::start);
     let probe = probe.transpose()?;
-    let (tally, took) = bind(&cluster, &webhook, rate, admissions.duration()).await;
+    let (tally, took) = bind(
+        &cluster,
+        &webhook,
+        |pod, review, node| pod.binding(review, node),
+        rate,
+        admissions.duration(),
+    )
+    .await;
     let fdatasync = probe.map(Probe::finish).transpose()?.flatten();
     let after = metrics::read(&subject.operator).await;
+    let (trials, _) = bind(
+        &cluster,
+        &webhook,
+        |pod, review, node| pod.trial(review, node),
+        rate,
+        admissions.duration(),
+    )
+    .await;
+    let end = metrics::read(&subject.operator).await;
     let creations = (
         pods as u64,
         created,
         metrics::between(&before, &between).cpu,
     );
     let spent = metrics::between(&between, &after);
-    Ok(Found::new(rate, creations, (tally, took), spent, fdatasync))
+    let trials = Trials::new(trials, metrics::between(&after, &end));
+    Ok(Found::new(
+        rate,
+        creations,
+        (tally, took),
+        spent,
+        trials,
+        fdatasync,
+    ))
 }
 
 /// Says which host is behind which node.
@@ -127,12 +155,17 @@ impl Cluster {
     }
 
     /// The binding that is due at a turn: pods in turn, and with each time around on the next node.
-    async fn bind(&self, turn: usize, webhook: &Webhook) -> anyhow::Result<Outcome> {
+    async fn bind(
+        &self,
+        turn: usize,
+        webhook: &Webhook,
+        asking: Asking,
+    ) -> anyhow::Result<Outcome> {
         let (pod, around) = (turn % self.pods.len(), turn / self.pods.len());
         let node = self.nodes.get((pod + around) % self.nodes.len());
         let node = node.context("there is no node")?;
         let (review, mut name) = (uid()?, String::new());
-        let binding = self.pod(pod, &mut name)?.binding(&review, node);
+        let binding = asking(&self.pod(pod, &mut name)?, &review, node);
         let decision = webhook.ask(&review, &binding).await?;
         Ok(Outcome::of(&decision))
     }
@@ -166,6 +199,7 @@ async fn create(cluster: &Arc<Cluster>, webhook: &Arc<Webhook>) -> anyhow::Resul
 async fn bind(
     cluster: &Arc<Cluster>,
     webhook: &Arc<Webhook>,
+    asking: Asking,
     rate: f64,
     duration: Duration,
 ) -> (Tally, Duration) {
@@ -177,7 +211,8 @@ async fn bind(
         let (cluster, webhook) = (Arc::clone(&cluster), Arc::clone(&webhook));
         let results = results.clone();
         runtime.spawn(async move {
-            let bound = timeout_at((due + GRACE).into(), cluster.bind(turn, &webhook)).await;
+            let bound =
+                timeout_at((due + GRACE).into(), cluster.bind(turn, &webhook, asking)).await;
             let outcome = match bound {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(error)) => Outcome::Lost(format!("{error:#}")),

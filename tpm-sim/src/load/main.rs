@@ -27,6 +27,7 @@ mod subject;
 mod table;
 mod tally;
 mod wire;
+mod yardstick;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) admissions: Option<Found>,
     /// Resident memory of the server at the end.
     pub(crate) server_resident_bytes: Option<u64>,
+    /// CPU of this machine for one verification of a P-256 signature, when the run had ended.
+    pub(crate) p256_verification_micros: f64,
     /// Why nothing is known of what the server spent.
     pub(crate) metrics_absent: Option<String>,
     /// Every round that was due was answered as affirming.
@@ -128,6 +130,7 @@ pub(crate) struct Phases {
     pub(crate) first: Phase,
     pub(crate) steady: Option<Phase>,
     pub(crate) admissions: Option<Found>,
+    pub(crate) p256_verification_micros: f64,
 }
 
 impl Report {
@@ -142,6 +145,7 @@ impl Report {
             first,
             steady,
             admissions,
+            p256_verification_micros,
         } = phases;
         let all_affirming =
             first.all_affirming() && steady.as_ref().is_none_or(Phase::all_affirming);
@@ -162,6 +166,7 @@ impl Report {
             steady,
             admissions,
             server_resident_bytes: metrics.as_ref().ok().map(|reading| reading.resident_bytes),
+            p256_verification_micros,
             metrics_absent: metrics.err(),
             all_affirming,
         }

@@ -12,7 +12,7 @@ use super::metrics;
 use super::pool::Pool;
 use super::report::{Phase, Phases, Report};
 use super::subject::{Subject, allow_connections};
-use super::{pace, progress};
+use super::{pace, progress, yardstick};
 
 /// Does all of it.
 pub(crate) async fn run(rounds: &Rounds) -> anyhow::Result<Report> {
@@ -42,6 +42,7 @@ pub(crate) async fn run(rounds: &Rounds) -> anyhow::Result<Report> {
         first,
         steady,
         admissions,
+        p256_verification_micros: yardstick::p256_verification_micros()?,
     };
     Ok(Report::new(rounds, &subject, phases, end))
 }

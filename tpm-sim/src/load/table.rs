@@ -107,6 +107,10 @@ fn lines(report: &Report) -> Vec<String> {
         enrolments.per_second,
         known(enrolments.server_cpu_micros_each.map(f64::round)),
     )];
+    lines.push(format!(
+        "a P-256 verification takes {:.0} µs of CPU here",
+        report.p256_verification_micros
+    ));
     if let Some(bytes) = report.server_resident_bytes {
         lines.push(format!("server memory: {} MiB", bytes >> 20));
     }
@@ -173,6 +177,13 @@ fn bindings(found: &Found) -> Vec<String> {
             known(found.server_cpu_micros_each.map(f64::round)),
         ),
         format!("bindings: {}", latency(found.latency_milliseconds)),
+        format!(
+            "{} of {} trials of the same allowed, which write nothing; server CPU {} µs each; {}",
+            found.trials.allowed,
+            found.trials.due,
+            known(found.trials.server_cpu_micros_each.map(f64::round)),
+            latency(found.trials.latency_milliseconds),
+        ),
     ];
     if let Some(bound) = found.latency_bound_milliseconds {
         let disk = latency(found.fdatasync_milliseconds);

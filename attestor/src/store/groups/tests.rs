@@ -211,3 +211,34 @@ async fn a_group_upon_another_state_of_the_log_is_not_written() {
     tx.append(b"first").await.unwrap();
     assert!(tx.write_group(stale).await.is_err());
 }
+
+#[tokio::test]
+async fn entries_upon_a_log_that_moved_meanwhile_are_not_written_and_the_next_ones_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("database");
+    let store = Store::open(&format!("sqlite:{}", file.display())).await;
+    let store = store.unwrap();
+    let mut first = Group::of_entries(&Frontier::empty());
+    first.append(b"one").unwrap();
+    let edge = first.edge().clone();
+    store.append_group(first).await.unwrap();
+
+    let mut stale = Group::of_entries(&Frontier::empty());
+    stale.append(b"two").unwrap();
+    assert!(store.append_group(stale).await.is_err());
+    // Of as many entries, so that only the size tells.
+    let mut shorter = Group::of_entries(&edge);
+    shorter.append(b"two").unwrap();
+    shorter.size_before = 7;
+    assert!(store.append_group(shorter).await.is_err());
+
+    let mut next = Group::of_entries(&edge);
+    next.append(b"three").unwrap();
+    next.append(b"four").unwrap();
+    let edge = next.edge().clone();
+    store.append_group(next).await.unwrap();
+    let mut tx = store.read().await.unwrap();
+    let written = [&b"one"[..], b"three", b"four"].map(<[u8]>::to_vec);
+    assert_eq!(tx.entries(0).await.unwrap(), written);
+    assert_eq!(tx.frontier().await.unwrap(), edge);
+}

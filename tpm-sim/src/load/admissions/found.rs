@@ -71,6 +71,28 @@ impl Tally {
     }
 }
 
+/// Bindings that were only tried: what everything costs but the entry, at the same rate. What is not known is null.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Trials {
+    pub(crate) due: u64,
+    /// Those that would have been admitted, and wrote nothing.
+    pub(crate) allowed: u64,
+    pub(crate) latency_milliseconds: Option<Latency>,
+    pub(crate) server_cpu_micros_each: Option<f64>,
+}
+
+impl Trials {
+    pub(crate) fn new(mut tally: Tally, spent: Spent) -> Self {
+        let answered = tally.latencies.count() as u64;
+        Self {
+            due: tally.due,
+            allowed: tally.unwritten,
+            latency_milliseconds: tally.latencies.percentiles(),
+            server_cpu_micros_each: spent.cpu.and_then(|cpu| micros_each(cpu, answered)),
+        }
+    }
+}
+
 /// The phase. What is not known is null.
 #[derive(Debug, Serialize)]
 pub(crate) struct Found {
@@ -99,6 +121,7 @@ pub(crate) struct Found {
     pub(crate) fdatasync_milliseconds: Option<Latency>,
     /// 1 ms and twice the p99 of fdatasync.
     pub(crate) latency_bound_milliseconds: Option<f64>,
+    pub(crate) trials: Trials,
 }
 
 impl Found {
@@ -108,6 +131,7 @@ impl Found {
         (pods, creation, creation_cpu): (u64, Duration, Option<Duration>),
         (mut tally, took): (Tally, Duration),
         spent: Spent,
+        trials: Trials,
         fdatasync: Option<Latency>,
     ) -> Self {
         let answered = tally.latencies.count() as u64;
@@ -129,12 +153,13 @@ impl Found {
             commit_group_size: spent.group_size,
             fdatasync_milliseconds: fdatasync,
             latency_bound_milliseconds: fdatasync.map(|disk| BOUND + 2.0 * disk.p99),
+            trials,
         }
     }
 
-    /// Whether each was admitted, and written down.
+    /// Whether each was admitted, and written down; and each trial, without.
     pub(crate) fn all_admitted(&self) -> bool {
-        self.due > 0 && self.admitted == self.due
+        self.due > 0 && self.admitted == self.due && self.trials.allowed == self.trials.due
     }
 }
 
@@ -156,7 +181,31 @@ mod tests {
             tally.add(outcome, Duration::from_millis(2));
         }
         let second = Duration::from_secs(1);
-        Found::new(1.0, (1, second, None), (tally, second), spent(second), None)
+        let (creation, bindings) = ((1, second, None), (tally, second));
+        Found::new(
+            1.0,
+            creation,
+            bindings,
+            spent(second),
+            Trials::default(),
+            None,
+        )
+    }
+
+    #[test]
+    fn a_trial_that_is_refused_or_written_down_will_not_do() {
+        for (outcome, well) in [
+            (Outcome::Unwritten, true),
+            (Outcome::Admitted, false),
+            (Outcome::Refused("no".to_owned()), false),
+        ] {
+            let mut tally = Tally::default();
+            tally.add(outcome, Duration::from_millis(2));
+            let mut all = found(vec![Outcome::Admitted]);
+            all.trials = Trials::new(tally, spent(Duration::from_secs(1)));
+            assert_eq!(all.trials.server_cpu_micros_each, Some(1e6));
+            assert_eq!(all.all_admitted(), well);
+        }
     }
 
     #[test]
@@ -192,6 +241,7 @@ mod tests {
             (1, second, None),
             (Tally::default(), second),
             Spent::default(),
+            Trials::default(),
             Some(disk),
         );
         assert_eq!(found.latency_bound_milliseconds.unwrap(), 9.0);
