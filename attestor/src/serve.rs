@@ -218,6 +218,10 @@ fn server_url(names: &[String], address: SocketAddr) -> String {
     }
 }
 
+/// Most bytes that a connection keeps room for while it is read, and of a request's head: without a bound it grows with
+/// the largest body that came, and stays so.
+const READ_BUFFER: usize = 16 << 10;
+
 /// A caller that sends nothing, or half a request, must not hold a connection for ever. HTTP/1.1 alone: telling
 /// two protocols apart waits for a first byte without end, and streams would be connections that nobody counts.
 fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAcceptor>) {
@@ -225,6 +229,7 @@ fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAccepto
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(READ_BUFFER)
         .header_read_timeout(PATIENCE);
 }
 
