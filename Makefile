@@ -19,14 +19,17 @@ stage = @printf '\n==> %s\n' '$(1)'
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: deps deps-demo
+.PHONY: deps deps-demo deps-encrypted
 deps: ## install what `make test` needs (checks the tools first; does nothing when they are there)
 	@deploy/build/deps.sh test
 
 deps-demo: ## install what `make demo` needs
 	@deploy/build/deps.sh demo
+
+deps-encrypted: ## the same, with the container tools
+	@deploy/build/deps.sh encrypted
 
 .PHONY: build
 build: ## build every program, unoptimised

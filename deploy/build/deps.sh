@@ -1,22 +1,27 @@
 #!/bin/bash
-# deps.sh demo|test: sees to it that the tools are there which `make demo`
-# (a compiler, the TPM libraries, swtpm) or `make test` (also PostgreSQL and
-# tpm2-tools) needs.
+# deps.sh demo|encrypted|test: sees to it that the tools are there which
+# `make demo` (a compiler, the TPM libraries, swtpm), `make demo-encrypted`
+# (also container tools) or `make test` (also PostgreSQL, tpm2-tools and a
+# token in software) needs.
 #
 # It asks for tools, never for a distribution. What is missing is installed by
-# apt; where there is no apt it says what to do and ends with 2.
+# apt, but for the container tools: container-tools.sh unpacks these into the
+# target folder. Where there is no apt it says what to do and ends with 2.
 set -euo pipefail
 
 level=${1-}
 case $level in
-demo | test) ;;
-*) echo "usage: deps.sh demo|test" >&2 && exit 2 ;;
+demo | encrypted | test) ;;
+*) echo "usage: deps.sh demo|encrypted|test" >&2 && exit 2 ;;
 esac
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 rust_minimum=1.95   # as in Cargo.toml
 tss_minimum=2.4.6   # as tss-esapi-sys asks
 tss_modules=(tss2-sys tss2-esys tss2-tctildr tss2-mu)
 swtpm_tools=(swtpm swtpm_setup swtpm_ioctl swtpm_localca swtpm_cert certtool)
+container_tools=(skopeo podman conmon netavark containerd containerd-shim-runc-v2 ctr ctr-imgcrypt
+    ctd-decoder runc docker-registry busybox)
 
 missing=()  # what is not there, in words
 packages=() # the Debian packages that bring it
@@ -42,6 +47,13 @@ has_tabrmd() {
         compgen -G '/usr/lib*/libtss2-tcti-tabrmd.so*' >/dev/null
 }
 
+# A token in software, and what lets it live in a process of its own.
+has_token() {
+    has softhsm2-util && has p11-kit || return
+    compgen -G '/usr/lib*/*/pkcs11/p11-kit-client.so' >/dev/null ||
+        compgen -G '/usr/lib*/pkcs11/p11-kit-client.so' >/dev/null
+}
+
 look() {
     missing=() packages=()
     # gcc alone is not enough: without libc's headers no build script compiles.
@@ -57,14 +69,32 @@ look() {
     for tool in "${swtpm_tools[@]}"; do
         has "$tool" || need "$tool" swtpm swtpm-tools
     done
+    [[ $level == demo ]] || look_for_container_tools
+    [[ $level == test ]] || return 0
     # An oracle of certificate paths.
-    [[ $level == demo ]] || has openssl || need "the openssl program" openssl
-    [[ $level == demo ]] || has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
+    has openssl || need "the openssl program" openssl
+    has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
     # Reads the same boot logs as our parser does.
-    [[ $level == demo ]] || has tpm2_eventlog || need tpm2_eventlog tpm2-tools
+    has tpm2_eventlog || need tpm2_eventlog tpm2-tools
     # Between agent and TPM, as where programs share the TPM through it.
-    [[ $level == demo ]] || has_tabrmd ||
+    has_tabrmd ||
         need "tpm2-abrmd, its TCTI and dbus-daemon" tpm2-abrmd libtss2-tcti-tabrmd0 dbus
+    # A master key that is in no memory of ours.
+    has_token || need "SoftHSM and p11-kit with its client module" softhsm2 p11-kit p11-kit-modules
+}
+
+# With apt: what container-tools.sh fetches them with. Else: the tools themselves.
+look_for_container_tools() {
+    local tool
+    if has apt-get; then
+        has patchelf || need patchelf patchelf
+        [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] ||
+            need "Debian's archive keys" debian-archive-keyring
+        return
+    fi
+    for tool in "${container_tools[@]}"; do
+        has "$tool" || need "$tool"
+    done
 }
 
 check_rust() {
@@ -111,7 +141,10 @@ install_by_apt() {
 
 say_what_to_do() {
     local fedora="gcc pkgconf-pkg-config tpm2-tss-devel swtpm swtpm-tools gnutls-utils ca-certificates"
-    [[ $level == demo ]] || fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon"
+    [[ $level == demo ]] ||
+        fedora+=" skopeo podman conmon netavark containerd runc docker-distribution busybox"
+    [[ $level != test ]] ||
+        fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon softhsm p11-kit p11-kit-server"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else
@@ -120,18 +153,24 @@ say_what_to_do() {
     fi
 }
 
+install_missing() {
+    printf 'deps: missing: %s\n' "${missing[@]}"
+    if ! has apt-get; then
+        say_what_to_do
+        exit 2
+    fi
+    install_by_apt
+    look
+    if ((${#missing[@]})); then
+        printf 'deps: still missing: %s\n' "${missing[@]}" >&2
+        echo "deps: this distribution's packages are too old or differ; next: work in a Debian 12 container" >&2
+        exit 2
+    fi
+}
+
 check_rust
 look
-((${#missing[@]})) || exit 0
-printf 'deps: missing: %s\n' "${missing[@]}"
-if ! has apt-get; then
-    say_what_to_do
-    exit 2
-fi
-install_by_apt
-look
-if ((${#missing[@]})); then
-    printf 'deps: still missing: %s\n' "${missing[@]}" >&2
-    echo "deps: this distribution's packages are too old or differ; next: work in a Debian 12 container" >&2
-    exit 2
+((${#missing[@]} == 0)) || install_missing
+if [[ $level != demo ]] && has apt-get; then
+    "$checkout/deploy/build/container-tools.sh" "${CARGO_TARGET_DIR:-$checkout/target}/tools"
 fi
