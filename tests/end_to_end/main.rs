@@ -16,6 +16,7 @@ mod boots;
 mod break_command;
 mod clocks;
 mod console;
+mod container_tools;
 mod corpus;
 mod crashes;
 mod daemon;

@@ -8,10 +8,14 @@ use std::process::Command;
 use touchstone_tests::database::Database;
 
 /// Modules that are in `end_to_end` alone.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     (
         "break_command",
         "what `tpm-sim break` says of an attestor is no matter of its database",
+    ),
+    (
+        "container_tools",
+        "what skopeo, podman and containerd do around a key provider is theirs",
     ),
     ("corpus", "reads logs and certificates, without an attestor"),
     (

@@ -1,0 +1,155 @@
+//! containerd with folders and a socket of its own, and imgcrypt's decoder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::keys::{CONFIG, Key};
+use super::tool::{self, Said};
+use crate::daemon::Daemon;
+
+/// Other snapshotters want a file system that has overlays.
+const SNAPSHOTTER: &str = "native";
+
+/// Container ids name control groups, which are the machine's.
+static CONTAINERS: AtomicU32 = AtomicU32::new(0);
+
+/// A node's containerd, which goes with this value.
+pub struct Containerd {
+    process: Daemon,
+    folder: TempDir,
+}
+
+impl Containerd {
+    /// Starts one whose decoder has a key.
+    #[must_use]
+    pub fn start(key: &Key) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        fs::write(&config, configuration(folder.path(), key)).unwrap();
+        let mut command = tool::command("containerd");
+        command.arg("--config").arg(config);
+        let mut process = Daemon::start(command);
+        process.wait_for("containerd successfully booted");
+        Self { process, folder }
+    }
+
+    /// Pulls an image and unpacks it with the decoder's key.
+    #[must_use]
+    pub fn pull(&self, image: &str) -> Said {
+        let mut command = self.command("ctr-imgcrypt", &["images", "pull", "--plain-http"]);
+        tool::run(command.args(["--snapshotter", SNAPSHOTTER, image]))
+    }
+
+    /// Runs an image that is there to its end.
+    #[must_use]
+    pub fn run(&self, image: &str) -> Said {
+        let number = CONTAINERS.fetch_add(1, Ordering::Relaxed);
+        let id = format!("touchstone-{}-{number}", std::process::id());
+        let arguments = ["run", "--rm", "--snapshotter", SNAPSHOTTER, image, &id];
+        self.call(&arguments)
+    }
+
+    /// Any command of ctr.
+    #[must_use]
+    pub fn call(&self, arguments: &[&str]) -> Said {
+        tool::run(&mut self.command("ctr", arguments))
+    }
+
+    /// Names of the images.
+    #[must_use]
+    pub fn images(&self) -> Vec<String> {
+        lines(&self.call(&["images", "ls", "-q"]).good())
+    }
+
+    /// Digests of the blobs, which are encrypted.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<String> {
+        lines(&self.call(&["content", "ls", "-q"]).good())
+    }
+
+    /// Keys of the snapshots, which are decrypted: the chain ids of their layers.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<String> {
+        let table = self.call(&["snapshots", "--snapshotter", SNAPSHOTTER, "ls"]);
+        let rows = lines(&table.good());
+        let key = |row: &String| row.split_whitespace().next().map(str::to_owned);
+        rows.iter().skip(1).filter_map(key).collect()
+    }
+
+    /// Its socket, for clients of its API.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        socket(self.folder.path())
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = tool::command(program);
+        command.arg("--address").arg(self.socket()).args(arguments);
+        command
+    }
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("containerd.sock")
+}
+
+fn configuration(folder: &Path, key: &Key) -> String {
+    let (arguments, environment) = match key {
+        Key::File(path) => (
+            format!(
+                "'--decryption-keys-path', '{}'",
+                path.parent().unwrap().display()
+            ),
+            String::new(),
+        ),
+        Key::Provider { config, .. } => (String::new(), format!("'{CONFIG}={}'", config.display())),
+    };
+    let decoder = tool::deployed("containerd/touchstone-decoder");
+    let (place, decoder) = (folder.display(), decoder.display());
+    let processors = ["tar", "tar.gzip", "tar.zstd"].map(|kind| {
+        let layer = format!(
+            "application/vnd.oci.image.layer.v1.{}",
+            kind.replace('.', "+")
+        );
+        format!(
+            "[stream_processors.'io.containerd.ocicrypt.decoder.v1.{kind}']\n\
+             accepts = ['{layer}+encrypted']\nreturns = '{layer}'\npath = '{decoder}'\n\
+             args = [{arguments}]\nenv = [{environment}]\n"
+        )
+    });
+    format!(
+        "version = 2\nroot = '{place}/root'\nstate = '{place}/state'\n\
+         disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.internal.v1.opt', \
+         'io.containerd.nri.v1.nri']\n\
+         [grpc]\naddress = '{socket}'\n[ttrpc]\naddress = '{place}/ttrpc.sock'\n{processors}",
+        socket = socket(folder).display(),
+        processors = processors.concat()
+    )
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        // What a failed test left running: shims live longer than containerd.
+        let tasks = self.command("ctr", &["tasks", "ls", "-q"]).output();
+        let tasks = tasks.map(|output| output.stdout).unwrap_or_default();
+        for task in String::from_utf8_lossy(&tasks).lines() {
+            let mut remove = self.command("ctr", &["tasks", "rm", "--force", task]);
+            let _gone = remove.output();
+        }
+    }
+}
