@@ -5,6 +5,7 @@
 pub mod containerd;
 pub mod image;
 pub mod keys;
+pub mod kubelet;
 pub mod podman;
 pub mod registry;
 pub mod rights;

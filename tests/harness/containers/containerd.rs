@@ -1,9 +1,10 @@
-//! containerd with folders and a socket of its own, and imgcrypt's decoder.
+//! containerd as on a node of Kubernetes, with folders and a socket of its own, and imgcrypt's decoder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,6 +14,12 @@ use crate::daemon::Daemon;
 
 /// Other snapshotters want a file system that has overlays.
 const SNAPSHOTTER: &str = "native";
+
+/// The kubelet's.
+const NAMESPACE: &str = "k8s.io";
+
+/// Far more than anything here takes, even on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Container ids name control groups, which are the machine's.
 static CONTAINERS: AtomicU32 = AtomicU32::new(0);
@@ -41,7 +48,20 @@ impl Containerd {
     #[must_use]
     pub fn pull(&self, image: &str) -> Said {
         let mut command = self.command("ctr-imgcrypt", &["images", "pull", "--plain-http"]);
-        tool::run(command.args(["--snapshotter", SNAPSHOTTER, image]))
+        let said = tool::run(command.args(["--snapshotter", SNAPSHOTTER, image]));
+        if said.is_good() {
+            self.wait_for_id(image);
+        }
+        said
+    }
+
+    /// Soon after a pull the image is named by its id too: before that it cannot be removed for good.
+    fn wait_for_id(&self, image: &str) {
+        let begun = Instant::now();
+        let is_id = |name: &String| name.starts_with("sha256:");
+        while !self.names(image).iter().any(is_id) {
+            assert!(begun.elapsed() < PATIENCE, "{image} has no id");
+        }
     }
 
     /// Runs an image that is there to its end.
@@ -59,10 +79,30 @@ impl Containerd {
         tool::run(&mut self.command("ctr", arguments))
     }
 
-    /// Names of the images.
+    /// The names that an image has, one of which is its id.
     #[must_use]
-    pub fn images(&self) -> Vec<String> {
-        lines(&self.call(&["images", "ls", "-q"]).good())
+    pub fn names(&self, image: &str) -> Vec<String> {
+        let row = self.call(&["images", "ls", &format!("name=={image}")]);
+        let row = lines(&row.good()).pop().unwrap();
+        let digest = row
+            .split_whitespace()
+            .find(|word| word.starts_with("sha256:"));
+        let Some(digest) = digest else {
+            return Vec::new();
+        };
+        let names = self.call(&["images", "ls", "-q", &format!("target.digest=={digest}")]);
+        lines(&names.good())
+    }
+
+    /// Removes an image under all of its names, and returns when nothing that was its alone is left.
+    pub fn purge(&self, image: &str) {
+        let names = self.names(image);
+        let names = names.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["images", "rm", "--sync"]
+            .into_iter()
+            .chain(names)
+            .collect();
+        let _said = self.call(&arguments).good();
     }
 
     /// Digests of the blobs, which are encrypted.
@@ -94,7 +134,8 @@ impl Containerd {
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = tool::command(program);
-        command.arg("--address").arg(self.socket()).args(arguments);
+        command.arg("--address").arg(self.socket());
+        command.args(["--namespace", NAMESPACE]).args(arguments);
         command
     }
 }
@@ -129,8 +170,9 @@ fn configuration(folder: &Path, key: &Key) -> String {
     });
     format!(
         "version = 2\nroot = '{place}/root'\nstate = '{place}/state'\n\
-         disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.internal.v1.opt', \
-         'io.containerd.nri.v1.nri']\n\
+         disabled_plugins = ['io.containerd.internal.v1.opt', 'io.containerd.nri.v1.nri']\n\
+         [plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = '{SNAPSHOTTER}'\n\
+         [plugins.'io.containerd.grpc.v1.cri'.image_decryption]\nkey_model = 'node'\n\
          [grpc]\naddress = '{socket}'\n[ttrpc]\naddress = '{place}/ttrpc.sock'\n{processors}",
         socket = socket(folder).display(),
         processors = processors.concat()

@@ -6,7 +6,10 @@ use tempfile::TempDir;
 
 /// Each right, and how it is tried. `$1` is an empty folder.
 const PROBES: [(&str, &str); 4] = [
-    ("user", r#"test "$(id -u)" = 0"#),
+    (
+        "user",
+        r#"test "$(id -u)" = 0 || { echo "$(id -un) is not root" >&2; exit 1; }"#,
+    ),
     (
         "mount",
         r#"exec unshare --mount sh -c 'mount -t tmpfs tmpfs "$1" && mkdir "$1/a" "$1/b" && mount --bind "$1/a" "$1/b"' sh "$1""#,

@@ -12,6 +12,12 @@ pub struct Said {
 }
 
 impl Said {
+    /// Whether it went well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.good
+    }
+
     /// It went well: what it said.
     #[must_use]
     pub fn good(self) -> String {
