@@ -142,6 +142,7 @@ fn evidence(
         banks: None,
         runtime,
         location: attestation.location.map(signed),
+        release_key: None,
     }
 }
 

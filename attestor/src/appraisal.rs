@@ -3,6 +3,7 @@
 mod banks;
 mod basis;
 mod decide;
+mod release_key;
 mod replay;
 mod runtime;
 mod verdict;

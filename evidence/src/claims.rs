@@ -14,6 +14,7 @@ use crate::ima::ProvenRuntime;
 use crate::location::VerifiedPlace;
 use crate::pcr::PcrValues;
 use crate::quote::VerifiedQuote;
+use crate::release_key::VerifiedReleaseKey;
 
 /// A part of the evidence after verification.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub struct Claims {
     boot: Proof<Arc<ReplayedLog>>,
     runtime: Proof<ProvenRuntime>,
     place: Proof<VerifiedPlace>,
+    release_key: Option<Proof<VerifiedReleaseKey>>,
 }
 
 impl Claims {
@@ -77,6 +79,7 @@ impl Claims {
             boot,
             runtime,
             place,
+            release_key: None,
         }
     }
 
@@ -84,6 +87,13 @@ impl Claims {
     #[must_use]
     pub fn with_tpm(mut self, tpm: Option<TpmName>) -> Self {
         self.tpm = tpm;
+        self
+    }
+
+    /// Adds the release key of a round that carried one.
+    #[must_use]
+    pub fn with_release_key(mut self, key: Option<Proof<VerifiedReleaseKey>>) -> Self {
+        self.release_key = key;
         self
     }
 
@@ -139,5 +149,12 @@ impl Claims {
     #[must_use]
     pub fn place(&self) -> &Proof<VerifiedPlace> {
         &self.place
+    }
+
+    /// The release key; `None`: the round carried none. It is nothing that a host is judged by: only a release
+    /// needs it.
+    #[must_use]
+    pub fn release_key(&self) -> Option<&Proof<VerifiedReleaseKey>> {
+        self.release_key.as_ref()
     }
 }

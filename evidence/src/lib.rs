@@ -41,6 +41,7 @@ pub mod nv;
 pub mod pcr;
 pub mod qualifying;
 pub mod quote;
+pub mod release_key;
 pub mod result;
 pub mod tpm;
 pub mod transparency;

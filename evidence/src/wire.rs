@@ -179,6 +179,19 @@ pub struct Evidence {
     /// Certification of the location index, if it holds something. It includes the contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<SignedAttest>,
+    /// The release key, where the round is to end in a release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_key: Option<ReleaseKey>,
+}
+
+/// The key of this boot that layer keys are sealed to, and the TPM's word that it holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseKey {
+    /// `TPMT_PUBLIC`. Its Name by SHA-256 is in the round's qualifying data.
+    pub public: Bytes<1024>,
+    /// `TPM2_Certify` of it by the AK.
+    pub certification: SignedAttest,
 }
 
 /// Which PCR banks the TPM has, and what the boot left in each of them.

@@ -16,12 +16,14 @@ use touchstone_evidence::location::{
 use touchstone_evidence::nv::CarriedTag;
 use touchstone_evidence::qualifying::QualifyingData;
 use touchstone_evidence::quote::{Authentic, NotAuthentic, VerifiedQuote};
+use touchstone_evidence::release_key::release_key_name;
 use touchstone_evidence::tpm::attest::{Attest, Attested, ClockInfo};
+use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::Evidence;
 
 use super::runtime::{self, Runtime};
-use super::{RoundError, banks};
+use super::{RoundError, banks, release_key};
 use crate::logs::BootLogs;
 use crate::store::{Boot, Held, HostRecord, QuoteClock, StoreError, StoredChallenge};
 
@@ -82,6 +84,7 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         copied: copied(&inputs),
     };
     let mut behind = false;
+    let release_key = release_key::prove(&inputs.evidence, &key, &qualifying, &quote);
     let (continuity, log, runtime, place) = match &quote {
         Proof::Proven(quote) => {
             let proven = prove(&inputs, &key, &qualifying, boot_log, quote)?;
@@ -123,7 +126,9 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         place,
     );
     Ok(Verified {
-        claims: claims.with_tpm(record.tpm.clone()),
+        claims: claims
+            .with_tpm(record.tpm.clone())
+            .with_release_key(release_key),
         host: record.host.clone(),
         clock,
         boot,
@@ -146,9 +151,9 @@ fn attestation_key(record: &HostRecord) -> Result<AttestationKey, RoundError> {
     }
 }
 
-/// From the attestor's own values, but for what only the host can say: boot id and tag. The tag is
-/// taken from the NV certification, which must then carry this same digest. Release key and node
-/// token are demanded to be absent: nothing verifies them yet.
+/// From the attestor's own values, but for what only the host can say: boot id, tag and release key. The tag is
+/// taken from the NV certification, which must then carry this same digest, and so must the certification of
+/// the release key. The node token is demanded to be absent: nothing verifies it yet.
 fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
     // Bytes of another length cannot be the challenge's nonce, or a boot id.
     let other = |_| RoundError::NotAuthentic(NotAuthentic::OtherRound);
@@ -160,12 +165,14 @@ fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
             _ => None,
         }
     });
+    let release_key = inputs.evidence.release_key.as_ref();
+    let release_key = release_key.map(|key| release_key_name(&key.public));
     Ok(QualifyingData {
         nonce,
         host: &inputs.held.record.host,
         boot_id,
         location_tag: carried,
-        release_key: None,
+        release_key: release_key.as_ref().map(Name::as_bytes),
         tls_key: &inputs.held.record.identity.tls_key,
         node_token: None,
     }

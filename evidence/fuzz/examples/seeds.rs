@@ -392,6 +392,7 @@ fn messages() {
                 "nonce": b(&[1; 32]), "boot_id": b(&[2; 16]), "quote": signed,
                 "pcrs": { "0": digest, "23": digest }, "boot_log_digest": digest,
                 "boot_log": b(&[3; 40]), "location": signed,
+                "release_key": { "public": b(&[0, 0x23, 0, 0x0b]), "certification": signed },
                 "runtime": {
                     "offset": 97, "entries": b(&profile("shim_sb/ima.bin")[..97]), "more": true,
                 },

@@ -5,8 +5,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 
 use super::attest::ClockInfo;
 use super::hash::Hash;
+use super::name::Name;
 use super::public::Public;
 use super::reader::write_sized;
+use super::template::RELEASE_KEY_TEMPLATE;
 use crate::digest::Sha256Digest;
 use crate::identity::AttestationKey;
 use crate::pcr::PcrValues;
@@ -61,6 +63,25 @@ impl SoftwareTpm {
         body.extend(offset.to_be_bytes());
         write_sized(&mut body, contents).unwrap();
         self.statement(qualifying, 0x8014, body)
+    }
+
+    /// A certification of the primary key with this Name under `hierarchy`.
+    pub(crate) fn key_certification(
+        &self,
+        qualifying: &Sha256Digest,
+        name: &Name,
+        hierarchy: u32,
+    ) -> Statement {
+        let qualified_name = name.qualified_under_hierarchy(hierarchy);
+        let mut body = Vec::new();
+        write_sized(&mut body, name.as_bytes()).unwrap();
+        write_sized(&mut body, qualified_name.as_bytes()).unwrap();
+        self.statement(qualifying, 0x8017, body)
+    }
+
+    /// Some point of P-256, uncompressed.
+    pub(crate) fn point(&self) -> Vec<u8> {
+        self.pair.public_key().as_ref().to_vec()
     }
 
     /// Any structure, by its tag and body.
@@ -130,6 +151,15 @@ pub(crate) fn attestation_key(point: &[u8]) -> Vec<u8> {
     let mut public = vec![0, 0x23, 0, 0x0b, 0, 0x05, 0x04, 0x72, 0, 0];
     // No symmetric algorithm, ECDSA with SHA-256, P-256, no KDF.
     public.extend([0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10]);
+    write_sized(&mut public, &point[1..33]).unwrap();
+    write_sized(&mut public, &point[33..]).unwrap();
+    public
+}
+
+/// `TPMT_PUBLIC` of a release key by the template, with an uncompressed point.
+pub(crate) fn release_key(point: &[u8]) -> Vec<u8> {
+    let (head, _empty_point) = RELEASE_KEY_TEMPLATE.split_at(22);
+    let mut public = head.to_vec();
     write_sized(&mut public, &point[1..33]).unwrap();
     write_sized(&mut public, &point[33..]).unwrap();
     public

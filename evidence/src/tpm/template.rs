@@ -1,4 +1,4 @@
-//! Which public areas may be an endorsement key or an attestation key.
+//! Which public areas may be an endorsement key, an attestation key or a release key.
 
 use super::hash::Hash;
 use super::public::{Curve, Key, Public, Scheme, Symmetric};
@@ -44,6 +44,22 @@ const AK: u32 = attribute::FIXED_TPM
     | attribute::NO_DA
     | attribute::RESTRICTED
     | attribute::SIGN;
+
+/// A release key: it protects what was made for this TPM, and cannot leave it.
+const RELEASE_KEY: u32 = attribute::FIXED_TPM
+    | attribute::FIXED_PARENT
+    | attribute::SENSITIVE_DATA_ORIGIN
+    | attribute::USER_WITH_AUTH
+    | attribute::NO_DA
+    | attribute::RESTRICTED
+    | attribute::DECRYPT;
+
+/// `TPMT_PUBLIC` that `TPM2_CreatePrimary` makes a release key from, in the NULL hierarchy: ECC, SHA-256 Name, no
+/// policy, AES-128-CFB, no scheme, P-256, no KDF, an empty point.
+pub const RELEASE_KEY_TEMPLATE: [u8; 26] = [
+    0x00, 0x23, 0x00, 0x0b, 0x00, 0x03, 0x04, 0x72, 0x00, 0x00, 0x00, 0x06, 0x00, 0x80, 0x00, 0x43,
+    0x00, 0x10, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00,
+];
 
 /// PolicyA for SHA-256: `PolicySecret(TPM_RH_ENDORSEMENT)` (EK Credential Profile 2.5, annex B).
 pub const POLICY_A_SHA256: &str =
@@ -155,6 +171,35 @@ impl Public {
             Some(scheme) if fits && self.symmetric.is_none() => Ok(scheme),
             _ => Err(KeyTemplateError::Scheme),
         }
+    }
+
+    /// Whether it is a release key as the agent makes it ([`RELEASE_KEY_TEMPLATE`]).
+    pub fn check_release_template(&self) -> Result<(), KeyTemplateError> {
+        self.check_attributes(RELEASE_KEY)?;
+        if !self.policy.is_empty() {
+            return Err(KeyTemplateError::Policy);
+        }
+        match (self.key(), self.name_hash) {
+            (
+                Key::Ec {
+                    curve: Curve::P256, ..
+                },
+                Hash::Sha256,
+            ) => {}
+            _ => return Err(KeyTemplateError::Kind),
+        }
+        if self.symmetric != Some(Symmetric::Aes128) || self.scheme.is_some() {
+            return Err(KeyTemplateError::Scheme);
+        }
+        Ok(())
+    }
+
+    /// Whether its attributes let the key, or a copy of it, be anywhere but where this TPM made it.
+    #[must_use]
+    pub fn may_leave_its_tpm(&self) -> bool {
+        let bound =
+            attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
+        self.attributes & bound != bound
     }
 
     fn check_attributes(&self, expected: u32) -> Result<(), KeyTemplateError> {

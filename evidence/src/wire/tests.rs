@@ -69,7 +69,12 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         option::of(banks),
         option::of(runtime),
     );
-    let round = (bytes(32), bytes(16), signed(), pcrs, option::of(signed()));
+    let release_key = (bytes(90), signed()).prop_map(|(public, certification)| ReleaseKey {
+        public,
+        certification,
+    });
+    let certified = (option::of(signed()), option::of(release_key));
+    let round = (bytes(32), bytes(16), signed(), pcrs, certified);
     (round, logs).prop_map(|(round, logs)| Evidence {
         nonce: round.0,
         boot_id: round.1,
@@ -79,7 +84,8 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         boot_log: logs.1,
         banks: logs.2,
         runtime: logs.3,
-        location: round.4,
+        location: round.4.0,
+        release_key: round.4.1,
     })
 }
 

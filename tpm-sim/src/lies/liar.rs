@@ -210,6 +210,7 @@ impl Liar {
             banks: Some(bank_evidence(banks)),
             runtime,
             location: attestation.location.map(signed),
+            release_key: None,
         })
     }
 

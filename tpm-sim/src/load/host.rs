@@ -151,6 +151,7 @@ impl Host {
             banks,
             runtime: self.runtime(challenge.runtime),
             location,
+            release_key: None,
         };
         self.fresh = false;
         Ok(serde_json::to_vec(&evidence)?)
