@@ -1,9 +1,5 @@
 //! MakeCredential (TPM 2.0 Part 1 §24): a secret that only the TPM with this EK *and* this AK can open.
 
-mod protect;
-
-use aws_lc_rs::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OaepPublicEncryptingKey, PublicEncryptingKey,
 };
@@ -11,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::tpm::hash::Hash;
 use crate::tpm::name::Name;
-use crate::tpm::public::{Curve, Key, Public, Symmetric};
-use crate::tpm::reader::write_sized;
+use crate::tpm::outer_wrap;
+use crate::tpm::public::{Key, Public, Symmetric};
+use crate::tpm::shared_seed::{self, Seed};
 
 /// Label of the seed (Part 1 §24.4), with its NUL.
 const IDENTITY: &[u8] = b"IDENTITY\0";
@@ -57,17 +54,15 @@ pub fn make_credential(
     let symmetric = ek.symmetric().ok_or(CredentialError::NotStorage)?;
     let (seed, encrypted_seed) = match ek.key() {
         Key::Rsa { .. } => rsa_seed(ek, symmetric, secrets)?,
-        Key::Ec { curve, x, .. } => ec_seed(ek, *curve, x)?,
+        Key::Ec { .. } => shared_seed::share(ek, IDENTITY).ok_or(CredentialError::Encryption)?,
     };
-    let blob = protect::wrap(ek.name_hash(), symmetric, &seed, name, &secrets.secret[..])
+    let blob = outer_wrap::wrap(ek.name_hash(), symmetric, &seed, name, &secrets.secret[..])
         .ok_or(CredentialError::Encryption)?;
     Ok(Credential {
         blob,
         encrypted_seed,
     })
 }
-
-type Seed = (Zeroizing<Vec<u8>>, Vec<u8>);
 
 /// The seed under RSA-OAEP with the EK's Name algorithm (Part 1 §B.10.4).
 fn rsa_seed(
@@ -94,36 +89,4 @@ fn rsa_seed(
         .len();
     out.truncate(written);
     Ok((seed, out))
-}
-
-/// One-pass ECDH: the seed is KDFe over the shared coordinate, the ephemeral point goes along as a
-/// `TPMS_ECC_POINT` (Part 1 §C.6.4).
-fn ec_seed(ek: &Public, curve: Curve, ek_x: &[u8]) -> Result<Seed, CredentialError> {
-    let failed = CredentialError::Encryption;
-    let algorithm = match curve {
-        Curve::P256 => &agreement::ECDH_P256,
-        Curve::P384 => &agreement::ECDH_P384,
-    };
-    let ephemeral =
-        EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).map_err(|_| failed)?;
-    let public = ephemeral.compute_public_key().map_err(|_| failed)?;
-    let coordinates = public.as_ref().get(1..).ok_or(failed)?;
-    let (x, y) = coordinates.split_at_checked(curve.size()).ok_or(failed)?;
-    let mut point = Vec::new();
-    write_sized(&mut point, x).ok_or(failed)?;
-    write_sized(&mut point, y).ok_or(failed)?;
-
-    let theirs = ek.key().point().ok_or(failed)?;
-    let theirs = UnparsedPublicKey::new(algorithm, theirs);
-    let hash = ek.name_hash();
-    let seed = agree_ephemeral(ephemeral, theirs, failed, |shared| {
-        Ok(Zeroizing::new(hash.digest(&[
-            &1u32.to_be_bytes(),
-            shared,
-            IDENTITY,
-            x,
-            ek_x,
-        ])))
-    })?;
-    Ok((seed, point))
 }

@@ -3,8 +3,10 @@
 pub mod attest;
 pub mod hash;
 pub mod name;
+pub(crate) mod outer_wrap;
 pub mod public;
 pub mod reader;
+pub(crate) mod shared_seed;
 pub mod signature;
 #[cfg(test)]
 pub(crate) mod software;

@@ -1,17 +1,18 @@
-//! The outer wrap of a credential (Part 1 §24.4 to §24.6): encrypted, then authenticated, both bound
-//! to the seed and the object's Name.
+//! The outer wrap of a credential (TPM 2.0 Part 1 §24.4 to §24.6) and of a duplicate (§23.3): encrypted, then
+//! authenticated, both bound to the seed and the object's Name.
 
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use zeroize::Zeroizing;
 
-use crate::tpm::hash::Hash;
-use crate::tpm::name::Name;
-use crate::tpm::public::Symmetric;
-use crate::tpm::reader::write_sized;
+use super::hash::Hash;
+use super::name::Name;
+use super::public::Symmetric;
+use super::reader::write_sized;
 
-/// `TPMS_ID_OBJECT`: sized HMAC, then the encrypted sized secret.
-pub(super) fn wrap(
+/// Sized HMAC, then the encrypted sized `secret`: a `TPMS_ID_OBJECT`, or the contents of a `TPM2B_PRIVATE` where
+/// the secret is a `TPMT_SENSITIVE`.
+pub(crate) fn wrap(
     hash: Hash,
     symmetric: Symmetric,
     seed: &[u8],
@@ -41,7 +42,8 @@ fn encrypt(
     };
     let key = kdfa(hash, seed, b"STORAGE\0", name.as_bytes(), bits);
     let key = UnboundCipherKey::new(algorithm, key.get(..length)?).ok()?;
-    let mut sized = Vec::new();
+    // It never grows, so that no copy of the secret stays behind.
+    let mut sized = Vec::with_capacity(secret.len().checked_add(2)?);
     write_sized(&mut sized, secret)?;
     let zero = EncryptionContext::Iv128(FixedLength::from([0; 16]));
     EncryptingKey::cfb128(key)
