@@ -43,6 +43,7 @@ pub mod qualifying;
 pub mod quote;
 pub mod release_key;
 pub mod result;
+pub mod sealed_release;
 pub mod tpm;
 pub mod transparency;
 pub mod wire;

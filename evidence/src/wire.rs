@@ -194,6 +194,19 @@ pub struct ReleaseKey {
     pub certification: SignedAttest,
 }
 
+/// A secret for one TPM, one boot, its PCRs and one lease ([`crate::sealed_release`]): what `TPM2_Import` takes under
+/// the release key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedRelease {
+    /// `TPMT_PUBLIC` of the data object.
+    pub public: Bytes<128>,
+    /// Contents of `TPM2B_PRIVATE`, encrypted under the seed.
+    pub duplicate: Bytes<256>,
+    /// Contents of `TPM2B_ENCRYPTED_SECRET`.
+    pub encrypted_seed: Bytes<128>,
+}
+
 /// Which PCR banks the TPM has, and what the boot left in each of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -172,6 +172,15 @@ proptest! {
     }
 
     #[test]
+    fn a_sealed_release_comes_back(
+        public in bytes(128),
+        duplicate in bytes(256),
+        encrypted_seed in bytes(128),
+    ) {
+        comes_back(&SealedRelease { public, duplicate, encrypted_seed })?;
+    }
+
+    #[test]
     fn messages_of_a_round_come_back(evidence in evidence(), answer in answer()) {
         comes_back(&evidence)?;
         comes_back(&answer)?;
