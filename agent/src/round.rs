@@ -55,6 +55,7 @@ impl Subject<'_> {
             qualifying,
             pcrs: challenge.pcrs.indices().collect(),
             location: tag.as_deref().and_then(area),
+            release_key: None,
         };
         let attestation = self.tpm.attest(self.ak, request).await?;
         // After the quote: a log read later contains all that was quoted.
@@ -185,6 +186,7 @@ mod tests {
         let attestation = Attestation {
             quote,
             location: None,
+            release_key: None,
             pcr_values: vec![[4; 32], [14; 32]],
         };
         let pcrs = evidence(&challenge, [3; 16], attestation, b"log", None).pcrs;

@@ -18,6 +18,7 @@ mod facts;
 mod keys;
 mod location;
 mod nv;
+mod release;
 mod session;
 mod template;
 mod visit;
@@ -28,6 +29,8 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use touchstone_evidence::encoded::Bytes;
+use touchstone_evidence::sealed_release::ReleasePolicy;
+use touchstone_evidence::wire::SealedRelease;
 use zeroize::Zeroizing;
 
 pub use error::Error;
@@ -100,6 +103,9 @@ pub struct AttestRequest {
     pub pcrs: Vec<u8>,
     /// The NV index to certify, where there is one.
     pub location: Option<NvArea>,
+    /// The release key to certify, where it is wanted: what [`Tpm::release_key`] gave. Its Name belongs in the
+    /// qualifying data.
+    pub release_key: Option<Vec<u8>>,
 }
 
 /// A whole NV index.
@@ -114,13 +120,15 @@ pub struct NvArea {
 /// What the TPM said in one round.
 ///
 /// The attestations carry the same resetCount, restartCount, firmwareVersion and qualifiedSigner,
-/// and the quote's clock is not later than the location's. The PCR values hash to the quote's digest.
+/// and the quote's clock is not later than the others'. The PCR values hash to the quote's digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attestation {
     /// `TPM2_Quote` over the PCRs asked for.
     pub quote: Signed,
     /// `TPM2_NV_Certify` of the whole area asked for.
     pub location: Option<Signed>,
+    /// `TPM2_Certify` of the release key asked for.
+    pub release_key: Option<Signed>,
     /// SHA-256 PCR values, by ascending index.
     pub pcr_values: Vec<[u8; 32]>,
 }
@@ -212,11 +220,12 @@ impl Tpm {
             .await
     }
 
-    /// One round: quote, then the location index certified, then the PCRs read.
+    /// One round: quote, then the location index and the release key certified, then the PCRs read.
     ///
     /// # Errors
     /// [`Error::AkLost`] if the AK does not load, [`Error::Unsteady`] if PCRs or counters kept moving
-    /// between those commands, [`Error::Selection`] and [`Error::NoBank`] for PCRs that cannot be quoted.
+    /// between those commands, [`Error::Selection`] and [`Error::NoBank`] for PCRs that cannot be quoted,
+    /// [`Error::ReleaseKeyLost`] if the TPM was reset since it made the release key asked for.
     pub async fn attest(&self, ak: &AkBlob, request: AttestRequest) -> Result<Attestation> {
         let ak = ak.clone();
         self.ask(move |owner| owner.attest(&ak, &request)).await
@@ -230,6 +239,30 @@ impl Tpm {
     pub async fn banks(&self, ak: &AkBlob, qualifying: [u8; 32]) -> Result<BankAttestation> {
         let ak = ak.clone();
         self.ask(move |owner| owner.banks(&ak, &qualifying)).await
+    }
+
+    /// `TPMT_PUBLIC` of the release key of this boot. Until the next TPM Reset it stays the same.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn release_key(&self) -> Result<Vec<u8>> {
+        self.ask(Owner::release_key).await
+    }
+
+    /// Opens what was sealed to the release key, if the TPM is in the state of `policy`. The secret crosses the
+    /// bus encrypted. An extend between policy and use (`TPM_RC_PCR_CHANGED`) is tried again, a few times.
+    ///
+    /// # Errors
+    /// [`Error::NotTheObject`] if it could be opened in another way, which is seen before the TPM is asked;
+    /// [`Error::OtherRelease`], [`Error::OtherPcrs`], [`Error::OtherBoot`] or [`Error::LeaseOver`] if another release
+    /// is needed; [`Error::PcrsChanged`] if the same may open later.
+    pub async fn open_release(
+        &self,
+        sealed: SealedRelease,
+        policy: ReleasePolicy,
+    ) -> Result<Zeroizing<[u8; 32]>> {
+        self.ask(move |owner| owner.open_release(&sealed, &policy))
+            .await
     }
 
     /// What it says of itself.

@@ -92,6 +92,7 @@ fn request(qualifying: u8) -> AttestRequest {
         qualifying: [qualifying; 32],
         pcrs: (0..16).collect(),
         location: None,
+        release_key: None,
     }
 }
 

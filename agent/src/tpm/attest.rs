@@ -1,4 +1,4 @@
-//! One round of attestation: quote, certify the location index, read the PCRs.
+//! One round of attestation: quote, certify the location index and the release key, read the PCRs.
 //!
 //! The commands are not atomic, so what they say is compared, and a round that an extend or a restart
 //! split is done again. The comparison is for the host's own good: the attestor makes its own.
@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
-use tss_esapi::structures::{Attest, AttestInfo, Data, PcrSelectionList, PcrSlot, SignatureScheme};
+use tss_esapi::structures::{
+    Attest, AttestInfo, Data, PcrSelectionList, PcrSlot, Signature, SignatureScheme,
+};
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 
 use super::error::during;
@@ -41,27 +43,33 @@ impl Owner {
     ) -> Result<Option<Attestation>> {
         let mut visit = self.visit()?;
         let (statement, quote) = visit.quote(ak, &request.qualifying, slots)?;
-        let Some(area) = request.location else {
-            let pcr_values = visit.read_pcrs(slots)?;
-            return Ok(covers(&statement, &pcr_values).then_some(Attestation {
-                quote,
-                location: None,
-                pcr_values,
-            }));
-        };
-        // The next command has a context of its own.
-        drop(visit);
-        let Some(saved) = self.saved.ak(ak) else {
-            return Ok(None);
-        };
-        let location = nv_certify(self.tcti(), saved, area, &request.qualifying)
-            .map_err(during("TPM2_NV_Certify"))?;
-        let pcr_values = self.visit()?.read_pcrs(slots)?;
-        let second = Attest::unmarshall(&location.attest).map_err(during("TPM2_NV_Certify"))?;
-        let steady = covers(&statement, &pcr_values) && same_boot(&statement, &second);
+        let mut later = Vec::new();
+        let mut location = None;
+        if let Some(area) = request.location {
+            // The next command has a context of its own.
+            drop(visit);
+            let Some(saved) = self.saved.ak(ak) else {
+                return Ok(None);
+            };
+            let signed = nv_certify(self.tcti(), saved, area, &request.qualifying)
+                .map_err(during("TPM2_NV_Certify"))?;
+            later.push(Attest::unmarshall(&signed.attest).map_err(during("TPM2_NV_Certify"))?);
+            location = Some(signed);
+            visit = self.visit()?;
+        }
+        let mut release_key = None;
+        if let Some(public) = &request.release_key {
+            let (attest, signed) = visit.certify_release_key(ak, public, &request.qualifying)?;
+            later.push(attest);
+            release_key = Some(signed);
+        }
+        let pcr_values = visit.read_pcrs(slots)?;
+        let steady = covers(&statement, &pcr_values)
+            && later.iter().all(|second| same_boot(&statement, second));
         Ok(steady.then_some(Attestation {
             quote,
-            location: Some(location),
+            location,
+            release_key,
             pcr_values,
         }))
     }
@@ -84,11 +92,7 @@ impl Visit<'_> {
             })
             .map_err(during("TPM2_Quote"))?;
         self.flush(ak.into())?;
-        let signed = attest
-            .marshall()
-            .and_then(|attest| signature.marshall().map(|signature| (attest, signature)))
-            .map(|(attest, signature)| Signed { attest, signature })
-            .map_err(during("TPM2_Quote"))?;
+        let signed = marshalled(&attest, &signature).map_err(during("TPM2_Quote"))?;
         Ok((attest, signed))
     }
 
@@ -117,6 +121,14 @@ impl Visit<'_> {
         }
         Ok(values.into_values().collect())
     }
+}
+
+/// A statement as bytes.
+pub(super) fn marshalled(attest: &Attest, signature: &Signature) -> tss_esapi::Result<Signed> {
+    Ok(Signed {
+        attest: attest.marshall()?,
+        signature: signature.marshall()?,
+    })
 }
 
 /// PCR indices as a selection, ascending.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use touchstone_evidence::sealed_release::NotTheObject;
 use touchstone_evidence::tpm::reader::TpmFormatError;
 use tss_esapi::Error as TssError;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
@@ -131,6 +132,49 @@ pub enum Error {
         size: usize,
     },
 
+    /// The TPM was reset since the round began: its release key is another one.
+    #[error(
+        "the TPM was reset since the round began, and its release key is another one; begin the round anew"
+    )]
+    ReleaseKeyLost,
+
+    /// The sealed object would open in other ways than it should.
+    #[error(
+        "what came as a sealed release is none for this boot and this lease; it was not opened: see that the attestor is the right one, and ask again"
+    )]
+    NotTheObject(#[source] NotTheObject),
+
+    /// It is for another release key: of another TPM, or of an earlier boot of this one.
+    #[error("the release is sealed to another TPM or to an earlier boot; ask for another release")]
+    OtherRelease(#[source] TssError),
+
+    /// The PCRs that it is sealed to have other values.
+    #[error(
+        "the boot PCRs are not those that the attestor saw when it made the release; ask for another release"
+    )]
+    OtherPcrs(#[source] TssError),
+
+    /// A TPM Restart came between.
+    #[error("the TPM was restarted since the release was made; ask for another release")]
+    OtherBoot(#[source] TssError),
+
+    /// The clock has reached the lease's end.
+    #[error("the lease of the release is over; ask for another release")]
+    LeaseOver(#[source] TssError),
+
+    /// PCRs were extended between policy and use, in every attempt.
+    #[error(
+        "PCRs were extended during each of {attempts} attempts to open the release; try again when the host is quieter"
+    )]
+    PcrsChanged {
+        /// Attempts made.
+        attempts: usize,
+    },
+
+    /// The secret has another size than that of a release.
+    #[error("the sealed release holds no secret of 32 bytes; ask for another release")]
+    SecretSize,
+
     /// Any other answer of the TPM or the TSS.
     #[error("{during} failed")]
     Refused {
@@ -189,7 +233,8 @@ fn is_format_one(error: TssError) -> bool {
     )
 }
 
-fn kind(error: TssError) -> Option<Tss2ResponseCodeKind> {
+/// What the TPM or the TSS blames.
+pub(super) fn kind(error: TssError) -> Option<Tss2ResponseCodeKind> {
     match error {
         TssError::Tss2Error(code) => code.kind(),
         TssError::WrapperError(_) => None,

@@ -1,9 +1,11 @@
 //! Commands by ESYS that tss-esapi 7.7 does not wrap, or not byte by byte: `TPM2_NV_Certify` (TPM 2.0
-//! Part 3 §31.16), `TPM2_GetSessionAuditDigest` (§18.5), and a quote of several banks.
+//! Part 3 §31.16), `TPM2_GetSessionAuditDigest` (§18.5), a quote of several banks, and what opens a sealed release.
 //!
 //! tss-esapi keeps its ESYS pointer to itself, so this opens a context of its own, loads the AK from a
 //! saved context, does its work, and undoes all of it in [`Esys`]'s `Drop`.
-//! Invariant: the only unsafe code of the agent; no pointer leaves this file.
+//! Invariant: the only unsafe code of the agent; no pointer leaves this file and its folder.
+
+mod release;
 
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
@@ -21,6 +23,8 @@ use tss_esapi::tss2_esys::{
 };
 use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Error as TssError, Result, TctiNameConf, WrapperErrorKind};
+
+pub(super) use release::{Halt, Step, open_release, pcrs_changed};
 
 use super::{NvArea, Signed};
 

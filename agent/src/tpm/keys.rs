@@ -1,4 +1,4 @@
-//! Gets the EK and the AK into the TPM.
+//! Gets the EK and the AK into the TPM, and keeps what was loaded.
 //!
 //! Deriving an RSA EK takes seconds on real parts and loading the AK needs the EK, so both are kept as
 //! saved contexts (TPM 2.0 Part 1 §30), which only this TPM opens, and only until its next reset.
@@ -27,6 +27,8 @@ const PERSISTENT_EKS_MAX: u32 = 16;
 pub(super) struct SavedKeys {
     ek: Option<(EkTemplate, TpmsContext)>,
     ak: Option<(AkBlob, TpmsContext)>,
+    /// The release key and its `TPMT_PUBLIC`.
+    pub(super) release_key: Option<(Vec<u8>, TpmsContext)>,
     /// The EK that was found by its certificate.
     pub(super) chosen: Option<EkReference>,
 }
@@ -166,7 +168,8 @@ impl Visit<'_> {
         self.flush(SessionHandle::from(session).into())
     }
 
-    fn save(&mut self, handle: KeyHandle) -> Result<TpmsContext> {
+    /// The key for later visits.
+    pub(super) fn save(&mut self, handle: KeyHandle) -> Result<TpmsContext> {
         self.context
             .context_save(handle.into())
             .map_err(during("TPM2_ContextSave"))

@@ -159,6 +159,7 @@ impl Liar {
                 index: LOCATION_INDEX,
                 size,
             }),
+            release_key: None,
         })
     }
 
