@@ -14,7 +14,7 @@ use crate::boot;
 use crate::client::{self, Client, Round};
 use crate::clock;
 use crate::identity::Identity;
-use crate::round::{Subject, goes_on_at};
+use crate::round::{Along, Subject, goes_on_at};
 use crate::runtime_list;
 use crate::settings::Settings;
 use crate::state::{self, Outcome, State};
@@ -200,10 +200,14 @@ impl Agent {
     }
 
     async fn answer(&self, challenge: &Challenge) -> Result<Answered, Error> {
-        let mut evidence = self.subject().answer(challenge, false).await?;
+        let mut evidence = self.subject().answer(challenge, Along::default()).await?;
         let Round { answer, ca } = match self.send(&evidence).await {
             Err(Error::Client(error)) if error.is_problem(BOOT_LOG_REQUIRED) => {
-                evidence = self.subject().answer(challenge, true).await?;
+                let whole = Along {
+                    whole: true,
+                    ..Along::default()
+                };
+                evidence = self.subject().answer(challenge, whole).await?;
                 self.send(&evidence).await?
             }
             answer => answer?,

@@ -6,7 +6,11 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrValues;
 use touchstone_evidence::qualifying::QualifyingData;
-use touchstone_evidence::wire::{BankEvidence, Challenge, Evidence, RuntimePart, SignedAttest};
+use touchstone_evidence::release_key::release_key_name;
+use touchstone_evidence::tpm::name::Name;
+use touchstone_evidence::wire::{
+    BankEvidence, Challenge, Evidence, ReleaseKey, RuntimePart, SignedAttest,
+};
 
 use crate::attest::Error;
 use crate::boot;
@@ -26,13 +30,22 @@ pub(crate) struct Subject<'a> {
     pub(crate) boot_id: &'a Path,
 }
 
+/// What goes along with a quote where it need not.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Along {
+    /// The boot log, and what shows the PCR banks, also if the attestor says that it knows the log.
+    pub(crate) whole: bool,
+    /// The release key: the round is to end in a release.
+    pub(crate) release_key: bool,
+}
+
 impl Subject<'_> {
     /// Evidence for `challenge`; with the boot log, and what shows the PCR banks, unless the attestor says
-    /// that it knows the log. `whole`: in any case.
+    /// that it knows the log.
     pub(crate) async fn answer(
         &self,
         challenge: &Challenge,
-        whole: bool,
+        along: Along,
     ) -> Result<Evidence, Error> {
         let nonce: &[u8; 32] = challenge
             .nonce
@@ -41,12 +54,17 @@ impl Subject<'_> {
             .map_err(|_| Error::Nonce(challenge.nonce.len()))?;
         let boot_id = boot::boot_id(self.boot_id)?;
         let tag = self.carry(challenge.location_tag.as_deref()).await?;
+        let release_key = match along.release_key {
+            true => Some(self.tpm.release_key().await?),
+            false => None,
+        };
+        let name = release_key.as_deref().map(release_key_name);
         let qualifying = QualifyingData {
             nonce,
             host: self.host,
             boot_id: &boot_id,
             location_tag: tag.as_deref().map(Sha256Digest::of),
-            release_key: None,
+            release_key: name.as_ref().map(Name::as_bytes),
             tls_key: self.tls_key,
             node_token: None,
         };
@@ -55,15 +73,22 @@ impl Subject<'_> {
             qualifying,
             pcrs: challenge.pcrs.indices().collect(),
             location: tag.as_deref().and_then(area),
-            release_key: None,
+            release_key: release_key.clone(),
         };
-        let attestation = self.tpm.attest(self.ak, request).await?;
+        let mut attestation = self.tpm.attest(self.ak, request).await?;
         // After the quote: a log read later contains all that was quoted.
         let boot_log = boot::boot_log(self.boot_log)?;
         let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
         let runtime = runtime_list::part(self.ima_list, wanted)?;
+        let certification = attestation.release_key.take().map(signed);
         let mut evidence = evidence(challenge, boot_id, attestation, &boot_log, runtime);
-        if whole || challenge.known_boot_log != Some(evidence.boot_log_digest) {
+        evidence.release_key = release_key
+            .zip(certification)
+            .map(|(public, certification)| ReleaseKey {
+                public: public.into(),
+                certification,
+            });
+        if along.whole || challenge.known_boot_log != Some(evidence.boot_log_digest) {
             evidence.banks = self.banks(qualifying).await?;
             evidence.boot_log = Some(boot_log.into());
         }

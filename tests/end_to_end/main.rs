@@ -43,6 +43,7 @@ mod platforms;
 mod policies;
 mod pressure;
 mod references;
+mod release_keys;
 mod replicas;
 mod result_keys;
 mod results;

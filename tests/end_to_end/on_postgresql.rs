@@ -30,6 +30,7 @@ mod platforms;
 mod policies;
 mod pressure;
 mod references;
+mod release_keys;
 mod result_keys;
 mod results;
 mod revocations;

@@ -36,6 +36,11 @@ impl Liar {
         self.0.evidence(challenge).await.unwrap()
     }
 
+    /// The honest answer to `challenge`, with the release key of this boot.
+    pub async fn evidence_with_release_key(&self, challenge: &Challenge) -> Evidence {
+        self.0.evidence_with_release_key(challenge).await.unwrap()
+    }
+
     /// An answer that quotes `pcrs` instead of those asked for.
     pub async fn evidence_over(&self, challenge: &Challenge, pcrs: PcrSelection) -> Evidence {
         self.0.evidence_over(challenge, pcrs).await.unwrap()

@@ -7,6 +7,7 @@
 mod credential;
 mod maker;
 mod public_area;
+mod release;
 mod statement;
 
 use aws_lc_rs::agreement::{self, PrivateKey};
@@ -45,6 +46,9 @@ pub enum Error {
     /// A credential that was made for another TPM or another key, or was altered on the way.
     #[error("the credential is not for this TPM and this attestation key")]
     Credential,
+    /// A release for another TPM, another boot or another state, or one that was altered on the way.
+    #[error("the release is not for this TPM in this state")]
+    Release,
     /// A certificate could not be signed.
     #[error("the EK certificate could not be made")]
     Certificate(#[from] rcgen::Error),
@@ -59,6 +63,7 @@ pub struct SoftwareTpm {
     ek_public: Public,
     ak: EcdsaKeyPair,
     key: AttestationKey,
+    release: release::Held,
     reset_count: u32,
 }
 
@@ -79,6 +84,7 @@ impl SoftwareTpm {
             ek,
             ek_public,
             ak,
+            release: release::Held::generate()?,
             reset_count: 1,
         })
     }
@@ -95,9 +101,14 @@ impl SoftwareTpm {
         &self.key
     }
 
-    /// A TPM Reset: the machine boots anew.
-    pub fn reset(&mut self) {
+    /// A TPM Reset: the machine boots anew, and the release key is another one.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`].
+    pub fn reset(&mut self) -> Result<()> {
+        self.release = release::Held::generate()?;
         self.reset_count += 1;
+        Ok(())
     }
 
     /// How many TPM Resets it has seen.
@@ -117,8 +128,14 @@ impl SoftwareTpm {
     /// # Errors
     /// [`Error::Credential`] if it was not, [`Error::Format`].
     pub fn activate(&self, challenge: &EnrolmentChallenge) -> Result<Zeroizing<Vec<u8>>> {
-        let seed = credential::seed(&self.ek, &self.ek_public, &challenge.encrypted_seed)?;
-        credential::open(&seed, &self.key.public().name(), &challenge.credential)
+        let seed = credential::seed(
+            &self.ek,
+            &self.ek_public,
+            &challenge.encrypted_seed,
+            credential::IDENTITY,
+        )?;
+        let name = self.key.public().name();
+        credential::open(&seed, &name, &challenge.credential, 32)
     }
 
     /// `TPM2_Quote` of exactly `values`, SHA-256 bank, at `clock` (milliseconds).

@@ -193,6 +193,23 @@ pub enum Error {
     Gone,
 }
 
+impl Error {
+    /// Stable code, of what stands between a sealed release and its secret; `None` for all else.
+    #[must_use]
+    pub fn release_code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ReleaseKeyLost => "release-key-lost",
+            Self::NotTheObject(_) | Self::SecretSize => "release-object-mismatch",
+            Self::OtherRelease(_) => "release-foreign",
+            Self::OtherPcrs(_) => "release-pcrs-differ",
+            Self::OtherBoot(_) => "release-restarted",
+            Self::LeaseOver(_) => "release-lease-over",
+            Self::PcrsChanged { .. } => "release-pcrs-unsteady",
+            _ => return None,
+        })
+    }
+}
+
 /// Names the command that an error of tss-esapi came from, and sorts the error.
 pub(super) fn during(during: &'static str) -> impl FnOnce(TssError) -> Error {
     move |source| match kind(source) {

@@ -11,9 +11,11 @@ use touchstone_agent::{Outcome, Settings, attest_once, enrol, runtime_list};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
+use touchstone_evidence::release_key::release_key_name;
 use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::wire::{
-    BankEvidence, Challenge, Evidence, JoinToken, RoundAnswer, SignedAttest,
+    BankEvidence, Challenge, Evidence, JoinToken, ReleaseKey, RoundAnswer, SignedAttest,
 };
 
 use super::{Error, Result};
@@ -133,20 +135,33 @@ impl Liar {
         self.answer(challenge, pcrs, tag.as_deref()).await
     }
 
+    /// The honest answer to `challenge`, with the release key of this boot.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`].
+    pub async fn evidence_with_release_key(&self, challenge: &Challenge) -> Result<Evidence> {
+        let tag = self.tpm.location_tag().await?;
+        let key = self.tpm.release_key().await?;
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref(), Some(key))?;
+        self.answer_to(challenge, challenge.pcrs, request).await
+    }
+
     fn request(
         &self,
         challenge: &Challenge,
         pcrs: PcrSelection,
         tag: Option<&[u8]>,
+        release_key: Option<Vec<u8>>,
     ) -> Result<AttestRequest> {
         let tls_key = self.identity.keys.tls.digest()?;
         let nonce = <&[u8; 32]>::try_from(&challenge.nonce[..]);
+        let name = release_key.as_deref().map(release_key_name);
         let qualifying = QualifyingData {
             nonce: nonce.map_err(|_| Error::Scene("a nonce has 32 bytes"))?,
             host: &self.identity.host,
             boot_id: &BOOT_ID,
             location_tag: tag.map(Sha256Digest::of),
-            release_key: None,
+            release_key: name.as_ref().map(Name::as_bytes),
             tls_key: &tls_key,
             node_token: None,
         };
@@ -159,7 +174,7 @@ impl Liar {
                 index: LOCATION_INDEX,
                 size,
             }),
-            release_key: None,
+            release_key,
         })
     }
 
@@ -173,7 +188,7 @@ impl Liar {
         area: NvArea,
         contents: &[u8],
     ) -> Result<Evidence> {
-        let mut request = self.request(challenge, challenge.pcrs, Some(contents))?;
+        let mut request = self.request(challenge, challenge.pcrs, Some(contents), None)?;
         request.location = Some(area);
         self.answer_to(challenge, challenge.pcrs, request).await
     }
@@ -184,7 +199,7 @@ impl Liar {
         pcrs: PcrSelection,
         tag: Option<&[u8]>,
     ) -> Result<Evidence> {
-        let request = self.request(challenge, pcrs, tag)?;
+        let request = self.request(challenge, pcrs, tag, None)?;
         self.answer_to(challenge, pcrs, request).await
     }
 
@@ -196,6 +211,7 @@ impl Liar {
     ) -> Result<Evidence> {
         let ak = self.identity.keys.ak();
         let qualifying = request.qualifying;
+        let release_key = request.release_key.clone();
         let attestation = self.tpm.attest(&ak, request).await?;
         let banks = self.tpm.banks(&ak, qualifying).await?;
         let values = attestation.pcr_values.into_iter().map(Sha256Digest);
@@ -211,7 +227,12 @@ impl Liar {
             banks: Some(bank_evidence(banks)),
             runtime,
             location: attestation.location.map(signed),
-            release_key: None,
+            release_key: release_key
+                .zip(attestation.release_key)
+                .map(|(public, certification)| ReleaseKey {
+                    public: public.into(),
+                    certification: signed(certification),
+                }),
         })
     }
 
@@ -222,7 +243,7 @@ impl Liar {
     pub async fn quote_by_another_key(&self, challenge: &Challenge) -> Result<SignedAttest> {
         let ak = self.tpm.create_ak().await?;
         let tag = self.tpm.location_tag().await?;
-        let request = self.request(challenge, challenge.pcrs, tag.as_deref())?;
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref(), None)?;
         Ok(signed(self.tpm.attest(&ak, request).await?.quote))
     }
 
@@ -233,7 +254,7 @@ impl Liar {
     pub async fn location_by_another_key(&self, challenge: &Challenge) -> Result<SignedAttest> {
         let ak = self.tpm.create_ak().await?;
         let tag = self.tpm.location_tag().await?;
-        let request = self.request(challenge, challenge.pcrs, tag.as_deref())?;
+        let request = self.request(challenge, challenge.pcrs, tag.as_deref(), None)?;
         let attestation = self.tpm.attest(&ak, request).await?;
         let location = attestation.location.map(signed);
         location.ok_or(Error::Scene("the liar's TPM carries no location tag"))

@@ -113,7 +113,7 @@ impl Host {
 
     /// Boots anew: what it says next goes with the whole log.
     pub(crate) fn reboot(&mut self) -> anyhow::Result<()> {
-        self.tpm.reset();
+        self.tpm.reset()?;
         self.boot_id = random()?;
         self.fresh = true;
         Ok(())

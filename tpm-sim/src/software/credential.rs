@@ -1,5 +1,5 @@
-//! What `TPM2_ActivateCredential` does with a credential (TPM 2.0 Part 1 §24): the inverse of
-//! [`touchstone_evidence::credential`].
+//! What `TPM2_ActivateCredential` does with a credential (TPM 2.0 Part 1 §24), and `TPM2_Import` with a duplicate
+//! (§23.3): the inverse of [`touchstone_evidence::credential`].
 
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::cipher::{AES_128, DecryptingKey, DecryptionContext, UnboundCipherKey};
@@ -13,19 +13,22 @@ use zeroize::Zeroizing;
 
 use super::{Error, Result};
 
+/// Label of the seed of a credential, with its NUL.
+pub(super) const IDENTITY: &[u8] = b"IDENTITY\0";
 /// Bytes of a SHA-256 digest, and of a coordinate of P-256.
 const SIZE: usize = 32;
 /// Bytes of an AES-128 key.
 const AES_KEY: usize = 16;
 
 /// The seed that the ephemeral point (`TPMS_ECC_POINT`) leads to, by one-pass ECDH and KDFe
-/// (Part 1 §C.6.4, §11.4.10.3).
+/// (Part 1 §C.6.4, §11.4.10.3). `label` carries its NUL.
 pub(super) fn seed(
-    ek: &PrivateKey,
-    ek_public: &Public,
+    key: &PrivateKey,
+    public: &Public,
     point: &[u8],
+    label: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>> {
-    let Key::Ec { x: ek_x, .. } = ek_public.key() else {
+    let Key::Ec { x: own_x, .. } = public.key() else {
         return Err(Error::Credential);
     };
     let mut reader = Reader::new(point);
@@ -34,14 +37,20 @@ pub(super) fn seed(
     reader.finish()?;
     let uncompressed = [&[4], x, y].concat();
     let theirs = UnparsedPublicKey::new(&agreement::ECDH_P256, uncompressed);
-    agree(ek, theirs, Error::Credential, |shared| {
-        let parts = [&1_u32.to_be_bytes()[..], shared, b"IDENTITY\0", x, ek_x];
+    agree(key, theirs, Error::Credential, |shared| {
+        let parts = [&1_u32.to_be_bytes()[..], shared, label, x, own_x];
         Ok(Zeroizing::new(Hash::Sha256.digest(&parts)))
     })
 }
 
-/// The secret in a `TPMS_ID_OBJECT`, once its HMAC shows that it was protected for the object with `name`.
-pub(super) fn open(seed: &[u8], name: &Name, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+/// The secret of at most `most` bytes in a `TPMS_ID_OBJECT` or `TPM2B_PRIVATE`, once its HMAC shows that it was
+/// protected for the object with `name`.
+pub(super) fn open(
+    seed: &[u8],
+    name: &Name,
+    blob: &[u8],
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>> {
     let mut reader = Reader::new(blob);
     let integrity = reader.sized(SIZE, "HMAC")?;
     let sealed = blob
@@ -61,7 +70,7 @@ pub(super) fn open(seed: &[u8], name: &Name, blob: &[u8]) -> Result<Zeroizing<Ve
     key.decrypt(&mut sized, zero)
         .map_err(|_| Error::Credential)?;
     let mut reader = Reader::new(&sized);
-    let secret = Zeroizing::new(reader.sized(SIZE, "secret")?.to_vec());
+    let secret = Zeroizing::new(reader.sized(most, "secret")?.to_vec());
     reader.finish()?;
     Ok(secret)
 }

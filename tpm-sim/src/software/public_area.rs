@@ -1,6 +1,6 @@
-//! `TPMT_PUBLIC` of the two keys (TPM 2.0 Part 2 §12.2.4), by the templates that evidence checks.
+//! `TPMT_PUBLIC` of the keys (TPM 2.0 Part 2 §12.2.4), by the templates that evidence checks.
 
-use touchstone_evidence::tpm::template::{EK_LOW, attribute};
+use touchstone_evidence::tpm::template::{EK_LOW, RELEASE_KEY_TEMPLATE, attribute};
 
 use super::statement::sized;
 
@@ -41,6 +41,15 @@ pub(super) fn attestation_key(point: &[u8]) -> Vec<u8> {
     ecc(AK, &[], &algorithms, point)
 }
 
+/// A release key by its template. `point`: uncompressed.
+pub(super) fn release_key(point: &[u8]) -> Vec<u8> {
+    // The template ends with an empty point: two lengths.
+    let (head, _empty) = RELEASE_KEY_TEMPLATE.split_at(RELEASE_KEY_TEMPLATE.len() - 4);
+    let mut public = head.to_vec();
+    append_point(&mut public, point);
+    public
+}
+
 /// `algorithms`: symmetric algorithm, scheme, curve and KDF as they are marshalled.
 fn ecc(attributes: u32, policy: &[u8], algorithms: &[u16], point: &[u8]) -> Vec<u8> {
     let mut public = Vec::with_capacity(128);
@@ -49,10 +58,14 @@ fn ecc(attributes: u32, policy: &[u8], algorithms: &[u16], point: &[u8]) -> Vec<
     public.extend(attributes.to_be_bytes());
     public.extend(sized(policy));
     public.extend(algorithms.iter().flat_map(|word| word.to_be_bytes()));
-    // After the octet that says `uncompressed` (SEC 1 §2.3.3) come the coordinates.
+    append_point(&mut public, point);
+    public
+}
+
+/// After the octet that says `uncompressed` (SEC 1 §2.3.3) come the coordinates.
+fn append_point(public: &mut Vec<u8>, point: &[u8]) {
     let coordinates = point.get(1..).unwrap_or_default();
     for coordinate in coordinates.chunks(32) {
         public.extend(sized(coordinate));
     }
-    public
 }

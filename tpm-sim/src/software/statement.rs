@@ -16,7 +16,10 @@ const GENERATED: u32 = 0xff54_4347;
 /// Structure tags (Part 2 §6.9).
 const ST_ATTEST_NV: u16 = 0x8014;
 const ST_ATTEST_SESSION_AUDIT: u16 = 0x8016;
+const ST_ATTEST_CERTIFY: u16 = 0x8017;
 const ST_ATTEST_QUOTE: u16 = 0x8018;
+/// `TPM_RH_NULL` (Part 2 §7.4).
+const RH_NULL: u32 = 0x4000_0007;
 /// `TPM_ALG_SHA256` and `TPM_ALG_ECDSA` (Part 2 §6.3).
 const ALG_SHA256: u16 = 0x000b;
 const ALG_ECDSA: u16 = 0x0018;
@@ -76,6 +79,15 @@ pub(super) fn location(contents: &[u8]) -> Attested {
     Attested {
         tag: ST_ATTEST_NV,
         body: [&sized(name.as_bytes())[..], &offset, &sized(contents)].concat(),
+    }
+}
+
+/// `TPMS_CERTIFY_INFO` of the primary of the NULL hierarchy with this Name.
+pub(super) fn release_key(name: &Name) -> Attested {
+    let qualified_name = name.qualified_under_hierarchy(RH_NULL);
+    Attested {
+        tag: ST_ATTEST_CERTIFY,
+        body: [sized(name.as_bytes()), sized(qualified_name.as_bytes())].concat(),
     }
 }
 

@@ -12,6 +12,8 @@ use touchstone_evidence::endorsement::{EndorsementRoots, RootClass};
 use touchstone_evidence::nv::CarriedTag;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::quote::{Authentic, NotAuthentic, QuoteError, VerifiedQuote};
+use touchstone_evidence::release_key::VerifiedReleaseKey;
+use touchstone_evidence::sealed_release::{ReleasePolicy, SealSecrets, seal};
 use touchstone_evidence::tpm::public::Scheme;
 use touchstone_evidence::wire::{EnrolmentChallenge, SignedAttest};
 use zeroize::Zeroizing;
@@ -150,8 +152,30 @@ fn a_location_is_certified_whole_and_not_before_the_quote_or_in_another_boot() {
     };
     assert_eq!(certify(&tpm, 1000).unwrap().contents(), b"a tag");
     assert!(certify(&tpm, 999).is_err());
-    tpm.reset();
+    tpm.reset().unwrap();
     assert!(certify(&tpm, 1001).is_err());
+}
+
+#[test]
+fn a_release_opens_for_the_release_key_of_this_boot_alone() {
+    let mut tpm = SoftwareTpm::generate().unwrap();
+    let quote = quoted(&tpm);
+    let sent = tpm.certify_release_key(&round(), 1001).unwrap();
+    let statement = authentic(&tpm, &sent.certification);
+    let key = VerifiedReleaseKey::verify(&sent.public, &statement, &quote).unwrap();
+    let secrets = SealSecrets {
+        secret: SECRET.into(),
+        obfuscation: [0xa5; 32].into(),
+    };
+    let sealed = seal(&key, 2000, &secrets).unwrap();
+    let policy = |end| ReleasePolicy::new(&values(), (1, 0), end).unwrap();
+    assert_eq!(*tpm.open_release(&sealed, &policy(2000)).unwrap(), SECRET);
+    let refused = |opened| matches!(opened, Err(Error::Release));
+    assert!(refused(tpm.open_release(&sealed, &policy(2001))));
+    let other = SoftwareTpm::generate().unwrap();
+    assert!(refused(other.open_release(&sealed, &policy(2000))));
+    tpm.reset().unwrap();
+    assert!(refused(tpm.open_release(&sealed, &policy(2000))));
 }
 
 #[test]
