@@ -29,3 +29,4 @@ pub mod explain;
 pub mod manifest;
 pub mod plan;
 pub mod prose;
+pub mod release;

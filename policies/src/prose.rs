@@ -140,6 +140,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
     ),
     ("host-retired", "{subject} is out of service"),
     (
+        "host-unappraised",
+        "no round of this host was appraised; see `touchstone-agent status` on it",
+    ),
+    (
         "host-unknown",
         "no attested host stands behind this node; enrol it and map the node to it",
     ),
@@ -505,6 +509,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
     (
         "tpm-model-unknown",
         "the TPM's make was not kept when the host was enrolled; enrol it anew",
+    ),
+    (
+        "workload-policy-unknown",
+        "the WorkloadPolicy `{subject}`, which the key is for, is not in force; apply it again, or encrypt with a key of another",
     ),
 ];
 
