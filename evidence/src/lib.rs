@@ -24,6 +24,7 @@
     )
 )]
 
+pub mod annotation;
 pub mod banks;
 pub mod boot_log;
 pub mod claims;
@@ -36,8 +37,10 @@ pub mod finding;
 pub mod host_id;
 pub mod identity;
 pub mod ima;
+pub mod keyprovider;
 pub mod location;
 pub mod nv;
+pub mod oci_digest;
 pub mod pcr;
 pub mod qualifying;
 pub mod quote;

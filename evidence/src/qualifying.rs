@@ -54,7 +54,8 @@ impl QualifyingData<'_> {
     }
 }
 
-fn append(encoded: &mut Vec<u8>, field: Option<&[u8]>) {
+/// Appends a field behind its presence byte and its length.
+pub(crate) fn append(encoded: &mut Vec<u8>, field: Option<&[u8]>) {
     let Some(bytes) = field else {
         encoded.push(0);
         return;

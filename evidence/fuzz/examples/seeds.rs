@@ -5,14 +5,19 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
+use touchstone_evidence::annotation::{Annotation, Binding};
 use touchstone_evidence::boot_log::BootLog;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::ima::ImaList;
+use touchstone_evidence::keyprovider::grpc;
 use touchstone_evidence::location::{LocationAuthority, LocationTag, Place};
+use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{AttestationResult, ResultSigner};
 use touchstone_evidence::transparency::{
     CheckpointSigner, ConsistencyProof, Frontier, InclusionProof, LeafHash, checkpoint_line,
@@ -31,6 +36,7 @@ fn main() {
     audit();
     results();
     messages();
+    layers();
 }
 
 fn profile(path: &str) -> Vec<u8> {
@@ -435,4 +441,45 @@ fn messages() {
     };
     write("join_token", "text", token.to_text());
     write("join_token", "json", serde_json::to_vec(&token).unwrap());
+}
+
+/// Messages of key providers in both forms, within gRPC too, and what comes of wrapping a layer's key.
+fn layers() {
+    let layer = OciDigest(Sha256Digest::of(b"layer"));
+    let options =
+        json!({ "symkey": "aGk=", "digest": layer, "cipheroptions": { "nonce": "aGk=" } });
+    let options = serde_json::to_vec(&options).unwrap();
+    write("layer_annotation", "options", &options);
+    let binding = Binding {
+        key: "payments".parse().unwrap(),
+        key_version: 3,
+        layer,
+        policy: "payments-eu".parse().unwrap(),
+    };
+    let annotation = Annotation::seal(binding, &options, &SECRET, [1; 12]).unwrap();
+    let annotation = annotation.to_json().unwrap();
+    write("layer_annotation", "sealed", &annotation);
+    let base64 = |bytes: &[u8]| Value::from(STANDARD.encode(bytes));
+    let numbers = |bytes: &[u8]| Value::from(bytes.to_vec());
+    let forms: [(&str, &dyn Fn(&[u8]) -> Value); 2] = [("base64", &base64), ("numbers", &numbers)];
+    for (form, bytes) in forms {
+        let wrap = json!({
+            "op": "keywrap",
+            "keywrapparams": {
+                "ec": { "Parameters": { "touchstone": [bytes(b"payments")] } },
+                "optsdata": bytes(&options),
+            },
+        });
+        let unwrap =
+            json!({ "op": "keyunwrap", "keyunwrapparams": { "annotation": bytes(&annotation) } });
+        for (operation, message) in [("wrap", wrap), ("unwrap", unwrap)] {
+            let message = serde_json::to_vec(&message).unwrap();
+            write("keyprovider", &format!("{operation}-{form}"), &message);
+            write(
+                "keyprovider",
+                &format!("{operation}-{form}-grpc"),
+                &*grpc::frame(&message),
+            );
+        }
+    }
 }
