@@ -41,6 +41,7 @@ pub mod keyprovider;
 pub mod location;
 pub mod nv;
 pub mod oci_digest;
+pub mod oci_manifest;
 pub mod pcr;
 pub mod qualifying;
 pub mod quote;

@@ -459,6 +459,29 @@ fn layers() {
     let annotation = Annotation::seal(binding, &options, &SECRET, [1; 12]).unwrap();
     let annotation = annotation.to_json().unwrap();
     write("layer_annotation", "sealed", &annotation);
+    let media = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let ours = "org.opencontainers.image.enc.keys.provider.touchstone";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": layer, "size": 3 },
+        "layers": [
+            { "mediaType": media, "digest": layer, "size": 3 },
+            {
+                "mediaType": format!("{media}+encrypted"), "digest": layer, "size": 3,
+                "annotations": { ours: STANDARD.encode(&annotation) },
+            },
+        ],
+    });
+    write(
+        "oci_manifest",
+        "encrypted",
+        serde_json::to_vec(&manifest).unwrap(),
+    );
+    write(
+        "oci_manifest",
+        "index",
+        r#"{"schemaVersion":2,"manifests":[]}"#,
+    );
     let base64 = |bytes: &[u8]| Value::from(STANDARD.encode(bytes));
     let numbers = |bytes: &[u8]| Value::from(bytes.to_vec());
     let forms: [(&str, &dyn Fn(&[u8]) -> Value); 2] = [("base64", &base64), ("numbers", &numbers)];
