@@ -38,6 +38,8 @@ pub(crate) struct Attestor {
     pub(crate) refusals: Refusals,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
+    /// Held while tags of a revoked location authority are taken back.
+    pub(crate) sweeping: tokio::sync::Mutex<()>,
     /// Simulators' roots are refused.
     pub(crate) production: bool,
 }
@@ -147,6 +149,7 @@ impl Attestor {
             refusals: Refusals::default(),
             budgets: Budgets::default(),
             metrics,
+            sweeping: tokio::sync::Mutex::default(),
             production,
         }))
     }

@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::attestor::Attestor;
 use crate::clock;
+use crate::location;
 use crate::store::StoreError;
 
 /// Between two rounds of it.
@@ -33,11 +34,26 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "no head of the audit log may be signed");
         }
+        resume_sweeps(&attestor);
         if let Err(error) = forget(&attestor).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "what has expired was not forgotten");
         }
     }
+}
+
+/// It may take longer than everything else here.
+fn resume_sweeps(attestor: &Arc<Attestor>) {
+    let attestor = Arc::clone(attestor);
+    tokio::spawn(async move {
+        if let Err(error) = location::resume_sweeps(&attestor).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "tags of a revoked location authority are still to be taken back"
+            );
+        }
+    });
 }
 
 async fn forget(attestor: &Attestor) -> Result<(), StoreError> {

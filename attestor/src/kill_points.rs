@@ -1,5 +1,5 @@
-//! Named steps of a commit, and of an exchange of the log's key, at which a test ends the process without warning, or
-//! stops it. In debug builds only; in others there is nothing here.
+//! Named steps of a commit, of an exchange of the log's key, and of a location authority's end, at which a test ends
+//! the process without warning, or stops it. In debug builds only; in others there is nothing here.
 
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(crate) enum Step {
     HandedOver,
     /// The old key is overwritten, and the new one is beside its place.
     Overwritten,
+    /// A location authority is believed no more, and all of its tags are still current.
+    Disbelieved,
+    /// Some of them were taken back.
+    PageSwept,
 }
 
 /// The process ends here if `TOUCHSTONE_KILL_POINT` names this step, as often as it says: `written:3`. With `:stop`

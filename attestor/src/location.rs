@@ -2,6 +2,7 @@
 
 mod history;
 mod revoke;
+mod sweep;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::store::{StoreError, Tx};
 pub(crate) use history::{History, Move, history};
 pub(crate) use revoke::{Meant, revoke_authority, revoke_tag};
+pub(crate) use sweep::resume_sweeps;
 
 /// Why a tag or an authority was refused.
 #[derive(Debug, thiserror::Error)]

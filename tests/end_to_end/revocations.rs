@@ -1,6 +1,10 @@
 //! Tags and authorities that are taken back, and hosts that prove another place than before.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use touchstone_tests::database::Database;
+use touchstone_tests::server;
 use touchstone_tests::world::{World, healthy_host};
 
 use crate::location::{issue, signed_tag};
@@ -118,8 +122,13 @@ async fn a_revoked_authority_takes_all_its_tags_along() {
     assert_eq!(history(&world)["tags"][0]["ended_by"], "authority-revoked");
     let entries = entries_of(&world, "location-authority-revoked");
     assert_eq!(
-        (&entries[0]["hosts"], &entries[0]["reason"]),
-        (&1.into(), &"key lost".into())
+        (&entries[0]["authority"], &entries[0]["reason"]),
+        (&id.as_str().into(), &"key lost".into())
+    );
+    let entries = entries_of(&world, "location-tag-revoked");
+    assert_eq!(
+        (&entries[0]["authority"], &entries[0]["reason"]),
+        (&id.into(), &"key lost".into())
     );
 
     // Another authority's word counts.
@@ -138,6 +147,96 @@ async fn a_revoked_authority_takes_all_its_tags_along() {
         .command(&["location", "authority", "create", "--key", key]);
     world.tag(&host, "DE");
     assert_eq!(host.attest(&world.server).unwrap()["tier"], "affirming");
+}
+
+/// Revokes the only authority at an attestor that dies at this step; returns the authority's id.
+fn revoke_to_death(world: &mut World, database: &Database, kill_point: &str) -> String {
+    world
+        .server
+        .restart_in(&[("TOUCHSTONE_KILL_POINT", kill_point)], database);
+    let listed = world.server.command(&["location", "authority", "list"]);
+    let id = listed["authorities"][0]["id"].as_str().unwrap().to_owned();
+    let revoke = ["location", "authority", "revoke", &id];
+    assert!(!world.server.run(&revoke).status.success());
+    world.server.restart_to_die(database, "never:0");
+    id
+}
+
+/// Waits until every current tag was taken back.
+async fn wait_until_swept(world: &World) {
+    let swept = async {
+        while world.server.count("location_tags WHERE revoked = 0").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let swept = tokio::time::timeout(std::time::Duration::from_secs(60), swept);
+    swept.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_whose_end_was_cut_off_is_believed_no_more_and_its_hosts_are_voided_at_the_next_start()
+ {
+    let (mut world, host, _maker) = healthy_host().await;
+    let database = world.server.database();
+    let forged = signed_tag(&world, "de-1", |_| ()).await;
+    let id = revoke_to_death(&mut world, &database, "disbelieved:1");
+    let (_, problem) = issue(&world, "de-1", &forged).await;
+    assert_eq!(problem["type"], "touchstone:location-authority-unknown");
+    wait_until_swept(&world).await;
+    assert!(!admits(&world, "u1").await);
+    assert_eq!(
+        host.attest(&world.server).unwrap()["tier"],
+        "contraindicated"
+    );
+    let entries = entries_of(&world, "location-tag-revoked");
+    assert_eq!(
+        (&entries[0]["authority"], &entries[0]["actor"]),
+        (&id.into(), &"attestor".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tags_of_a_revoked_authority_are_taken_back_in_pages_each_tag_once() {
+    const MORE: i64 = 620;
+    let (mut world, _host, _maker) = healthy_host().await;
+    let database = world.server.database();
+    world
+        .server
+        .execute(&format!(
+            "CREATE TABLE numbers AS WITH RECURSIVE numbers (n) AS
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MORE}) SELECT n FROM numbers;
+             INSERT INTO inventory (host, added_at) SELECT 'x-' || n, 0 FROM numbers;
+             INSERT INTO location_tags (host, serial, tag)
+                 SELECT 'x-' || n, serial, tag FROM numbers, location_tags WHERE host = 'de-1'"
+        ))
+        .await;
+    world
+        .server
+        .restart_in(&[("TOUCHSTONE_KILL_POINT", "pageswept:3:stop")], &database);
+    let listed = world.server.command(&["location", "authority", "list"]);
+    let id = listed["authorities"][0]["id"].as_str().unwrap().to_owned();
+    let operator = world.server.operator();
+    let (http, body) = (server::client(&operator), json!({ "id": id }));
+    let url = format!("{}/v1/location/authorities/revoke", world.server.url);
+    let revoke = tokio::spawn(async move {
+        let token = operator["token"].as_str();
+        server::send(&http, reqwest::Method::POST, &url, token, Some(&body)).await
+    });
+    tokio::task::block_in_place(|| world.server.wait_until_stopped());
+    // Nobody is writing then, since another one can.
+    let left = world.server.count("location_tags WHERE revoked = 0").await;
+    world.server.execute("DROP TABLE numbers").await;
+    world.server.signal(rustix::process::Signal::CONT);
+    let (status, answer) = revoke.await.unwrap();
+    assert_eq!(left, MORE + 1 - 3 * 50);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["hosts"], MORE + 1);
+    let entries = entries_of(&world, "location-tag-revoked");
+    let hosts: BTreeSet<&str> = entries
+        .iter()
+        .filter_map(|entry| entry["host"].as_str())
+        .collect();
+    assert_eq!((entries.len(), hosts.len()), (621, 621));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,17 +114,17 @@ pub(crate) enum Event {
         tag: Sha256Digest,
         place: Place,
     },
-    /// A host's tag was taken back, by itself or with all of its authority.
+    /// A host's tag was taken back: by itself, or with all of an authority that was revoked before.
     LocationTagRevoked {
         host: HostId,
         serial: u64,
         tag: Sha256Digest,
+        authority: Option<Sha256Digest>,
         reason: Option<Reason>,
     },
-    /// A location authority is believed no more: none of its tags counts. `hosts`: how many had one.
+    /// A location authority is believed no more: none of its tags counts.
     LocationAuthorityRevoked {
         authority: Sha256Digest,
-        hosts: u64,
         reason: Option<Reason>,
     },
     /// A host proved another place than before, by the tag with this serial.
@@ -378,11 +378,11 @@ mod tests {
                 host: host.clone(),
                 serial: 1,
                 tag: digest,
+                authority: Some(digest),
                 reason: None,
             },
             Event::LocationAuthorityRevoked {
                 authority: digest,
-                hosts: 1,
                 reason: None,
             },
             Event::HostMoved {

@@ -1,5 +1,7 @@
-//! Taking back a location tag, or an authority with all of its tags: at once, and on every replica, since the
-//! entries name the hosts whose verdicts are void.
+//! Taking back a location tag, or an authority and then all of its tags: on every replica, since the entries name
+//! the hosts whose verdicts are void.
+
+use std::sync::Arc;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -7,10 +9,12 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::untrusted_tag;
 
 use super::TagRefused;
+use super::sweep::sweep;
 use crate::appraisal::Verdict;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event, Reason};
 use crate::clock;
+use crate::kill_points::{self, Step};
 use crate::store::{StoreError, TagEnd, Tx};
 
 /// Which tag is meant.
@@ -28,8 +32,17 @@ pub(crate) struct Revoked {
     pub(crate) tag: Sha256Digest,
 }
 
+/// What a tag ended by.
+#[derive(Clone, Copy)]
+pub(super) enum Ended {
+    /// It was taken back.
+    Alone,
+    /// Its authority was, which has this id.
+    With(Sha256Digest),
+}
+
 /// A committed end of a verdict, to be published.
-struct Voided {
+pub(super) struct Voided {
     host: HostId,
     order: u64,
     verdict: Option<Verdict>,
@@ -62,7 +75,7 @@ pub(crate) async fn revoke_tag(
         serial: tag.serial,
         tag: Sha256Digest::of(&signed),
     };
-    let voided = take_back(&mut tx, actor, &revoked, TagEnd::Revoked, reason).await?;
+    let voided = take_back(&mut tx, actor, &revoked, Ended::Alone, reason).await?;
     tx.commit().await?;
     publish(attestor, vec![voided]);
     Ok(revoked)
@@ -84,9 +97,9 @@ async fn holder(attestor: &Attestor, digest: &Sha256Digest) -> Result<HostId, Ta
     }
 }
 
-/// Believes an authority no more, and takes back every current tag of it. Returns how many there were.
+/// Believes an authority no more, then takes back every current tag of it. Returns how many there were.
 pub(crate) async fn revoke_authority(
-    attestor: &Attestor,
+    attestor: &Arc<Attestor>,
     actor: &Actor,
     authority: &Sha256Digest,
     reason: Option<Reason>,
@@ -96,59 +109,36 @@ pub(crate) async fn revoke_authority(
     if !tx.revoke_authority(authority, now).await? {
         return Err(TagRefused::AuthorityUnknown);
     }
-    let voided = take_back_all(&mut tx, actor, authority, reason.as_ref()).await?;
     let event = Event::LocationAuthorityRevoked {
         authority: *authority,
-        hosts: u64::try_from(voided.len()).unwrap_or(u64::MAX),
-        reason,
+        reason: reason.clone(),
     };
     let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
+    // COMMIT POINT: no round proves a place by a tag of it any more, whatever becomes of what follows.
     tx.commit().await?;
-    let hosts = voided.len();
-    publish(attestor, voided);
     attestor.index.note(order);
-    Ok(hosts)
-}
-
-async fn take_back_all(
-    tx: &mut Tx,
-    actor: &Actor,
-    authority: &Sha256Digest,
-    reason: Option<&Reason>,
-) -> Result<Vec<Voided>, StoreError> {
-    let (mut after, mut voided) = (String::new(), Vec::new());
-    loop {
-        let page = tx.tags_in_force(&after).await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(voided);
-        };
-        last.as_str().clone_into(&mut after);
-        for (host, signed) in page {
-            let tag = untrusted_tag(&signed).map_err(|_| StoreError::Malformed("location tag"))?;
-            if tag.authority == *authority {
-                let revoked = Revoked {
-                    host,
-                    serial: tag.serial,
-                    tag: Sha256Digest::of(&signed),
-                };
-                let end = TagEnd::AuthorityRevoked;
-                voided.push(take_back(tx, actor, &revoked, end, reason.cloned()).await?);
-            }
-        }
-    }
+    kill_points::pass(Step::Disbelieved);
+    let (attestor, actor, authority) = (Arc::clone(attestor), actor.clone(), *authority);
+    // A caller that goes away does not end it.
+    let sweep = tokio::spawn(async move { sweep(&attestor, &actor, &authority, reason).await });
+    Ok(sweep.await.map_err(|_| StoreError::Unavailable)??)
 }
 
 /// Within `tx`: the tag counts no more, and no verdict that says a place.
-async fn take_back(
+pub(super) async fn take_back(
     tx: &mut Tx,
     actor: &Actor,
     revoked: &Revoked,
-    end: TagEnd,
+    end: Ended,
     reason: Option<Reason>,
 ) -> Result<Voided, StoreError> {
     let Revoked { host, serial, tag } = revoked;
     let now = clock::now();
-    tx.revoke_tag(host, end, now).await?;
+    let (word, authority) = match end {
+        Ended::Alone => (TagEnd::Revoked, None),
+        Ended::With(authority) => (TagEnd::AuthorityRevoked, Some(authority)),
+    };
+    tx.revoke_tag(host, word, now).await?;
     let held = match tx.host(host).await? {
         Some(record) => Verdict::of(&record)?,
         None => None,
@@ -163,6 +153,7 @@ async fn take_back(
         host: host.clone(),
         serial: *serial,
         tag: *tag,
+        authority,
         reason,
     };
     let order = Entry::new(&event, actor, now)?.append(tx).await?;
@@ -173,7 +164,8 @@ async fn take_back(
     })
 }
 
-fn publish(attestor: &Attestor, voided: Vec<Voided>) {
+/// Publishes what is durable.
+pub(super) fn publish(attestor: &Attestor, voided: Vec<Voided>) {
     let now = clock::now();
     for Voided {
         host,

@@ -101,6 +101,35 @@ impl Tx {
         }) == 1)
     }
 
+    /// Revoked authorities some of whose tags may still be current ones.
+    pub(crate) async fn unswept_authorities(&mut self) -> Result<Vec<Sha256Digest>, StoreError> {
+        let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT id FROM location_authorities
+                 WHERE revoked_at IS NOT NULL AND swept_at IS NULL ORDER BY revoked_at, id",
+            )
+            .fetch_all(connection)
+            .await?
+        });
+        rows.iter().map(|(id,)| digest(id)).collect()
+    }
+
+    /// Notes that no tag of this authority is a current one any more.
+    pub(crate) async fn mark_swept(
+        &mut self,
+        id: &Sha256Digest,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("UPDATE location_authorities SET swept_at = $2 WHERE id = $1")
+                .bind(&id.0[..])
+                .bind(now)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// Public keys of the location authorities that are believed.
     pub(crate) async fn authorities(&mut self) -> Result<Vec<[u8; 32]>, StoreError> {
         let rows: Vec<(Vec<u8>,)> = on!(self, connection => {
