@@ -20,6 +20,10 @@ pub(crate) use history::{History, Move, history};
 pub(crate) use revoke::{Meant, revoke_authority, revoke_tag};
 pub(crate) use sweep::resume_sweeps;
 
+/// Most that a serial may rise by, so that nobody uses up those of a host with one tag. Room for an authority that
+/// counts by seconds since 1970.
+const SERIAL_STEP_MAX: u64 = 1 << 32;
+
 /// Why a tag or an authority was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TagRefused {
@@ -31,6 +35,11 @@ pub(crate) enum TagRefused {
     Tag(#[from] LocationError),
     #[error("the tag's serial {0} is not higher than that of the current tag")]
     SerialNotHigher(u64),
+    #[error(
+        "the tag's serial {serial} is too far above the last one, {last}: at most {SERIAL_STEP_MAX} more, so that \
+         further tags can be higher; `touchstone location tag` takes the next one"
+    )]
+    SerialTooHigh { serial: u64, last: u64 },
     #[error("no current tag is meant by this; see `touchstone location history HOST`")]
     NotCurrent,
     #[error("no authority with this id is believed; see `touchstone location authority list`")]
@@ -49,6 +58,7 @@ impl TagRefused {
             Self::HostUnknown(_) => "host-not-in-inventory".to_owned(),
             Self::Tag(error) => error.finding().code,
             Self::SerialNotHigher(_) => "location-serial-not-higher".to_owned(),
+            Self::SerialTooHigh { .. } => "location-serial-too-high".to_owned(),
             Self::NotCurrent => "location-tag-not-current".to_owned(),
             Self::AuthorityUnknown => "location-authority-not-believed".to_owned(),
             Self::AuthorityRevoked => "location-authority-revoked".to_owned(),
@@ -115,11 +125,16 @@ pub(crate) async fn tag_basis(attestor: &Attestor, host: &HostId) -> Result<TagB
     if eks.is_empty() {
         return Err(TagRefused::HostUnknown(host.clone()));
     }
-    let last = tx.last_tag_serial(host).await?;
     Ok(TagBasis {
         ek_set: ek_set_digest(&eks),
-        next_serial: u64::try_from(last).unwrap_or(0).saturating_add(1),
+        next_serial: last_serial(&mut tx, host).await?.saturating_add(1),
     })
+}
+
+/// Of the tags that `host` ever had; 0: it had none.
+async fn last_serial(tx: &mut Tx, host: &HostId) -> Result<u64, StoreError> {
+    let last = tx.last_tag_serial(host).await?;
+    u64::try_from(last).map_err(|_| StoreError::Malformed("serial"))
 }
 
 /// Makes a signed tag the current one of `host`; the host writes it into its TPM in its next round.
@@ -148,6 +163,10 @@ pub(crate) async fn issue_tag(
     }
     if now >= tag.not_after {
         return Err(LocationError::Expired(tag.not_after).into());
+    }
+    let (serial, last) = (tag.serial, last_serial(&mut tx, host).await?);
+    if serial.saturating_sub(last) > SERIAL_STEP_MAX {
+        return Err(TagRefused::SerialTooHigh { serial, last });
     }
     let moved_from = history::proven_last(&mut tx, host).await?;
     let higher = match i64::try_from(tag.serial) {

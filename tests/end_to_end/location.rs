@@ -136,6 +136,12 @@ async fn the_attestor_takes_no_tag_that_it_could_not_verify() {
     let other = signed_tag(&world, "de-1", |tag| tag.ek_set.0[0] ^= 1).await;
     let (_, problem) = issue(&world, "de-1", &other).await;
     assert_eq!(problem["type"], "touchstone:location-tag-other-host");
+    // One that leaves no room for others.
+    for serial in [2 + (1 << 32), i64::MAX as u64, u64::MAX] {
+        let last = signed_tag(&world, "de-1", |tag| tag.serial = serial).await;
+        let (_, problem) = issue(&world, "de-1", &last).await;
+        assert_eq!(problem["type"], "touchstone:location-serial-too-high");
+    }
     let right = signed_tag(&world, "de-1", |_| ()).await;
     let (status, answer) = issue(&world, "de-1", &right).await;
     assert!(status.is_success(), "{answer}");
