@@ -21,6 +21,7 @@ use crate::keys::ServerKeys;
 use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
+use crate::policy;
 use crate::refusals::Refusals;
 use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
@@ -40,6 +41,8 @@ pub(crate) struct Attestor {
     pub(crate) metrics: Arc<Metrics>,
     /// Held while tags of a revoked location authority are taken back.
     pub(crate) sweeping: tokio::sync::Mutex<()>,
+    /// Plans that may still begin.
+    pub(crate) plans: tokio::sync::Semaphore,
     /// Simulators' roots are refused.
     pub(crate) production: bool,
 }
@@ -150,6 +153,7 @@ impl Attestor {
             budgets: Budgets::default(),
             metrics,
             sweeping: tokio::sync::Mutex::default(),
+            plans: tokio::sync::Semaphore::new(policy::AT_ONCE),
             production,
         }))
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use touchstone_evidence::host_id::HostId;
-use touchstone_policies::manifest::PolicySet;
 
 use crate::appraisal::Verdict;
 use crate::clock;
+use crate::policy;
 use crate::result_keys::ResultKeys;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -160,9 +160,9 @@ async fn publish(
     order: u64,
 ) -> Result<(), StoreError> {
     if changed.policies
-        && let Some(policy) = tx.policy().await?
+        && let Some(stored) = tx.policy().await?
     {
-        match PolicySet::parse(&policy.manifests) {
+        match policy::parse(stored.manifests).await? {
             Ok(policies) => index.put_policies(order, Arc::new(policies)),
             // A newer replica wrote them: what cannot be read must not be judged by.
             Err(_) => return Err(StoreError::Malformed("policy")),

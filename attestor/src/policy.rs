@@ -12,7 +12,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::store::{PendingReference, StoreError};
-pub(crate) use plan::{Plan, plan};
+pub(crate) use plan::{AT_ONCE, Plan, plan};
 
 /// Why manifests were not applied.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,8 @@ pub(crate) enum ApplyError {
         falling: usize,
         allowing: usize,
     },
+    #[error("other plans are under way, and each judges the whole fleet; ask again in a while")]
+    Busy,
     #[error("other manifests came into force meanwhile; plan and apply again")]
     Overtaken,
     #[error(transparent)]
@@ -45,10 +47,19 @@ impl ApplyError {
         match self {
             Self::Manifest(_) => "policy-broken",
             Self::WouldDrain { .. } | Self::WouldStarve { .. } => "policy-would-drain",
+            Self::Busy => "busy",
             Self::Overtaken => "policy-overtaken",
             Self::Store(_) => "internal",
         }
     }
+}
+
+/// Parses manifests of up to some MiB on a thread that may take its time.
+pub(crate) async fn parse(
+    manifests: String,
+) -> Result<Result<PolicySet, ManifestError>, StoreError> {
+    let parsed = tokio::task::spawn_blocking(move || PolicySet::parse(&manifests)).await;
+    parsed.map_err(|_| StoreError::Unavailable)
 }
 
 /// What came into force.
@@ -78,11 +89,11 @@ pub(crate) async fn apply(
     drain: bool,
     activated: Option<Activated<'_>>,
 ) -> Result<Applied, ApplyError> {
-    let set = Arc::new(PolicySet::parse(manifests)?);
+    let set = Arc::new(parse(manifests.to_owned()).await??);
     let digest = set.digest;
     let planned = match drain {
         true => None,
-        false => Some(plan(attestor, &set).await?),
+        false => Some(plan::plan_set(attestor, &set).await?),
     };
     if let Some(plan) = &planned {
         plan.check()?;
@@ -112,4 +123,27 @@ pub(crate) async fn apply(
     tx.commit().await?;
     attestor.index.put_policies(order, set);
     Ok(Applied { version, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_go_on_while_manifests_are_parsed() {
+        let region = |n| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: Region\nmetadata: {{name: r-{n}}}\nspec: {{countries: [DE]}}\n---\n"
+            )
+        };
+        let text: String = (0..2000).map(region).collect();
+        let others = tokio::spawn(async {});
+        tokio::select! {
+            biased;
+            parsed = parse(text) => panic!("nobody else had a turn: {}", parsed.is_ok()),
+            done = others => done.unwrap(),
+        }
+    }
 }

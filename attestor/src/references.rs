@@ -4,9 +4,9 @@ mod manifest;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
-use touchstone_policies::manifest::{ManifestError, PolicySet, with_reference};
+use touchstone_policies::manifest::{ManifestError, with_reference};
 
-use crate::appraisal::{NotReplayed, replay};
+use crate::appraisal::{NotReplayed, Verdict, replay};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
@@ -72,14 +72,15 @@ pub(crate) async fn capture(
     let kept = attestor.store.read().await?.kept_round(host).await?;
     let kept = kept.ok_or(ReferenceError::HostUnknown)?;
     let now = clock::now();
-    let replayed = replay(attestor, &kept, now)
+    let verdict = Verdict::read(kept.verdict.as_deref())?;
+    let replayed = replay(attestor, &kept, verdict.as_ref(), now)
         .await
         .map_err(|error| match error {
             NotReplayed::Store(error) => ReferenceError::Store(error),
             why => ReferenceError::NotReplayed(why.to_string()),
         })?;
     let text = manifest::write(name, &replayed).map_err(ReferenceError::NotProven)?;
-    PolicySet::parse(&text)?;
+    policy::parse(text.clone()).await??;
     let pending = PendingReference {
         name: name.to_owned(),
         host: host.clone(),
@@ -124,10 +125,15 @@ pub(crate) async fn activate(
         });
     }
     let active = manifest::activated(&pending.manifest);
-    let manifests = with_reference(in_force.as_deref().unwrap_or_default(), name, &active)?;
+    let base = in_force
+        .as_ref()
+        .map(|text| Sha256Digest::of(text.as_bytes()));
+    let (in_force, named) = (in_force.unwrap_or_default(), name.to_owned());
+    let written = tokio::task::spawn_blocking(move || with_reference(&in_force, &named, &active));
+    let manifests = written.await.map_err(|_| StoreError::Unavailable)??;
     let activated = Activated {
         pending: &pending,
-        base: in_force.map(|text| Sha256Digest::of(text.as_bytes())),
+        base,
     };
     Ok(policy::apply(attestor, actor, &manifests, drain, Some(activated)).await?)
 }

@@ -161,6 +161,20 @@ impl TrustIndex {
         nodes
     }
 
+    /// Nodes of every host that stands behind one, sorted.
+    pub(crate) fn nodes_by_host(&self) -> HashMap<HostId, Vec<String>> {
+        let mut nodes: HashMap<HostId, Vec<String>> = HashMap::new();
+        self.look(|inner| {
+            for (node, (_, host)) in &inner.nodes {
+                if let Some(host) = host {
+                    nodes.entry(host.clone()).or_default().push(node.clone());
+                }
+            }
+        });
+        nodes.values_mut().for_each(|nodes| nodes.sort_unstable());
+        nodes
+    }
+
     /// What is held about `host`, unless its monotonic time is over: then its expiry is moved into
     /// the past, so that whoever judges it by the wall clock sees it expired too.
     pub(crate) fn standing(&self, host: &HostId) -> Option<Held> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::server;
 use touchstone_tests::world::{Maker, World, healthy_host, runtime_policy, sample_policy};
 
 fn sample() -> String {
@@ -259,4 +260,43 @@ async fn a_freshness_that_the_rounds_of_hosts_do_not_keep_counts_as_a_fall() {
         ),
     );
     assert_eq!(planned["starving"][0]["workload"], "payments", "{planned}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_plan_while_two_are_under_way_is_told_to_come_again() {
+    let world = World::start(&Database::under_test(), &Maker::new());
+    let operator = world.server.operator();
+    let http = server::client(&operator);
+    // Long enough that all ask before the first one is done.
+    let region = |n| {
+        format!(
+            "---\napiVersion: touchstone.dev/v1\nkind: Region\nmetadata: {{name: r-{n}}}\nspec: {{version: 1, countries: [DE]}}\n"
+        )
+    };
+    let manifests = sample() + &(0..1000).map(region).collect::<String>();
+    let asked: Vec<_> = (0..6)
+        .map(|_| {
+            http.post(format!("{}/v1/policies/plan", world.server.url))
+                .bearer_auth(operator["token"].as_str().unwrap())
+                .json(&json!({ "manifests": manifests }))
+        })
+        .map(|request| tokio::spawn(request.send()))
+        .collect();
+    let (mut planned, mut busy) = (0, 0);
+    for asked in asked {
+        let answer = asked.await.unwrap().unwrap();
+        let later = answer.headers().get("retry-after").cloned();
+        match answer.status().as_u16() {
+            200 => planned += 1,
+            503 => {
+                assert_eq!(later.unwrap(), "10");
+                let problem: Value = answer.json().await.unwrap();
+                assert_eq!(problem["type"], "touchstone:busy");
+                busy += 1;
+            }
+            other => panic!("{other}: {}", answer.text().await.unwrap()),
+        }
+    }
+    assert!(planned >= 2 && busy >= 1, "{planned} planned, {busy} busy");
+    assert_eq!(plan(&world, &sample())["hosts"], 0);
 }

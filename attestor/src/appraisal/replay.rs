@@ -15,7 +15,7 @@ use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::transparency::LeafHash;
 use touchstone_evidence::wire::Evidence;
 
-use super::{RoundError, stored_boot_log, verify};
+use super::{RoundError, Verdict, stored_boot_log, verify};
 use crate::attestor::Attestor;
 use crate::store::{Asked, Boot, Held, KeptRound, QuoteClock, StoreError, StoredChallenge};
 
@@ -119,13 +119,14 @@ impl From<RoundError> for NotReplayed {
     }
 }
 
-/// What the last round of a host proves at `now`, seconds since 1970.
+/// What the last round of a host proves at `now`, seconds since 1970. `verdict`: the one of `kept`, as it was read.
 pub(crate) async fn replay(
     attestor: &Attestor,
     kept: &KeptRound,
+    verdict: Option<&Verdict>,
     now: i64,
 ) -> Result<Replayed, NotReplayed> {
-    check(kept)?;
+    check(kept, verdict)?;
     let mut tx = attestor.store.read().await?;
     let missing = StoreError::Malformed("audit log: entries are missing");
     let last = kept.entry.ok_or(NotReplayed::NotKept)?;
@@ -175,16 +176,16 @@ pub(crate) async fn replay(
 }
 
 /// What was said since the round counts for more than the round.
-fn check(kept: &KeptRound) -> Result<(), NotReplayed> {
-    let verdict = super::Verdict::read(kept.verdict.as_deref())?.ok_or(NotReplayed::NoRound)?;
+fn check(kept: &KeptRound, verdict: Option<&Verdict>) -> Result<(), NotReplayed> {
+    let verdict = verdict.ok_or(NotReplayed::NoRound)?;
     let said = |code| verdict.findings.iter().any(|finding| finding.code == code);
     if said("tpm-cloned") {
         return Err(NotReplayed::Copied);
     }
     if kept.voided {
-        let why = verdict.findings.into_iter().next();
+        let why = verdict.findings.first();
         return Err(NotReplayed::Voided(
-            why.map(|finding| finding.code).unwrap_or_default(),
+            why.map(|finding| finding.code.clone()).unwrap_or_default(),
         ));
     }
     Ok(())

@@ -19,6 +19,9 @@ use crate::attestor::Attestor;
 use crate::clock;
 use crate::store::{KeptRound, StoreError};
 
+/// Plans that are under way at most.
+pub(crate) const AT_ONCE: usize = 2;
+
 /// What a change would do.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Plan {
@@ -99,8 +102,18 @@ impl Plan {
         self.drains = fall.drains() || !self.starving.is_empty();
     }
 
-    fn judged(&mut self, kept: &KeptRound, fresh: bool, nodes: Vec<String>, compared: Comparison) {
-        let host = &kept.host;
+    fn add(&mut self, host: &HostId, nodes: Vec<String>, judged: Judged) {
+        self.hosts = self.hosts.saturating_add(1);
+        let (compared, fresh) = match judged {
+            Judged::Compared { compared, fresh } => (compared, fresh),
+            Judged::Not(why) => {
+                self.not_judged.push(NotJudged {
+                    host: host.clone(),
+                    why: why.to_string(),
+                });
+                return;
+            }
+        };
         if compared.lapses {
             self.lapsing.push(host.clone());
         }
@@ -135,8 +148,26 @@ impl Plan {
     }
 }
 
+/// What `manifests` would do.
+pub(crate) async fn plan(attestor: &Attestor, manifests: String) -> Result<Plan, ApplyError> {
+    // It judges the whole fleet: whoever finds so many under way comes again.
+    let _turn = attestor.plans.try_acquire().map_err(|_| ApplyError::Busy)?;
+    let new = Arc::new(super::parse(manifests).await??);
+    Ok(judge(attestor, &new).await?)
+}
+
+/// What `new` would do, in its turn: who applies manifests is not sent away.
+pub(super) async fn plan_set(
+    attestor: &Attestor,
+    new: &Arc<PolicySet>,
+) -> Result<Plan, ApplyError> {
+    let turn = attestor.plans.acquire().await;
+    let _turn = turn.map_err(|_| ApplyError::Busy)?;
+    Ok(judge(attestor, new).await?)
+}
+
 /// Judges every enrolled host under `new` and under what is in force, one after the other.
-pub(crate) async fn plan(attestor: &Attestor, new: &Arc<PolicySet>) -> Result<Plan, StoreError> {
+async fn judge(attestor: &Attestor, new: &Arc<PolicySet>) -> Result<Plan, StoreError> {
     let old = attestor.index.policies();
     let now = clock::now();
     let mut plan = Plan {
@@ -145,43 +176,50 @@ pub(crate) async fn plan(attestor: &Attestor, new: &Arc<PolicySet>) -> Result<Pl
         ..Plan::default()
     };
     let mut breaker = Breaker::new(&old, new);
+    let mut nodes = attestor.index.nodes_by_host();
     let mut after = String::new();
     loop {
         let page = attestor.store.read().await?.kept_rounds(&after).await?;
         let Some(last) = page.last() else { break };
         last.host.as_str().clone_into(&mut after);
         for kept in page {
-            add(attestor, (&mut plan, &mut breaker), &kept, (&old, new), now).await?;
+            let nodes = nodes.remove(&kept.host).unwrap_or_default();
+            let judged = add(attestor, &mut breaker, &kept, (&old, new), now).await?;
+            plan.add(&kept.host, nodes, judged);
         }
     }
     plan.count(&breaker);
     Ok(plan)
 }
 
+/// What comes of one host.
+enum Judged {
+    Compared { compared: Comparison, fresh: bool },
+    Not(NotReplayed),
+}
+
 async fn add(
     attestor: &Attestor,
-    (plan, breaker): (&mut Plan, &mut Breaker),
+    breaker: &mut Breaker,
     kept: &KeptRound,
     (old, new): (&Arc<PolicySet>, &Arc<PolicySet>),
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<Judged, StoreError> {
     let verdict = Verdict::read(kept.verdict.as_deref())?;
-    let verdict = verdict.as_ref();
     let held = Held {
-        affirming: verdict.is_some_and(|verdict| verdict.tier == TrustTier::Affirming),
-        fresh: verdict.is_some_and(|verdict| now < verdict.expires_at),
+        affirming: verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.tier == TrustTier::Affirming),
+        fresh: verdict
+            .as_ref()
+            .is_some_and(|verdict| now < verdict.expires_at),
     };
-    plan.hosts = plan.hosts.saturating_add(1);
-    let replayed = match replay(attestor, kept, now).await {
+    let replayed = match replay(attestor, kept, verdict.as_ref(), now).await {
         Ok(replayed) => replayed,
         Err(NotReplayed::Store(error)) => return Err(error),
         Err(why) => {
             breaker.host(held, true);
-            plan.not_judged.push(NotJudged {
-                host: kept.host.clone(),
-                why: why.to_string(),
-            });
-            return Ok(());
+            return Ok(Judged::Not(why));
         }
     };
     let (old, new) = (Arc::clone(old), Arc::clone(new));
@@ -194,7 +232,8 @@ async fn add(
     let compared = compared.map_err(|_| StoreError::Unavailable)?;
     breaker.host(held, compared.falls());
     breaker.workloads(held, &compared);
-    let nodes = attestor.index.nodes_of(&kept.host);
-    plan.judged(kept, held.fresh, nodes, compared);
-    Ok(())
+    Ok(Judged::Compared {
+        compared,
+        fresh: held.fresh,
+    })
 }

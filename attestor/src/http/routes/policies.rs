@@ -1,7 +1,5 @@
 //! `/v1/policies`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -9,13 +7,15 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_policies::manifest::PolicySet;
 
 use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::policy::{self, ApplyError, Plan};
 use crate::store::StoredPolicy;
+
+/// After which it is worth while to ask for a plan again.
+const PLAN_SECONDS: u64 = 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,14 +45,17 @@ pub(super) async fn plan(
     State(app): State<App>,
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Plan>, Problem> {
-    let set = PolicySet::parse(&manifests.manifests);
-    let set = set.map_err(|error| refusal(&error.into()))?;
-    Ok(Json(policy::plan(&app.attestor, &Arc::new(set)).await?))
+    let plan = policy::plan(&app.attestor, manifests.manifests).await;
+    Ok(Json(plan.map_err(|error| refusal(&error))?))
 }
 
 pub(super) fn refusal(error: &ApplyError) -> Problem {
     match error {
         ApplyError::Store(error) => Problem::internal(error),
+        ApplyError::Busy => {
+            let busy = Problem::refused(StatusCode::SERVICE_UNAVAILABLE, error.code(), error);
+            busy.until(PLAN_SECONDS)
+        }
         _ => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error),
     }
 }
