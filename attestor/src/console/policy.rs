@@ -16,7 +16,7 @@ use super::client::{Client, is_refusal};
 use super::commands::rows;
 use super::output::{grid, line, moment, print, table, text};
 use super::progress::waiting;
-use sources::Sources;
+use sources::{Located, Sources};
 
 /// `touchstone policy …`
 #[derive(Subcommand, Debug)]
@@ -81,11 +81,12 @@ pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         Ok(set) => set,
         Err(error) => {
             let error = error.to_string();
-            let place = sources.locate(&error).map(|located| located.json());
-            let error = sources.explain(&error);
-            let answer = json!({ "sound": false, "error": error, "at": place });
+            let located = sources.locate(&error);
+            let place = located.as_ref().map(Located::json);
+            let told = located.map_or_else(|| error.clone(), |located| located.to_string());
+            let answer = json!({ "sound": false, "error": told, "at": place });
             line(json, &answer, || {
-                format!("{error}; nothing would be applied")
+                format!("{}\nnothing would be applied", sources.explain(&error))
             })?;
             return Ok(ExitCode::FAILURE);
         }

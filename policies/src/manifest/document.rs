@@ -25,7 +25,7 @@ pub enum ManifestError {
     Yaml {
         /// Counted from 1.
         document: usize,
-        /// The YAML reader's words, with line and column in the whole text.
+        /// The YAML reader's words, with line and column in the whole text, and without the lines around them.
         message: String,
     },
     /// Another `apiVersion`.
@@ -185,6 +185,6 @@ impl Document {
 fn read<T: DeserializeOwned>(document: usize, text: &str) -> Result<T, ManifestError> {
     serde_saphyr::from_str(text).map_err(|error| ManifestError::Yaml {
         document,
-        message: error.to_string(),
+        message: error.without_snippet().to_string(),
     })
 }

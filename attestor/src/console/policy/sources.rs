@@ -23,6 +23,8 @@ pub(super) struct Located {
     line: usize,
     column: usize,
     message: String,
+    /// The line that it is in.
+    source: String,
 }
 
 impl Sources {
@@ -53,19 +55,21 @@ impl Sources {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit());
         let (column, rest) = rest.split_at(digits.unwrap_or(rest.len()));
         let line: usize = line.parse().ok()?;
+        let source = self.text.lines().nth(line.checked_sub(1)?);
         let (file, begins) = self.files.iter().rfind(|(_, begins)| *begins <= line)?;
         Some(Located {
             file: file.clone(),
             line: line - begins + 1,
             column: column.parse().ok()?,
             message: rest.trim_start_matches([':', ' ']).to_owned(),
+            source: source.unwrap_or_default().to_owned(),
         })
     }
 
-    /// What was said, with the place in front if it names one.
+    /// What was said; if it names a place, with that in front and the line below.
     pub(super) fn explain(&self, said: &str) -> String {
         match self.locate(said) {
-            Some(located) => located.to_string(),
+            Some(located) => format!("{located}\n{}", located.frame()),
             None => said.to_owned(),
         }
     }
@@ -78,12 +82,27 @@ impl std::fmt::Display for Located {
             line,
             column,
             message,
+            ..
         } = self;
         write!(out, "{}:{line}:{column}: {message}", file.display())
     }
 }
 
 impl Located {
+    /// Its line, with a mark below the column.
+    fn frame(&self) -> String {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        let before = self.column.saturating_sub(1);
+        // Tabs stay, so that the mark stands where it should.
+        let blank = |letter| if letter == '\t' { '\t' } else { ' ' };
+        let indent: String = self.source.chars().take(before).map(blank).collect();
+        format!(
+            "{margin} |\n{number} | {}\n{margin} | {indent}^",
+            self.source
+        )
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({ "file": self.file, "line": self.line, "column": self.column })
     }
@@ -122,6 +141,10 @@ mod tests {
             located.column > 30 && located.message.contains("ISO 3166-1"),
             "{located:?}"
         );
+        let frame = "  |\n6 | spec: {version: 1, countries: [Mars]}\n  |                                ^";
+        let told = sources.explain(&said);
+        assert!(told.starts_with("c.yaml:6:32: ") && told.ends_with(frame), "{told}");
+        assert_eq!(told.matches("Mars").count(), 2, "{told}");
         assert_eq!(sources.locate("Region `a` is there twice"), None);
     }
 }
