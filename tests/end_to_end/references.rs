@@ -126,6 +126,27 @@ async fn a_node_that_is_unmapped_takes_no_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_moves_to_another_host_only_if_it_is_meant_to() {
+    let (world, _host, maker) = healthy_host().await;
+    let server = &world.server;
+    let other = Host::boot(&maker.authority, "de-2", Profile::Healthy);
+    world.admit(&other, None).await;
+    let map = ["node", "map", "node-de-1", "de-2"];
+    assert_eq!(server.refusal(&map), "node-mapped-elsewhere");
+    let said = String::from_utf8(server.run(&map).stderr).unwrap();
+    assert!(said.contains("host `de-1`; if it stands on `de-2`"), "{said}");
+    assert!(server.place("u1", "node-de-1").await.0);
+    let moved = [&map[..], &["--replace"]].concat();
+    assert_eq!(server.command(&moved)["before"], "de-1");
+    assert!(!server.place("u2", "node-de-1").await.0);
+    // Again is no move.
+    assert_eq!(server.command(&map)["before"], Value::Null);
+    let entries = server.audit_entries();
+    let moved = entries.iter().rfind(|entry| entry["before"] == "de-1");
+    assert_eq!(moved.unwrap()["kind"], "node-mapped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn man_pages_and_the_schema_need_no_attestor() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {

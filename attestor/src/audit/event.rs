@@ -180,8 +180,12 @@ pub(crate) enum Event {
     },
     /// A Kubernetes node is mapped to no host any more.
     NodeUnmapped { node: String, host: HostId },
-    /// A Kubernetes node was mapped to a host.
-    NodeMapped { node: String, host: HostId },
+    /// A Kubernetes node was mapped to a host. `before`: the other one that it was mapped to until then.
+    NodeMapped {
+        node: String,
+        host: HostId,
+        before: Option<HostId>,
+    },
     /// A host was enrolled.
     HostEnrolled {
         host: HostId,
@@ -430,6 +434,7 @@ mod tests {
             Event::NodeMapped {
                 node: String::new(),
                 host: host.clone(),
+                before: Some(host.clone()),
             },
             Event::FirmwareAccepted {
                 host,

@@ -17,6 +17,9 @@ pub enum Node {
         node: String,
         /// Name of the host
         host: HostId,
+        /// Even if the node is mapped to another host until now
+        #[arg(long)]
+        replace: bool,
     },
     /// Say that no host stands behind a node any more: no pod that a policy is for runs there
     Unmap {
@@ -30,10 +33,17 @@ pub enum Node {
 /// Runs one of them.
 pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::Result<()> {
     match command {
-        Node::Map { node, host } => {
-            let body = json!({ "node": node, "host": host });
+        Node::Map {
+            node,
+            host,
+            replace,
+        } => {
+            let body = json!({ "node": node, "host": host, "replace": replace });
             let answer = client.post("/v1/nodes", &body).await?;
-            line(json, &answer, || format!("node {node} is host {host}"))
+            line(json, &answer, || match text(&answer, "before").as_str() {
+                "-" => format!("node {node} is host {host}"),
+                before => format!("node {node} is host {host}, and {before} no more"),
+            })
         }
         Node::Unmap { node } => {
             let body = json!({ "node": node });

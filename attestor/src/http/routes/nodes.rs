@@ -13,11 +13,30 @@ use crate::clock;
 use crate::http::App;
 use crate::http::problem::Problem;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 pub(super) struct Node {
     node: String,
     host: HostId,
+}
+
+/// A mapping that is to be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    node: String,
+    host: HostId,
+    /// Whether it may take the place of a mapping to another host.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// A mapping that is new.
+#[derive(Serialize)]
+pub(super) struct Mapped {
+    node: String,
+    host: HostId,
+    /// The other host that stood behind the node until now.
+    before: Option<HostId>,
 }
 
 /// DNS-1123 subdomain, as Kubernetes names nodes.
@@ -37,28 +56,41 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
 pub(super) async fn map(
     State(app): State<App>,
     Acting(actor): Acting,
-    Body(node): Body<Node>,
-) -> Result<Json<Node>, Problem> {
+    Body(wanted): Body<Wanted>,
+) -> Result<Json<Mapped>, Problem> {
+    let Wanted {
+        node,
+        host,
+        replace,
+    } = wanted;
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    let length = node.node.len();
-    if length == 0 || length > NODE_NAME_MAX || !node.node.bytes().all(allowed) {
+    if !(1..=NODE_NAME_MAX).contains(&node.len()) || !node.bytes().all(allowed) {
         return Err(refused(
             "node-name",
             "this is not the name of a Kubernetes node",
         ));
     }
     let mut tx = app.attestor.store.write().await?;
-    if tx.eks_of(&node.host).await?.is_empty() {
+    if tx.eks_of(&host).await?.is_empty() {
         return Err(refused(
             "host-not-in-inventory",
             "the inventory has no such machine; add it with `touchstone inventory add`",
         ));
     }
-    tx.map_node(&node.node, &node.host).await?;
+    let before = tx.host_of_node(&node).await?;
+    let before = before.filter(|before| *before != host);
+    if let Some(before) = before.as_ref().filter(|_| !replace) {
+        let detail = format!(
+            "node `{node}` is mapped to host `{before}`; if it stands on `{host}` now, say so with --replace"
+        );
+        return Err(refused("node-mapped-elsewhere", &detail));
+    }
+    tx.map_node(&node, &host).await?;
     let event = Event::NodeMapped {
-        node: node.node.clone(),
-        host: node.host.clone(),
+        node: node.clone(),
+        host: host.clone(),
+        before: before.clone(),
     };
     let order = Entry::new(&event, &actor, clock::now())?
         .append(&mut tx)
@@ -66,8 +98,8 @@ pub(super) async fn map(
     tx.commit().await?;
     app.attestor
         .index
-        .put_node(order, node.node.clone(), node.host.clone());
-    Ok(Json(node))
+        .put_node(order, node.clone(), host.clone());
+    Ok(Json(Mapped { node, host, before }))
 }
 
 #[derive(Deserialize)]
