@@ -4,6 +4,7 @@ mod manifest;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::result::TrustTier;
 use touchstone_policies::manifest::{ManifestError, with_reference};
 
 use crate::appraisal::{NotReplayed, Verdict, replay};
@@ -24,6 +25,11 @@ pub(crate) enum ReferenceError {
     NotProven(String),
     #[error("the host's last round does not show its boot: {0}")]
     NotReplayed(String),
+    #[error(
+        "the host is contraindicated ({0}); if you know the machine to be good, and only its values are missing, \
+         capture with --anyway"
+    )]
+    Contraindicated(String),
     #[error("`{0}` is no name of a manifest: use a-z, 0-9, `-` and `.`, at most 63")]
     Name(String),
     #[error("no values called `{0}` are pending; see `touchstone reference list`")]
@@ -47,6 +53,7 @@ impl ReferenceError {
         match self {
             Self::HostUnknown => "host-unknown",
             Self::NotProven(_) => "reference-boot-not-proven",
+            Self::Contraindicated(_) => "reference-host-contraindicated",
             Self::NotReplayed(_) => "reference-evidence-absent",
             Self::Name(_) => "reference-name",
             Self::Unknown(_) => "reference-unknown",
@@ -61,12 +68,14 @@ impl ReferenceError {
 /// Longest name.
 const NAME_MAX: usize = 63;
 
-/// Keeps the boot of `host` as pending values called `name`; they replace pending ones of that name.
+/// Keeps the boot of `host` as pending values called `name`; they replace pending ones of that name. `anyway`: even
+/// if the host is contraindicated, as the first of its kind is.
 pub(crate) async fn capture(
     attestor: &Attestor,
     actor: &Actor,
     host: &HostId,
     name: &str,
+    anyway: bool,
 ) -> Result<PendingReference, ReferenceError> {
     check_name(name)?;
     let kept = attestor.store.read().await?.kept_round(host).await?;
@@ -79,6 +88,9 @@ pub(crate) async fn capture(
             NotReplayed::Store(error) => ReferenceError::Store(error),
             why => ReferenceError::NotReplayed(why.to_string()),
         })?;
+    if !anyway {
+        check_tier(verdict.as_ref())?;
+    }
     let text = manifest::write(name, &replayed).map_err(ReferenceError::NotProven)?;
     policy::parse(text.clone()).await??;
     let pending = PendingReference {
@@ -95,6 +107,7 @@ pub(crate) async fn capture(
         host: host.clone(),
         evidence: pending.evidence,
         manifest: Sha256Digest::of(pending.manifest.as_bytes()),
+        anyway,
     };
     let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
     tx.commit().await?;
@@ -136,6 +149,21 @@ pub(crate) async fn activate(
         base,
     };
     Ok(policy::apply(attestor, actor, &manifests, drain, Some(activated)).await?)
+}
+
+fn check_tier(verdict: Option<&Verdict>) -> Result<(), ReferenceError> {
+    match verdict.filter(|verdict| verdict.tier == TrustTier::Contraindicated) {
+        Some(verdict) => {
+            let mut codes: Vec<&str> = verdict
+                .findings
+                .iter()
+                .map(|finding| finding.code.as_str())
+                .collect();
+            codes.dedup();
+            Err(ReferenceError::Contraindicated(codes.join(", ")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), ReferenceError> {

@@ -17,7 +17,7 @@ async fn captured_values_count_once_an_officer_activates_them() {
     world.apply(&sample.replace("8: [\"6342", "8: [\"0042"));
     assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
 
-    let pending = server.command(&["reference", "capture", "de-1", "--name", NAME]);
+    let pending = server.command(&["reference", "capture", "de-1", "--name", NAME, "--anyway"]);
     let manifest = pending["manifest"].as_str().unwrap();
     for part in [
         "lifeCycle: Pending",
@@ -93,7 +93,14 @@ async fn what_is_not_proven_or_would_drain_the_fleet_does_not_become_known_good(
         world.join(&evil, Some("DE")).await["tier"],
         "contraindicated"
     );
-    server.command(&["reference", "capture", "de-2", "--name", NAME]);
+    let capture = ["reference", "capture", "de-2", "--name", NAME];
+    assert_eq!(server.refusal(&capture), "reference-host-contraindicated");
+    let said = String::from_utf8(server.run(&capture).stderr).unwrap();
+    assert!(said.contains("kernel-command-line-changed"), "{said}");
+    server.command(&[&capture[..], &["--anyway"]].concat());
+    let entries = server.audit_entries();
+    let captured = entries.iter().rfind(|entry| entry["anyway"].is_boolean());
+    assert_eq!(captured.unwrap()["anyway"], true);
     let activate = ["reference", "activate", NAME];
     assert_eq!(server.refusal(&activate), "policy-would-drain");
     assert_eq!(server.command(&["policy", "show"])["version"], 1);

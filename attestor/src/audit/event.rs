@@ -177,6 +177,7 @@ pub(crate) enum Event {
         host: HostId,
         evidence: Sha256Digest,
         manifest: Sha256Digest,
+        anyway: bool,
     },
     /// A Kubernetes node is mapped to no host any more.
     NodeUnmapped { node: String, host: HostId },
@@ -426,6 +427,7 @@ mod tests {
                 host: host.clone(),
                 evidence: digest,
                 manifest: digest,
+                anyway: false,
             },
             Event::NodeUnmapped {
                 node: String::new(),

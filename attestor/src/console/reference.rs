@@ -22,6 +22,9 @@ pub enum Reference {
         /// Name of the `ReferenceValues`; by default that of the host
         #[arg(long)]
         name: Option<String>,
+        /// Even if the host is contraindicated, as the first of its kind is whose values are not there yet
+        #[arg(long)]
+        anyway: bool,
     },
     /// List values that are pending
     List,
@@ -44,9 +47,9 @@ pub enum Reference {
 /// Runs one of them.
 pub(super) async fn run(client: &Client, json: bool, command: Reference) -> anyhow::Result<()> {
     match command {
-        Reference::Capture { host, name } => {
+        Reference::Capture { host, name, anyway } => {
             let name = name.unwrap_or_else(|| host.to_string());
-            let body = json!({ "host": host, "name": name });
+            let body = json!({ "host": host, "name": name, "anyway": anyway });
             let answer = client.post("/v1/references", &body).await?;
             if !json {
                 eprintln!(

@@ -98,8 +98,11 @@ impl Story {
         self.ask(Method::PUT, "/v1/policies", "", Some(wrong)).await;
         assert_eq!(self.round().await, "contraindicated");
         let name = "debian-12-shim-grub";
-        self.post("/v1/references", json!({ "host": "de-1", "name": name }))
-            .await;
+        self.post(
+            "/v1/references",
+            json!({ "host": "de-1", "name": name, "anyway": true }),
+        )
+        .await;
         self.read_all("de-1").await;
         self.post("/v1/references/activate", json!({ "name": name }))
             .await;

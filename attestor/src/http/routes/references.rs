@@ -19,15 +19,19 @@ use crate::store::PendingReference;
 pub(super) struct Capture {
     host: HostId,
     name: String,
+    /// Even if the host is contraindicated.
+    #[serde(default)]
+    anyway: bool,
 }
 
 /// Keeps the boot of a host as pending values.
 pub(super) async fn capture(
     State(app): State<App>,
     Acting(actor): Acting,
-    Body(Capture { host, name }): Body<Capture>,
+    Body(capture): Body<Capture>,
 ) -> Result<Json<Value>, Problem> {
-    let pending = references::capture(&app.attestor, &actor, &host, &name).await;
+    let Capture { host, name, anyway } = capture;
+    let pending = references::capture(&app.attestor, &actor, &host, &name, anyway).await;
     Ok(Json(view(&pending.map_err(|error| refusal(&error))?)))
 }
 
