@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 pub mod enrol;
 pub mod identity;
+pub mod join_token;
 pub mod private_file;
 pub mod quiet;
 mod round;

@@ -3,9 +3,7 @@
 mod arguments;
 mod output;
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,11 +11,12 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use touchstone_agent::{Settings, Trouble, attest, attest_once, check, enrol, run, status, trust};
+use touchstone_agent::{
+    Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status, trust,
+};
 use touchstone_evidence::wire::JoinToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use zeroize::Zeroizing;
 
 use arguments::{Arguments, Command};
 
@@ -41,6 +40,7 @@ fn trouble(error: &anyhow::Error) -> Trouble {
         error.downcast_ref::<attest::Error>().map(Trouble::from),
         error.downcast_ref::<status::Error>().map(Trouble::from),
         error.downcast_ref::<Kept>().map(|kept| kept.0),
+        error.downcast_ref::<join_token::Error>().map(|_| Trouble::Usage),
         error.downcast_ref::<Usage>().map(|_| Trouble::Usage),
     ];
     known
@@ -105,7 +105,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             again,
             json,
         } => {
-            let token = read_token(&join_token)?;
+            let token = join_token::read(&join_token)?;
             output::enrolment(&enrol(&settings, &token, again).await?, json)
         }
         Command::Attest {
@@ -122,13 +122,13 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             check: false,
         } => {
             let token = match join_token {
-                Some(path) if status(&settings)?.enrolled.is_none() => Some(read_token(&path)?),
+                Some(path) if status(&settings)?.enrolled.is_none() => Some(join_token::read(&path)?),
                 _ => None,
             };
             rounds(&settings, token.as_ref(), interval, None).await
         }
         Command::Trust { join_token } => {
-            let token = read_token(&join_token)?;
+            let token = join_token::read(&join_token)?;
             output::trusted(&token.server, &trust(&settings, &token)?)
         }
         Command::Status { json } => output::status(&status(&settings)?, json),
@@ -178,14 +178,6 @@ async fn rounds(
     let interval = Duration::from_secs(interval);
     run(settings, token, interval, report, &now, stop).await?;
     Ok(())
-}
-
-fn read_token(path: &Path) -> Result<JoinToken, Usage> {
-    let shown = path.display();
-    let unread = Usage::new(format!("cannot read the join token `{shown}`"));
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(unread)?);
-    text.parse()
-        .map_err(Usage::new(format!("`{shown}` holds no join token")))
 }
 
 /// To stderr; a command that prints what it did logs only what went wrong. What cannot be written is lost, and

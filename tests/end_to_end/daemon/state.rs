@@ -33,6 +33,7 @@ async fn the_join_token_is_not_there_or_is_none() {
     let world = World::start(&Database::Sqlite, &maker);
     let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
     let none = world.server.file("no-token", "touchstone-join-v1.x");
+    fs::set_permissions(&none, Permissions::from_mode(0o600)).unwrap();
     for (token, why) in [
         ("/nowhere/token", "cannot read"),
         (&none, "holds no join token"),
@@ -41,6 +42,28 @@ async fn the_join_token_is_not_there_or_is_none() {
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(why) && said.contains(token), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_join_token_is_open_to_others() {
+    let maker = Maker::new();
+    let world = World::start(&Database::Sqlite, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.admit(&host, None).await;
+    let token = world.join_token.to_str().unwrap();
+    let enrol = ["enrol", "--join-token", token];
+    for mode in [0o644, 0o640, 0o602] {
+        fs::set_permissions(token, Permissions::from_mode(mode)).unwrap();
+        for arguments in [enrol, ["run", "--join-token", token]] {
+            let (code, said) = end(host.agent_command(&world.server, &arguments));
+            assert_eq!(code, Some(2), "{said}");
+            let shown = format!("(mode {mode:04o}); `chmod 600`");
+            assert!(said.contains(&shown) && said.contains(token), "{said}");
+        }
+    }
+    fs::set_permissions(token, Permissions::from_mode(0o400)).unwrap();
+    let (code, said) = end(host.agent_command(&world.server, &enrol));
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
