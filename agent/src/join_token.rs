@@ -10,7 +10,9 @@ use crate::private_file;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is none.
-    #[error("cannot read the join token `{0}`, which is not there; an operator makes one with `touchstone join-token create`")]
+    #[error(
+        "cannot read the join token `{0}`, which is not there; an operator makes one with `touchstone join-token create`"
+    )]
     Absent(PathBuf),
     /// Somebody else may read or write it.
     #[error(

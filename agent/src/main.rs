@@ -40,7 +40,9 @@ fn trouble(error: &anyhow::Error) -> Trouble {
         error.downcast_ref::<attest::Error>().map(Trouble::from),
         error.downcast_ref::<status::Error>().map(Trouble::from),
         error.downcast_ref::<Kept>().map(|kept| kept.0),
-        error.downcast_ref::<join_token::Error>().map(|_| Trouble::Usage),
+        error
+            .downcast_ref::<join_token::Error>()
+            .map(|_| Trouble::Usage),
         error.downcast_ref::<Usage>().map(|_| Trouble::Usage),
     ];
     known
@@ -122,7 +124,9 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             check: false,
         } => {
             let token = match join_token {
-                Some(path) if status(&settings)?.enrolled.is_none() => Some(join_token::read(&path)?),
+                Some(path) if status(&settings)?.enrolled.is_none() => {
+                    Some(join_token::read(&path)?)
+                }
                 _ => None,
             };
             rounds(&settings, token.as_ref(), interval, None).await

@@ -27,6 +27,8 @@ pub(crate) struct Explanation {
     tier: TrustTier,
     /// Whether the verdict is in force now.
     fresh: bool,
+    /// Whether it was taken away since it was reached: nothing is known until the next round.
+    voided: bool,
     issued_at: Option<i64>,
     expires_at: Option<i64>,
     policy: Option<PolicyPart>,
@@ -114,6 +116,7 @@ pub(crate) async fn explain(
         nodes: attestor.index.nodes_of(host),
         tier: held.map_or(TrustTier::None, |verdict| verdict.tier),
         fresh: held.is_some_and(|verdict| clock::now() < verdict.expires_at),
+        voided: kept.voided,
         issued_at: held.map(|verdict| verdict.issued_at),
         expires_at: held.map(|verdict| verdict.expires_at),
         policy: policy(attestor, host, held),

@@ -116,9 +116,12 @@ pub enum LocationError {
     /// The index does not hold a tag.
     #[error("the index does not hold a location tag: {0}")]
     Format(TagFormatError),
-    /// No configured authority has this id.
-    #[error("the tag names an authority that is not configured")]
+    /// No authority that is believed has this id.
+    #[error("the tag names an authority that is not believed")]
     UnknownAuthority,
+    /// The authority with this id was believed when the tag was issued, and is no more.
+    #[error("the tag is of an authority that was revoked")]
+    RevokedAuthority(Sha256Digest),
     /// The authority did not sign it.
     #[error("the tag's signature does not verify")]
     BadSignature,
@@ -161,6 +164,7 @@ impl LocationError {
             }
             Self::Format(error) => Finding::new("location-tag-malformed").observed(error),
             Self::UnknownAuthority => Finding::new("location-authority-unknown"),
+            Self::RevokedAuthority(id) => Finding::new("location-authority-revoked").observed(id),
             Self::BadSignature => Finding::new("location-signature-invalid"),
             Self::OtherHost => Finding::new("location-tag-other-host"),
             Self::Revoked(tag) => Finding::new("location-tag-revoked").observed(tag),

@@ -264,6 +264,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "the host carries no location tag; issue one with `touchstone location tag`",
     ),
     (
+        "location-authority-revoked",
+        "the authority that issued the location tag was revoked",
+    ),
+    (
         "location-authority-unknown",
         "the location tag names an authority that is not believed",
     ),

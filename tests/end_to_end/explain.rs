@@ -82,6 +82,17 @@ async fn a_host_is_explained_with_what_to_do_next_and_what_changed() {
         (&voided["place"]["serial"], &voided["place"]["proven"]),
         (&2.into(), &false.into())
     );
+    assert_eq!(voided["voided"], true);
+    let said = prose(&world, "de-1");
+    for part in [
+        "de-1 has no verdict: that of ",
+        "was taken away since. Its next round brings another.",
+        "unknown  a boot that is known to be good",
+        "until the next round",
+    ] {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+    assert!(!said.contains("NOT MET"), "{said}");
     let unknown = ["host", "explain", "de-2"];
     assert_eq!(world.server.refusal(&unknown), "host-unknown");
 }

@@ -141,7 +141,10 @@ async fn a_node_moves_to_another_host_only_if_it_is_meant_to() {
     let map = ["node", "map", "node-de-1", "de-2"];
     assert_eq!(server.refusal(&map), "node-mapped-elsewhere");
     let said = String::from_utf8(server.run(&map).stderr).unwrap();
-    assert!(said.contains("host `de-1`; if it stands on `de-2`"), "{said}");
+    assert!(
+        said.contains("host `de-1`; if it stands on `de-2`"),
+        "{said}"
+    );
     assert!(server.place("u1", "node-de-1").await.0);
     let moved = [&map[..], &["--replace"]].concat();
     assert_eq!(server.command(&moved)["before"], "de-1");

@@ -97,9 +97,17 @@ async fn a_revoked_authority_takes_all_its_tags_along() {
     ]);
     assert_eq!(revoked["hosts"], 1);
     assert!(!admits(&world, "u1").await);
+    let why = |view: &Value| {
+        let finding = &view["findings"][0];
+        (finding["code"].clone(), finding["observed"].clone())
+    };
+    let revoked: (Value, Value) = ("location-authority-revoked".into(), id.as_str().into());
+    assert_eq!(why(&server.get("/v1/hosts/de-1").await), revoked);
     assert_eq!(host.attest(server).unwrap()["tier"], "contraindicated");
-    let view = server.get("/v1/hosts/de-1").await;
-    assert_eq!(view["findings"][0]["code"], "location-authority-unknown");
+    assert_eq!(why(&server.get("/v1/hosts/de-1").await), revoked);
+    let listed = server.command(&["host", "list"])["hosts"][0]["summary"].clone();
+    let said = "the authority that issued the location tag was revoked";
+    assert!(listed.as_str().unwrap().contains(said), "{listed}");
     // Neither tag nor key comes back.
     let (_, problem) = issue(&world, "de-1", &forged).await;
     assert_eq!(problem["type"], "touchstone:location-authority-unknown");

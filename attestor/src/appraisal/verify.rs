@@ -11,7 +11,7 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::identity::AttestationKey;
 use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::{
-    AuthorityKey, LocationError, TagExpectation, VerifiedPlace, ek_set_digest,
+    AuthorityKey, LocationError, TagExpectation, VerifiedPlace, ek_set_digest, untrusted_tag,
 };
 use touchstone_evidence::nv::CarriedTag;
 use touchstone_evidence::qualifying::QualifyingData;
@@ -309,6 +309,15 @@ fn prove_boot(
     }
 }
 
+/// Why a tag proves nothing that was issued here: its authority was believed then, and may not be any more.
+fn revoked_authority(inputs: &Inputs, carried: &CarriedTag) -> Option<LocationError> {
+    let (_, issued) = inputs.held.tag.as_ref()?;
+    let authority = untrusted_tag(issued).ok()?.authority;
+    let believed = inputs.authorities.iter().any(|key| key.id() == authority);
+    (carried.contents() == issued && !believed)
+        .then_some(LocationError::RevokedAuthority(authority))
+}
+
 fn prove_place(
     inputs: &Inputs,
     key: &AttestationKey,
@@ -331,7 +340,7 @@ fn prove_place(
         let statement =
             Authentic::verify(signed, key, qualifying).map_err(LocationError::NotAuthentic)?;
         let carried = CarriedTag::verify(&statement, quote).map_err(LocationError::Nv)?;
-        VerifiedPlace::verify(
+        let place = VerifiedPlace::verify(
             &carried,
             &TagExpectation {
                 authorities: &inputs.authorities,
@@ -340,7 +349,8 @@ fn prove_place(
                 revoked: &revoked,
                 now: inputs.now,
             },
-        )
+        );
+        place.map_err(|error| revoked_authority(inputs, &carried).unwrap_or(error))
     };
     match place() {
         Ok(place) => Proof::Proven(place),

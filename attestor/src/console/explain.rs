@@ -37,6 +37,10 @@ fn standing(answer: &Value) -> String {
     let until = moment(answer, "expires_at");
     let fresh = answer.get("fresh").and_then(Value::as_bool) == Some(true);
     let first = match (answer.get("issued_at"), fresh) {
+        _ if is_voided(answer) => format!(
+            "{host} has no verdict: that of {} was taken away since. Its next round brings another.",
+            moment(answer, "issued_at")
+        ),
         (None | Some(Value::Null), _) => format!(
             "{host} is enrolled and has not attested yet: nothing is known of it.\n\
              Next: see whether touchstone-agent runs there and reaches the attestor."
@@ -57,6 +61,11 @@ fn standing(answer: &Value) -> String {
     }
 }
 
+/// Whether its verdict was taken away after it was reached.
+fn is_voided(answer: &Value) -> bool {
+    answer.get("voided").and_then(Value::as_bool) == Some(true)
+}
+
 fn demands(answer: &Value) -> String {
     let Some(policy) = answer.get("policy").filter(|policy| !policy.is_null()) else {
         return "No policy is for it, or several are: see the findings.".to_owned();
@@ -65,6 +74,9 @@ fn demands(answer: &Value) -> String {
     for demand in list(policy, "demands") {
         let (mark, by) = match demand.get("proof").and_then(Value::as_str) {
             Some(proof) => ("met    ", format!("\n           by {proof}")),
+            None if is_voided(answer) => {
+                ("unknown", "\n           until the next round".to_owned())
+            }
             None => (
                 "NOT MET",
                 format!("\n           it is {}", text(demand, "tier")),

@@ -134,9 +134,15 @@ pub(super) async fn take_back(
 ) -> Result<Voided, StoreError> {
     let Revoked { host, serial, tag } = revoked;
     let now = clock::now();
-    let (word, authority) = match end {
-        Ended::Alone => (TagEnd::Revoked, None),
-        Ended::With(authority) => (TagEnd::AuthorityRevoked, Some(authority)),
+    let (word, authority, why) = match end {
+        Ended::Alone => {
+            let why = Finding::new("location-tag-revoked").observed(tag);
+            (TagEnd::Revoked, None, why)
+        }
+        Ended::With(authority) => {
+            let why = Finding::new("location-authority-revoked").observed(authority);
+            (TagEnd::AuthorityRevoked, Some(authority), why)
+        }
     };
     tx.revoke_tag(host, word, now).await?;
     let held = match tx.host(host).await? {
@@ -145,7 +151,7 @@ pub(super) async fn take_back(
     };
     let verdict = held
         .filter(|held| held.place.is_some())
-        .map(|held| held.voided(Finding::new("location-tag-revoked").observed(tag)));
+        .map(|held| held.voided(why));
     if let Some(verdict) = &verdict {
         tx.void_verdict(host, &verdict.to_json()?).await?;
     }

@@ -141,9 +141,13 @@ mod tests {
             located.column > 30 && located.message.contains("ISO 3166-1"),
             "{located:?}"
         );
-        let frame = "  |\n6 | spec: {version: 1, countries: [Mars]}\n  |                                ^";
+        let frame =
+            "  |\n6 | spec: {version: 1, countries: [Mars]}\n  |                                ^";
         let told = sources.explain(&said);
-        assert!(told.starts_with("c.yaml:6:32: ") && told.ends_with(frame), "{told}");
+        assert!(
+            told.starts_with("c.yaml:6:32: ") && told.ends_with(frame),
+            "{told}"
+        );
         assert_eq!(told.matches("Mars").count(), 2, "{told}");
         assert_eq!(sources.locate("Region `a` is there twice"), None);
     }
