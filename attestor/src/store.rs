@@ -20,6 +20,7 @@ mod location;
 mod log;
 mod machines;
 mod oems;
+mod opening;
 mod policy;
 mod quarantine;
 mod references;
@@ -30,16 +31,11 @@ mod schemas;
 mod write_back;
 mod writes;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::SqlitePool;
 
 use crate::random::NoRandomness;
 
@@ -73,11 +69,21 @@ pub(crate) enum StoreError {
     /// It did not answer, or refused.
     #[error("the database did not do its work")]
     Database(#[from] sqlx::Error),
+    /// It could not be opened. `tried`: what, and how it went; `next`: what to look at.
+    #[error("{tried}; {next}")]
+    Opening {
+        tried: String,
+        next: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Its schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// The URL is neither SQLite's nor PostgreSQL's.
-    #[error("databases of the kind `{0}` are not known; use `sqlite:FILE` or `postgres://…`")]
+    #[error(
+        "databases of the kind `{0}` are not known; give `sqlite:FILE` or `postgres://USER:PASSWORD@HOST:PORT/NAME` \
+         to --database"
+    )]
     Url(String),
     /// No randomness for what must be unique in it.
     #[error(transparent)]
@@ -141,85 +147,6 @@ macro_rules! on {
 use on;
 
 impl Store {
-    /// Opens `url` and brings its schema up to date.
-    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
-        if let Some(file) = url.strip_prefix("sqlite:") {
-            return Self::open_sqlite(Path::new(file)).await;
-        }
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Self::open_postgres(url).await;
-        }
-        let scheme = url.split(':').next().unwrap_or_default();
-        Err(StoreError::Url(scheme.to_owned()))
-    }
-
-    async fn open_sqlite(file: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // Kibibytes, and pages of the log with which the writer writes it back itself, where `write_back` does not
-            // keep up: 200 MiB.
-            .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "50000")
-            // What undoes a single statement is in memory, and no file that is made for it.
-            .pragma("temp_store", "MEMORY")
-            .busy_timeout(Duration::from_secs(5));
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            // There is no network to lose it to.
-            .test_before_acquire(false)
-            // SQLite ends a transaction itself when its disk is full; sqlx then still counts it, and would begin none
-            // on this connection any more.
-            .before_acquire(|connection, _| {
-                let usable = !connection.is_in_transaction();
-                Box::pin(async move { Ok(usable) })
-            })
-            .connect_with(options.clone())
-            .await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            // What is read for rounds is read by the writer: here a large cache would only be filled again and again.
-            .connect_with(
-                options
-                    .clone()
-                    .read_only(true)
-                    .pragma("cache_size", "-4096"),
-            )
-            .await?;
-        let beside = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(options.pragma("cache_size", "-1024"));
-        Ok(Self::on(Backend::Sqlite {
-            writer,
-            readers,
-            beside,
-        }))
-    }
-
-    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.parse()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(5))
-            // Every writer waits for the one before. If that was stopped in the middle, the server ends its turn.
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::query("SET idle_in_transaction_session_timeout = '5s'")
-                        .execute(connection)
-                        .await
-                        .map(drop)
-                })
-            })
-            .connect_with(options)
-            .await?;
-        sqlx::migrate!("migrations/postgres").run(&pool).await?;
-        Ok(Self::on(Backend::Postgres(pool)))
-    }
-
     fn on(backend: Backend) -> Self {
         Self {
             backend,

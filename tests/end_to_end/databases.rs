@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 
 /// What must not depend on the database.
@@ -60,4 +61,46 @@ async fn sqlite_and_postgresql_lead_to_the_same_verdicts_and_entries() {
         .map(|h| &h["tier"])
         .collect();
     assert_eq!(tiers, ["affirming", "affirming", "contraindicated"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_is_told_with_what_to_look_at() {
+    let mut server = Server::start(&Database::Sqlite);
+    server.stop();
+    let folder = server.folder().display().to_string();
+    let file = server.file("text", "this is no database, and long enough to tell it");
+    for (url, parts) in [
+        (
+            format!("sqlite:{folder}/nowhere/t.db"),
+            ["/nowhere/t.db` does not open", "its folder is not there"],
+        ),
+        (
+            format!("sqlite:{file}"),
+            ["text` does not open", "see that it is a database of SQLite"],
+        ),
+        (
+            "postgres://anna:hush@127.0.0.1:1/fleet".to_owned(),
+            [
+                "PostgreSQL at `127.0.0.1:1` did not let user `anna` in",
+                "see that it runs",
+            ],
+        ),
+        (
+            "postgres://anna:hush@127.0.0.1:port/fleet".to_owned(),
+            [
+                "the URL of the database does not read",
+                "USER:PASSWORD@HOST",
+            ],
+        ),
+        (
+            "mysql://anna:hush@127.0.0.1/fleet".to_owned(),
+            ["the kind `mysql` are not known", "sqlite:FILE"],
+        ),
+    ] {
+        let said = server.refusal_to_start(&Database::Sqlite, &["--database", &url]);
+        for part in parts {
+            assert!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        assert!(!said.contains("hush"), "{said}");
+    }
 }
