@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use touchstone_agent::check::{Report, Verdict};
 use touchstone_agent::{Enrolment, Outcome, Status};
 use touchstone_evidence::finding::Finding;
@@ -88,14 +90,22 @@ fn status_text(status: &Status) -> String {
     );
     match &status.last {
         Some(last) => text.push_str(&format!(
-            "last     {}, entry {}\n{}",
+            "last     {} at {}, entry {}\n{}",
             last.tier,
+            moment(last.at),
             last.entry,
             findings(&last.findings)
         )),
         None => text.push_str("last     never attested\nnext: touchstone-agent attest --once\n"),
     }
     text
+}
+
+/// Seconds since 1970 as RFC 3339, UTC.
+fn moment(seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let text = moment.and_then(|moment| moment.format(&Rfc3339).ok());
+    text.unwrap_or_else(|| seconds.to_string())
 }
 
 fn outcome_text(outcome: &Outcome) -> String {
@@ -152,6 +162,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 mod tests {
     use super::*;
 
@@ -167,6 +178,30 @@ mod tests {
             findings(&[plain, full]),
             "finding  boot-log-missing\nfinding  x-y: PCR 8; expected a ; observed b; because of z\n"
         );
+    }
+
+    #[test]
+    fn the_last_round_is_told_with_its_time() {
+        let host: touchstone_evidence::host_id::HostId = "de-1".parse().unwrap();
+        let digest = touchstone_evidence::digest::Sha256Digest::ZERO;
+        let text = status_text(&Status {
+            enrolled: Some(touchstone_agent::status::EnrolledAs {
+                host: host.clone(),
+                server: "https://attestor:8443".to_owned(),
+                tls_key: digest,
+            }),
+            enrolment_pending: false,
+            last: Some(Outcome {
+                host,
+                at: 1_795_824_000,
+                tier: touchstone_evidence::result::TrustTier::Affirming,
+                findings: Vec::new(),
+                entry: digest,
+                result: String::new(),
+            }),
+        });
+        let last = "last     affirming at 2026-11-28T00:00:00Z, entry 0000";
+        assert!(text.contains(last), "{text}");
     }
 
     #[test]
