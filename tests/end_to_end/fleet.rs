@@ -86,6 +86,12 @@ async fn a_fleet_shows_whom_it_broke_and_ends_in_order() {
     let broken = &report["hosts"][0];
     assert_eq!(broken["broken"], true);
     assert_eq!(broken["findings"][0], "kernel-command-line-changed");
+    // Where there is no terminal, a line says so once.
+    let line = format!(
+        "{} (altered) is contraindicated: kernel-command-line-changed\n",
+        broken["host"].as_str().unwrap()
+    );
+    assert_eq!(said.matches(&line).count(), 1, "{said}");
     assert!(!said.contains("agent"), "an agent ended badly: {said}");
 }
 

@@ -1,5 +1,6 @@
-//! The fleet's table: alive on a terminal, elsewhere a line whenever it changes.
+//! The fleet's table: alive on a terminal, elsewhere lines whenever it changes.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
@@ -13,14 +14,13 @@ use crate::cli::Fleet;
 /// Most hosts in the live table: what does not fit onto a terminal cannot be drawn anew. Those with findings come
 /// first.
 const LIVE: usize = 15;
-/// Width where there is no terminal to ask.
-const WIDTH: u16 = 110;
-
 /// What is seen while the fleet runs.
 pub(super) struct Board {
     spinner: Option<ProgressBar>,
     /// What was said last.
     said: String,
+    /// What was said last of each host that is not affirming.
+    told: BTreeMap<String, String>,
 }
 
 impl Board {
@@ -35,6 +35,7 @@ impl Board {
             return Self {
                 spinner: None,
                 said: String::new(),
+                told: BTreeMap::new(),
             };
         }
         let spinner = ProgressBar::new_spinner();
@@ -46,6 +47,7 @@ impl Board {
         Self {
             spinner: Some(spinner),
             said: String::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -55,10 +57,13 @@ impl Board {
             spinner.set_message(live(standing));
             return;
         }
+        let lines = changes(standing, &mut self.told);
         let line = summary(standing);
         if line != self.said {
-            eprintln!("{line}");
+            eprintln!("{lines}{line}");
             self.said = line;
+        } else {
+            eprint!("{lines}");
         }
     }
 
@@ -67,6 +72,27 @@ impl Board {
         if let Some(spinner) = &self.spinner {
             spinner.finish_and_clear();
         }
+    }
+}
+
+/// A line for each host of which something else is found than was `told`.
+fn changes(standing: &Standing, told: &mut BTreeMap<String, String>) -> String {
+    let mut lines = String::new();
+    for stand in standing.hosts.iter().filter(|stand| stand.tier.is_some()) {
+        let found = stand.findings.join(", ");
+        if told.get(&stand.host).map_or("", String::as_str) != found {
+            let booted = booted(stand);
+            lines += &format!("{} ({booted}) is {}: {found}\n", stand.host, stand.tier());
+            told.insert(stand.host.clone(), found);
+        }
+    }
+    lines
+}
+
+fn booted(stand: &Stand) -> &'static str {
+    match stand.broken {
+        true => "altered",
+        false => "known-good",
     }
 }
 
@@ -85,7 +111,10 @@ fn live(standing: &Standing) -> String {
     hosts.sort_by_key(|stand| stand.findings.is_empty());
     let more = hosts.len().saturating_sub(LIVE);
     hosts.truncate(LIVE);
-    let mut shown = format!("{}\n{}", rows(&hosts), summary(standing));
+    let mut table = rows(&hosts);
+    // It is drawn on standard error, whose width counts wherever standard output goes.
+    table.use_stderr();
+    let mut shown = format!("{table}\n{}", summary(standing));
     if more > 0 {
         shown += &format!(" ({more} hosts are not shown)");
     }
@@ -95,7 +124,12 @@ fn live(standing: &Standing) -> String {
 /// All hosts, to stay.
 pub(super) fn table(standing: &Standing) -> String {
     let hosts: Vec<&Stand> = standing.hosts.iter().collect();
-    format!("{}\n{}", rows(&hosts), summary(standing))
+    let mut table = rows(&hosts);
+    if !io::stdout().is_terminal() {
+        // One line each, so that a file can be searched.
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    format!("{table}\n{}", summary(standing))
 }
 
 fn rows(hosts: &[&Stand]) -> Table {
@@ -104,20 +138,13 @@ fn rows(hosts: &[&Stand]) -> Table {
         .load_style(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["host", "booted", "tier", "why"]);
-    if !io::stdout().is_terminal() {
-        table.set_width(WIDTH);
-    }
     for stand in hosts {
-        let booted = match stand.broken {
-            true => "altered",
-            false => "known-good",
-        };
         let why = stand.findings.join(", ");
         let tier = match stand.tier.is_some() && !stand.fresh {
             true => format!("{} (expired)", stand.tier()),
             false => stand.tier().to_owned(),
         };
-        table.add_row([&stand.host, booted, &tier, &why]);
+        table.add_row([&stand.host, booted(stand), &tier, &why]);
     }
     table
 }
