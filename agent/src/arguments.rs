@@ -139,6 +139,12 @@ pub(crate) enum Command {
         join_token: PathBuf,
     },
 
+    /// Write a man page for each command into a folder
+    Man {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
+    },
+
     /// Show the enrolment and the last outcome, without asking TPM or attestor
     Status {
         /// Print JSON

@@ -3,6 +3,7 @@
 mod arguments;
 mod output;
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -136,6 +137,12 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             output::trusted(&token.server, &trust(&settings, &token)?)
         }
         Command::Status { json } => output::status(&status(&settings)?, json),
+        Command::Man { folder } => {
+            let cannot = || format!("cannot write man pages into `{}`", folder.display());
+            fs::create_dir_all(&folder).with_context(cannot)?;
+            clap_mangen::generate_to(Arguments::command(), &folder).with_context(cannot)?;
+            output::pages(&folder)
+        }
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "touchstone-agent", &mut io::stdout());

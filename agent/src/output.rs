@@ -1,6 +1,7 @@
 //! What the commands print: text for people, or one line of JSON for programs.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -34,6 +35,14 @@ pub(crate) fn outcome(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
         return print_json(outcome);
     }
     print(&outcome_text(outcome))
+}
+
+pub(crate) fn pages(folder: &Path) -> anyhow::Result<()> {
+    let first = folder.join("touchstone-agent.1");
+    print(&format!(
+        "wrote man pages; read them with: man -l {}\n",
+        first.display()
+    ))
 }
 
 pub(crate) fn status(status: &Status, json: bool) -> anyhow::Result<()> {

@@ -159,8 +159,8 @@ async fn a_node_moves_to_another_host_only_if_it_is_meant_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn man_pages_and_the_schema_need_no_attestor() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| {
-        let program = touchstone_tests::programs::path("touchstone");
+    let run = |program: &str, arguments: &[&str]| {
+        let program = touchstone_tests::programs::path(program);
         let output = touchstone_tests::programs::command(&program)
             .args(arguments)
             .output()
@@ -168,9 +168,15 @@ async fn man_pages_and_the_schema_need_no_attestor() {
         assert!(output.status.success(), "{arguments:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    run(&["man", folder.path().to_str().unwrap()]);
+    for program in ["touchstone", "touchstone-agent", "tpm-sim"] {
+        let said = run(program, &["man", folder.path().to_str().unwrap()]);
+        assert!(said.contains(&format!("{program}.1\n")), "{said}");
+    }
     for page in [
         "touchstone.1",
+        "touchstone-agent.1",
+        "touchstone-agent-enrol.1",
+        "tpm-sim-fleet.1",
         "touchstone-policy-plan.1",
         "touchstone-location-authority-revoke.1",
     ] {
@@ -180,7 +186,7 @@ async fn man_pages_and_the_schema_need_no_attestor() {
             "{page}: {text}"
         );
     }
-    let schema: Value = serde_json::from_str(&run(&["policy", "schema"])).unwrap();
+    let schema: Value = serde_json::from_str(&run("touchstone", &["policy", "schema"])).unwrap();
     assert!(schema["$defs"]["HostPolicy"].is_object());
 }
 

@@ -63,6 +63,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Profile(ProfileCommand),
 
+    /// Write a man page for each command into a folder
+    Man {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
+    },
+
     /// Print a completion script for a shell
     Completions {
         /// Which shell

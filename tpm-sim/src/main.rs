@@ -9,9 +9,12 @@ mod machine;
 mod process;
 mod scratch;
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Arguments, Command, ProfileCommand};
@@ -36,12 +39,27 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::DemoStop => demo::stop(),
         Command::Review(review) => demo::review(&review),
         Command::Profile(command) => profile(command).map(|()| ExitCode::SUCCESS),
+        Command::Man { folder } => man(&folder).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "tpm-sim", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn man(folder: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write man pages into `{}`", folder.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    clap_mangen::generate_to(Arguments::command(), folder).with_context(cannot)?;
+    let first = folder.join("tpm-sim.1");
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "wrote man pages; read them with: man -l {}",
+        first.display()
+    )?;
+    Ok(())
 }
 
 fn profile(command: ProfileCommand) -> anyhow::Result<()> {
