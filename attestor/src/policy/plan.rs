@@ -194,7 +194,10 @@ async fn judge(attestor: &Attestor, new: &Arc<PolicySet>) -> Result<Plan, StoreE
 
 /// What comes of one host.
 enum Judged {
-    Compared { compared: Comparison, fresh: bool },
+    Compared {
+        compared: Box<Comparison>,
+        fresh: bool,
+    },
     Not(NotReplayed),
 }
 
@@ -233,7 +236,7 @@ async fn add(
     breaker.host(held, compared.falls());
     breaker.workloads(held, &compared);
     Ok(Judged::Compared {
-        compared,
+        compared: Box::new(compared),
         fresh: held.fresh,
     })
 }
