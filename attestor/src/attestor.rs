@@ -18,6 +18,7 @@ use crate::commits::Commits;
 use crate::follower;
 use crate::heads::{HeadError, Heads};
 use crate::keys::ServerKeys;
+use crate::layer_keys::MasterKeyError;
 use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
@@ -79,6 +80,9 @@ pub(crate) enum OpenError {
     /// The key of results.
     #[error(transparent)]
     ResultKey(#[from] ResultKeyError),
+    /// The master key is not the one that the database was used with.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// The manifests in the database do not read: another version of the software wrote them.
     #[error("the policy version {version} in the database is broken: {source}")]
     Policy {
@@ -108,6 +112,8 @@ impl Attestor {
         keys.result.begin(&store).await?;
         heads.advance(&mut store.read().await?).await?;
         log_key.settle(&store, &heads).await?;
+        // Once it is known that the log is the right one: it may write an entry.
+        keys.master.begin(&store).await?;
         let index = Arc::new(TrustIndex::of(&store));
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;

@@ -9,7 +9,9 @@ mod endorsement;
 mod explain;
 mod firmware;
 mod inspect;
+mod keyprovider;
 mod keys;
+mod layer_keys;
 mod location;
 mod log_key;
 mod machines;
@@ -30,7 +32,9 @@ use touchstone_evidence::host_id::HostId;
 pub use credential_file::{CredentialFile, Shown};
 pub use credentials::Credential;
 pub use inspect::Inspect;
+pub use keyprovider::KeyProvider;
 pub use keys::{Exchanged, Keys};
+pub use layer_keys::Key;
 pub use location::{Authority, Location};
 pub use machines::{Inventory, JoinToken, Service};
 pub use node::Node;
@@ -93,12 +97,21 @@ pub enum Command {
     /// Policy manifests
     #[command(subcommand)]
     Policy(Policy),
-    /// Who may call: operators, officers, auditors, relying parties
+    /// Who may call: operators, officers, auditors, relying parties, publishers
     #[command(subcommand)]
     Credential(Credential),
     /// Known-good values, captured from a host's proven boot
     #[command(subcommand)]
     Reference(Reference),
+    /// Keys of encrypted container layers
+    #[command(subcommand)]
+    Key(Key),
+    /// Wrap the keys of layers for skopeo, podman and buildah, which are to run this (ocicrypt's key provider)
+    ///
+    /// One message on standard input gets one answer on standard output, or with --socket any number over gRPC. The
+    /// credential is that of a publisher. Name a key as `--encryption-key provider:touchstone:KEY`.
+    #[command(name = "keyprovider")]
+    KeyProvider(KeyProvider),
     /// Kubernetes nodes and the hosts behind them
     #[command(subcommand)]
     Node(Node),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use touchstone_evidence::digest::Sha256Digest;
 use zeroize::Zeroizing;
 
+use crate::layer_keys::MasterKey;
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeys;
 use crate::server_ca::ServerCa;
@@ -53,6 +54,8 @@ pub(crate) struct ServerKeys {
     pub(crate) webhook_callers: Vec<Sha256Digest>,
     /// Issues the TLS certificate; join tokens carry its own.
     pub(crate) ca: ServerCa,
+    /// What keys of encrypted layers are encrypted under.
+    pub(crate) master: MasterKey,
     /// Where agents reach the attestor.
     pub(crate) server_url: String,
     /// Held while the operator's file is written.
@@ -68,6 +71,7 @@ impl ServerKeys {
         ca: ServerCa,
         server_url: String,
         webhook_callers: Vec<Sha256Digest>,
+        master: MasterKey,
     ) -> Result<Self, KeyError> {
         for name in ["result.key", "webhook.key"] {
             let path = folder.join(name);
@@ -82,6 +86,7 @@ impl ServerKeys {
             webhook: WebhookSecrets::load(folder)?,
             webhook_callers,
             ca,
+            master,
             server_url,
             file: Mutex::new(()),
         })
@@ -101,8 +106,15 @@ pub(crate) fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     Ok(bytes)
 }
 
-/// Reads a file that nobody but its owner may read.
+/// Reads a file that nobody but its owner may read, and that holds text.
 pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
+    let bytes = read_private_bytes(path)?;
+    let text = str::from_utf8(&bytes).map_err(|_| KeyError::Malformed(path.to_owned()))?;
+    Ok(text.to_owned())
+}
+
+/// Reads a file that nobody but its owner may read.
+pub(crate) fn read_private_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let failed = |source| KeyError::File {
         path: path.to_owned(),
         source,
@@ -116,9 +128,9 @@ pub(crate) fn read_private(path: &Path) -> Result<String, KeyError> {
     if metadata.mode() & 0o077 != 0 {
         return Err(KeyError::Readable(path.to_owned()));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Writes a file of mode 0600 whole or not at all: beside it first, then renamed over it.

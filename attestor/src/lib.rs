@@ -2,7 +2,7 @@
 //! and the commands of operators and auditors, which talk to it over HTTP and open no database.
 //!
 //! Imports point one way: `http | kubernetes | console → enrollment | appraisal | location | policy |
-//! credentials → audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
+//! credentials | images → layer_keys → audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
 //!
 //! Invariant: this crate knows no TPM; it sees only bytes and what `evidence` proves of them.
 
@@ -20,9 +20,11 @@ mod follower;
 mod heads;
 mod housekeeping;
 pub mod http;
+mod images;
 mod keys;
 mod kill_points;
 mod kubernetes;
+mod layer_keys;
 mod location;
 mod log_key;
 mod logs;

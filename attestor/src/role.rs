@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Reads verdicts and signed results of hosts
     RelyingParty,
+    /// Wraps keys of encrypted layers and registers images, and nothing else
+    Publisher,
     /// Reads everything, and changes nothing
     Auditor,
     /// Reads everything; decides policy, reference values, places and TPM firmware
@@ -20,8 +22,9 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::RelyingParty,
+        Self::Publisher,
         Self::Auditor,
         Self::Officer,
         Self::Operator,
@@ -32,6 +35,7 @@ impl Role {
     pub fn word(self) -> &'static str {
         match self {
             Self::RelyingParty => "relying-party",
+            Self::Publisher => "publisher",
             Self::Auditor => "auditor",
             Self::Officer => "officer",
             Self::Operator => "operator",

@@ -21,6 +21,7 @@ use crate::attestor::Attestor;
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
+use crate::layer_keys::{MasterKey, MasterKeyFiles};
 use crate::operator_file;
 use crate::server_ca::ServerCa;
 use crate::store::Store;
@@ -58,6 +59,13 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
+    /// File of the master key, mode 0600, under which keys of encrypted layers are kept: 64 hexadecimal digits. By
+    /// default `master.key` in the data folder, where it is made
+    #[arg(long, env = "TOUCHSTONE_MASTER_KEY")]
+    pub master_key: Option<PathBuf>,
+    /// File of the master key before this one: what was kept under it is taken over at the start
+    #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
+    pub previous_master_key: Option<PathBuf>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
     #[arg(long, env = "TOUCHSTONE_PRODUCTION")]
     pub production: bool,
@@ -106,7 +114,20 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ca = ServerCa::load(&settings.data, new_database, names.clone())?;
     let tls = ca.tls();
     let callers = settings.webhook_callers.clone();
-    let keys = ServerKeys::load(&settings.data, new_database, ca, url.clone(), callers)?;
+    let files = MasterKeyFiles {
+        folder: &settings.data,
+        named: settings.master_key.as_deref(),
+        previous: settings.previous_master_key.as_deref(),
+    };
+    let master = MasterKey::load(files, &store).await?;
+    let keys = ServerKeys::load(
+        &settings.data,
+        new_database,
+        ca,
+        url.clone(),
+        callers,
+        master,
+    )?;
     let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
     operator_file::refresh(&attestor).await?;
 

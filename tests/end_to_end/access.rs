@@ -85,11 +85,13 @@ fn fate(access: Access, caller: Caller) -> Fate {
 }
 
 /// The roles that may call each route, as they are meant to be. What is not here is for no role.
-const MEANT: [(&str, &[Role]); 5] = [
+const MEANT: [(&str, &[Role]); 7] = [
     ("GET /metrics", READERS),
-    ("GET /v1/hosts", &Role::ALL),
-    ("GET /v1/hosts/{host}", &Role::ALL),
-    ("GET /v1/hosts/{host}/result", &Role::ALL),
+    ("GET /v1/hosts", RELYING),
+    ("GET /v1/hosts/{host}", RELYING),
+    ("GET /v1/hosts/{host}/result", RELYING),
+    ("POST /v1/images", PUBLISHERS),
+    ("POST /v1/layer-keys/{key}/wrap", PUBLISHERS),
     ("GET /v1/keys", &Role::ALL),
 ];
 /// The acts of officers; all other acts are the operator's.
@@ -104,6 +106,14 @@ const OFFICERS: [&str; 9] = [
     "PUT /v1/policies",
     "POST /v1/hosts/{host}/firmware",
 ];
+/// Who acts by verdicts. Publishers do not: they see nothing of the fleet.
+const RELYING: &[Role] = &[
+    Role::RelyingParty,
+    Role::Auditor,
+    Role::Officer,
+    Role::Operator,
+];
+const PUBLISHERS: &[Role] = &[Role::Publisher, Role::Operator];
 const READERS: &[Role] = &[Role::Auditor, Role::Officer, Role::Operator];
 
 fn meant(route: &Route) -> &'static [Role] {
@@ -281,6 +291,7 @@ async fn every_route_lets_in_only_whom_it_should() {
             .path
             .replace("{host}", "de-1")
             .replace("{version}", "1")
+            .replace("{key}", "payments")
             .replace("{secret}", "guess");
         let url = format!("{}{path}", world.server.url);
         for caller in callers() {

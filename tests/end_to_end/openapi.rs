@@ -16,7 +16,8 @@ use touchstone_tests::server::Server;
 use document::{Document, reached};
 
 /// Routes with POST that take no body.
-const BODILESS: [&str; 5] = [
+const BODILESS: [&str; 6] = [
+    "/v1/layer-key-imports",
     "/v1/challenges",
     "/v1/keys/result/rotate",
     "/v1/keys/ca/rotate",

@@ -17,6 +17,7 @@ use touchstone_tpm_sim::lies::{Said, code};
 
 use crate::endorsements::endorse;
 use crate::identity::applicant;
+use crate::layer_keys::{annotation, manifest, publisher, register, wrap};
 use older::{Table, Today};
 
 /// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
@@ -42,6 +43,7 @@ impl Fleet {
         let host = boot("de-1");
         assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
         vouched_for(&world);
+        encrypted_layers(&world).await;
         others(&world, &boot("gone"), &boot("half"), &boot("stranger")).await;
         let foreign = boot("foreign");
         endorse(&foreign, &Ca::root("Nobody"), 7).await;
@@ -108,6 +110,17 @@ async fn others(world: &World, gone: &Host, half: &Host, stranger: &Host) {
     let list = server.command(&["host", "quarantine", "list"]);
     let ek = list["quarantine"][0]["ek_digest"].as_str().unwrap();
     server.command(&["host", "reject", ek]);
+}
+
+/// A key of encrypted layers, a registered image that was encrypted with it, and a key pair for another key.
+async fn encrypted_layers(world: &World) {
+    let server = &world.server;
+    let ci = publisher(server, "ci");
+    server.command(&["key", "create", "payments", "--policy", "payments"]);
+    let wrapped = wrap(server, &ci, "payments").await.unwrap();
+    let manifest = manifest(&[&annotation(&wrapped)]);
+    register(server, &ci, &manifest).await.unwrap();
+    server.command(&["key", "import-key"]);
 }
 
 /// A maker of machines, and an authority with its revocation list.

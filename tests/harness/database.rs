@@ -187,6 +187,12 @@ impl Postgres {
         cluster
     }
 
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Ends it at once, as if the power had failed.
     pub fn fail(&self) {
         let pid = i32::try_from(self.server.lock().unwrap().id())

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use touchstone_evidence::annotation::{KeyName, PolicyName};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
+use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 
 use super::{Actor, Reason};
@@ -158,6 +160,64 @@ pub(crate) enum Event {
     WebhookRotated,
     /// The secret before that one is let in no more.
     WebhookRevoked,
+    /// Everything that was kept under one master key is kept under another. `versions`: of keys.
+    MasterKeyReplaced {
+        master_key: String,
+        replaced: String,
+        versions: usize,
+    },
+    /// A key of encrypted layers was made. `registered`: it demands registered images.
+    LayerKeyCreated {
+        key: KeyName,
+        policy: PolicyName,
+        registered: bool,
+    },
+    /// Layers are wrapped under another version of a key from now on.
+    LayerKeyRotated {
+        key: KeyName,
+        version: u32,
+        reason: Option<Reason>,
+    },
+    /// A key pair was made to which one key from elsewhere can be encrypted.
+    ImportKeyMade { import_key: String, expires_at: i64 },
+    /// A version of a key came from elsewhere.
+    LayerKeyImported {
+        key: KeyName,
+        version: u32,
+        import_key: String,
+    },
+    /// A key is used for nothing until it is enabled.
+    LayerKeyDisabled {
+        key: KeyName,
+        reason: Option<Reason>,
+    },
+    /// A key is used again.
+    LayerKeyEnabled {
+        key: KeyName,
+        reason: Option<Reason>,
+    },
+    /// The bytes of all versions of a key were deleted.
+    LayerKeyDestroyed {
+        key: KeyName,
+        versions: u32,
+        reason: Option<Reason>,
+    },
+    /// The key of a layer was wrapped. `layer`: the plain one. `annotation`: SHA-256 of what came of it.
+    LayerWrapped {
+        key: KeyName,
+        version: u32,
+        layer: OciDigest,
+        policy: PolicyName,
+        annotation: Sha256Digest,
+    },
+    /// An image was registered, by its manifest. `encrypted`: every layer is.
+    ImageRegistered {
+        manifest: OciDigest,
+        reference: String,
+        config: OciDigest,
+        layers: Vec<OciDigest>,
+        encrypted: bool,
+    },
     /// A credential was taken back.
     CredentialRevoked {
         name: CredentialName,
@@ -416,6 +476,44 @@ mod tests {
             Event::CredentialRevoked {
                 name: "anna".parse().unwrap(),
                 key: digest,
+            },
+            Event::MasterKeyReplaced {
+                master_key: String::new(),
+                replaced: String::new(),
+                versions: 1,
+            },
+            Event::LayerKeyCreated {
+                key: "k".parse().unwrap(),
+                policy: "p".parse().unwrap(),
+                registered: true,
+            },
+            Event::ImportKeyMade {
+                import_key: String::new(),
+                expires_at: 1,
+            },
+            Event::LayerKeyImported {
+                key: "k".parse().unwrap(),
+                version: 1,
+                import_key: String::new(),
+            },
+            Event::LayerKeyDestroyed {
+                key: "k".parse().unwrap(),
+                versions: 1,
+                reason: None,
+            },
+            Event::LayerWrapped {
+                key: "k".parse().unwrap(),
+                version: 1,
+                layer: touchstone_evidence::oci_digest::OciDigest(digest),
+                policy: "p".parse().unwrap(),
+                annotation: digest,
+            },
+            Event::ImageRegistered {
+                manifest: touchstone_evidence::oci_digest::OciDigest(digest),
+                reference: String::new(),
+                config: touchstone_evidence::oci_digest::OciDigest(digest),
+                layers: Vec::new(),
+                encrypted: true,
             },
             Event::PolicyApplied {
                 version: 1,

@@ -36,6 +36,11 @@ pub(super) fn is_refusal(error: &anyhow::Error, code: &str) -> bool {
     refusal.is_some_and(code_of)
 }
 
+/// Whether the attestor refused, for whatever reason.
+pub(super) fn is_refused(error: &anyhow::Error) -> bool {
+    error.is::<Problem>()
+}
+
 impl Client {
     pub(super) fn new(file: &Path) -> anyhow::Result<Self> {
         let credential = CredentialFile::read(file)?;

@@ -16,7 +16,7 @@ use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Command, Endorsement, Host, Policy, Target, audit, credentials, endorsement,
-    firmware, keys, location, machines, man, node, policy, reference,
+    firmware, keyprovider, keys, layer_keys, location, machines, man, node, policy, reference,
 };
 use crate::clock;
 
@@ -29,6 +29,10 @@ pub(super) async fn run(command: Command, target: &Target) -> anyhow::Result<Exi
         Command::Policy(Policy::Check { files }) => return policy::check(target.json, &files),
         Command::Policy(Policy::Schema) => {
             print(SCHEMA)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::KeyProvider(command) => {
+            keyprovider::run(&target.operator, command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man { folder } => return man::write(target.json, &folder),
@@ -61,6 +65,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => location::run(client, json, command).await,
         Command::Credential(command) => credentials::run(client, json, command).await,
+        Command::Key(command) => layer_keys::run(client, json, command).await,
         Command::Node(command) => node::run(client, json, command).await,
         Command::Reference(command) => reference::run(client, json, command).await,
         Command::Host(Host::List) => host_list(client, json).await,
@@ -79,6 +84,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Serve(_)
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
+        | Command::KeyProvider(_)
         | Command::Policy(_)
         | Command::Man { .. }
         | Command::Completions { .. } => bail!("this command asks no attestor"),

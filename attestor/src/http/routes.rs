@@ -8,9 +8,11 @@ mod explanations;
 mod firmware;
 mod hosts;
 mod identities;
+mod images;
 mod inventory;
 mod join_tokens;
 mod keys;
+mod layer_keys;
 mod location;
 mod log_key;
 mod nodes;
@@ -29,6 +31,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use touchstone_evidence::annotation::KeyName;
 use touchstone_evidence::host_id::HostId;
 
 use super::access::Access;
@@ -43,13 +46,24 @@ const EVIDENCE_MAX: usize = 3 << 20;
 const ENROLMENT_MAX: usize = 128 << 10;
 /// Kubernetes objects have at most 1.5 MiB in etcd; a review holds up to two.
 const REVIEW_MAX: usize = 4 << 20;
+/// An image's manifest of 4 MiB in base64.
+const IMAGE_MAX: usize = 6 << 20;
 /// Policy manifests and certificate bundles.
 const DOCUMENT_MAX: usize = 5 << 20;
 /// A hundred thousand machines with two EKs each.
 const INVENTORY_MAX: usize = 24 << 20;
 
 /// Whoever has a credential.
-const RESULTS: Access = Access::Staff(&Role::ALL);
+const ANY_ROLE: Access = Access::Staff(&Role::ALL);
+/// Whoever acts by verdicts.
+const RESULTS: Access = Access::Staff(&[
+    Role::RelyingParty,
+    Role::Auditor,
+    Role::Officer,
+    Role::Operator,
+]);
+/// Who makes images.
+const PUBLISH: Access = Access::Staff(&[Role::Publisher, Role::Operator]);
 /// Whoever may see everything.
 const READ: Access = Access::Staff(&[Role::Auditor, Role::Officer, Role::Operator]);
 /// Who decides what is good, and where machines stand.
@@ -67,7 +81,7 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/readyz", Anyone, status::readyz),
         Route::new(GET, "/openapi.json", Anyone, super::openapi::show),
         Route::new(GET, "/metrics", READ, status::metrics),
-        Route::new(GET, "/v1/keys", RESULTS, keys::list),
+        Route::new(GET, "/v1/keys", ANY_ROLE, keys::list),
         Route::new(POST, "/v1/keys/result/rotate", OPERATE, keys::rotate_result),
         Route::new(POST, "/v1/keys/result/revoke", OPERATE, keys::revoke_result),
         Route::new(GET, "/v1/ca", Host, keys::ca),
@@ -183,6 +197,47 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(GET, "/v1/audit/export", READ, audit::export),
         Route::new(GET, "/v1/audit/checkpoint", READ, audit::checkpoint),
         Route::new(POST, "/v1/keys/checkpoint/rotate", OPERATE, log_key::rotate),
+        Route::new(GET, "/v1/layer-keys", READ, layer_keys::list),
+        Route::new(POST, "/v1/layer-keys", OPERATE, layer_keys::create),
+        Route::new(
+            POST,
+            "/v1/layer-keys/{key}/rotate",
+            OPERATE,
+            layer_keys::rotate,
+        ),
+        Route::new(
+            POST,
+            "/v1/layer-keys/{key}/disable",
+            OPERATE,
+            layer_keys::disable,
+        ),
+        Route::new(
+            POST,
+            "/v1/layer-keys/{key}/enable",
+            OPERATE,
+            layer_keys::enable,
+        ),
+        Route::new(
+            POST,
+            "/v1/layer-keys/{key}/destroy",
+            OPERATE,
+            layer_keys::destroy,
+        ),
+        Route::new(
+            POST,
+            "/v1/layer-keys/{key}/import",
+            OPERATE,
+            layer_keys::import,
+        ),
+        Route::new(POST, "/v1/layer-keys/{key}/wrap", PUBLISH, layer_keys::wrap),
+        Route::new(
+            POST,
+            "/v1/layer-key-imports",
+            OPERATE,
+            layer_keys::make_import_key,
+        ),
+        Route::new(GET, "/v1/images", READ, images::list),
+        Route::new(POST, "/v1/images", PUBLISH, images::register).with_body_of(IMAGE_MAX),
         Route::new(GET, "/v1/credentials", READ, credentials::list),
         Route::new(POST, "/v1/credentials", OPERATE, credentials::create),
         Route::new(POST, "/v1/credentials/revoke", OPERATE, credentials::revoke),
@@ -227,6 +282,18 @@ impl FromRequestParts<App> for PathHost {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Path(host) = Path::<HostId>::from_request_parts(parts, app).await?;
         Ok(Self(host))
+    }
+}
+
+/// The key of encrypted layers that the path names; what cannot name one is a problem.
+struct PathKey(KeyName);
+
+impl FromRequestParts<App> for PathKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Path(key) = Path::<KeyName>::from_request_parts(parts, app).await?;
+        Ok(Self(key))
     }
 }
 

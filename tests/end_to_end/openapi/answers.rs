@@ -205,6 +205,36 @@ impl Story {
         self.post("/v1/keys/result/revoke", old).await;
     }
 
+    /// A key of encrypted layers, from its making to its end, and an image that was encrypted with it.
+    async fn layers(&self) {
+        let of = |act: &str| format!("/v1/layer-keys/{{key}}/{act}");
+        let post = |path: String, body| async move {
+            self.ask(Method::POST, &path, "payments", Some(body)).await
+        };
+        let key = json!({ "name": "payments", "policy": "payments", "registered": true });
+        self.post("/v1/layer-keys", key).await;
+        let options = URL_SAFE_NO_PAD.encode(crate::layer_keys::options());
+        let wrapped = post(of("wrap"), json!({ "options": options })).await;
+        let manifest = crate::layer_keys::manifest(&[&crate::layer_keys::annotation(&wrapped)]);
+        let image = json!({ "reference": "r/p:1", "manifest": URL_SAFE_NO_PAD.encode(manifest) });
+        self.post("/v1/images", image).await;
+        let made = self
+            .ask(Method::POST, "/v1/layer-key-imports", "", None)
+            .await;
+        let public = URL_SAFE_NO_PAD.decode(made["public_key"].as_str().unwrap());
+        let brought = crate::layer_keys::encrypt(&self.callers.world.server, &public.unwrap());
+        let brought = json!({
+            "import_key": made["import_key"],
+            "wrapped": URL_SAFE_NO_PAD.encode(brought),
+        });
+        let imported = post(of("import"), brought).await;
+        assert_eq!(imported["version"], 2, "{imported}");
+        for act in ["rotate", "disable", "enable", "destroy"] {
+            post(of(act), json!({ "reason": "it is its time" })).await;
+        }
+        self.read_all("de-1").await;
+    }
+
     /// Keys in the place of others; last the CA, which these clients do not follow.
     async fn exchanges(&self) {
         let keys = self.ask(Method::GET, "/v1/keys", "", None).await;
@@ -275,6 +305,7 @@ async fn every_answer_is_as_it_is_described() {
     story.makers().await;
     story.inventory().await;
     story.secrets().await;
+    story.layers().await;
     story.places().await;
     story.read_all("de-1").await;
     story.service(&second).await;

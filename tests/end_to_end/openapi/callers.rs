@@ -71,7 +71,7 @@ impl Callers {
         }
     }
 
-    /// Calls a route as somebody who may. In `path` stands `{host}` for `host`, `{version}` for 1.
+    /// Calls a route as somebody who may. In `path` stands `{host}` for `host`, or `{key}`, and `{version}` for 1.
     pub(super) async fn call(
         &self,
         method: &Method,
@@ -91,6 +91,7 @@ impl Callers {
         let path = path
             .replace("{host}", host)
             .replace("{version}", "1")
+            .replace("{key}", host)
             .replace("{secret}", &self.webhook_secret);
         let url = format!("{}{path}", self.world.server.url);
         let mut request = client.request(method.clone(), url);

@@ -1,0 +1,51 @@
+-- Keys under which the keys of encrypted layers are wrapped. `registered`: 1 where a registered image is demanded.
+-- `state`: active, disabled or destroyed. `version`: the one that wraps.
+CREATE TABLE layer_keys (
+    name TEXT PRIMARY KEY,
+    policy TEXT NOT NULL,
+    registered INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    destroyed_at INTEGER
+) STRICT;
+
+-- `wrapped`: the key, encrypted under the master key with the id `master`; both are absent once it is destroyed.
+CREATE TABLE layer_key_versions (
+    name TEXT NOT NULL REFERENCES layer_keys (name),
+    version INTEGER NOT NULL,
+    wrapped BLOB,
+    master TEXT,
+    origin TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT;
+
+-- Private keys that a key from elsewhere is encrypted to, once; encrypted under the master key like the others.
+CREATE TABLE import_keys (
+    id TEXT PRIMARY KEY,
+    wrapped BLOB NOT NULL,
+    master TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+-- Images that were registered, by the digest of their manifest. `layers`: JSON. `encrypted`: whether all layers are.
+CREATE TABLE images (
+    manifest BLOB PRIMARY KEY,
+    reference TEXT NOT NULL,
+    config BLOB NOT NULL,
+    layers TEXT NOT NULL,
+    encrypted INTEGER NOT NULL,
+    publisher TEXT NOT NULL,
+    registered_at INTEGER NOT NULL
+) STRICT;
+
+-- The plain layers in a registered image, and the keys that they are wrapped under: proven when it was registered.
+CREATE TABLE image_layer_keys (
+    manifest BLOB NOT NULL REFERENCES images (manifest),
+    layer BLOB NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (manifest, layer, name, version)
+) STRICT;

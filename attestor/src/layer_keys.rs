@@ -1,0 +1,289 @@
+//! Keys of encrypted layers: named, versioned, each for one `WorkloadPolicy`, and encrypted under the master key.
+//!
+//! Not decided here: whether a host may read a layer. [`open`] gives whoever decides what an annotation was bound to.
+
+mod error;
+mod imports;
+mod master;
+
+use touchstone_evidence::annotation::{Annotation, Binding, KeyName, Opened, PolicyName, layer_of};
+use touchstone_evidence::digest::Sha256Digest;
+use zeroize::Zeroizing;
+
+use crate::attestor::Attestor;
+use crate::audit::{self, Actor, Event, Reason};
+use crate::clock;
+use crate::random;
+use crate::store::{KeyState, LayerKeyRecord, Origin, Tx, Wrapped, WrappedVersion};
+
+pub(crate) use error::LayerKeyError;
+pub(crate) use imports::{Imported, import, make_import_key};
+pub(crate) use master::{MasterKey, MasterKeyError, MasterKeyFiles};
+
+use master::purpose_of_version;
+
+/// 32 bytes under which layers' keys are wrapped.
+type KeyBytes = Zeroizing<[u8; 32]>;
+
+/// A key that is wanted.
+pub(crate) struct Wanted {
+    pub(crate) name: KeyName,
+    /// The `WorkloadPolicy` whose host half decides who may read.
+    pub(crate) policy: PolicyName,
+    /// Whether only layers of registered images are released.
+    pub(crate) registered: bool,
+}
+
+/// Makes a key with its first version.
+pub(crate) async fn create(
+    attestor: &Attestor,
+    actor: &Actor,
+    wanted: Wanted,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let bytes = Zeroizing::new(random::bytes()?);
+    let mut tx = attestor.store.write().await?;
+    let made = begin(attestor, &mut tx, actor, wanted).await?;
+    let made = add_version(attestor, &mut tx, made, &bytes, Origin::Made).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+/// A new key, which has no version yet.
+async fn begin(
+    attestor: &Attestor,
+    tx: &mut Tx,
+    actor: &Actor,
+    wanted: Wanted,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let policies = attestor.index.policies();
+    if !policies.workloads.contains_key(wanted.policy.as_str()) {
+        return Err(LayerKeyError::PolicyUnknown(wanted.policy));
+    }
+    let now = clock::now();
+    let made = LayerKeyRecord {
+        name: wanted.name,
+        policy: wanted.policy,
+        registered: wanted.registered,
+        state: KeyState::Active,
+        version: 0,
+        created_at: now,
+        destroyed_at: None,
+    };
+    if !tx.add_layer_key(&made).await? {
+        return Err(LayerKeyError::Taken(made.name));
+    }
+    let event = Event::LayerKeyCreated {
+        key: made.name.clone(),
+        policy: made.policy.clone(),
+        registered: made.registered,
+    };
+    audit::append(tx, &event, actor, now).await?;
+    Ok(made)
+}
+
+/// Keeps the next version of a key, which wraps from now on.
+async fn add_version(
+    attestor: &Attestor,
+    tx: &mut Tx,
+    key: LayerKeyRecord,
+    bytes: &KeyBytes,
+    origin: Origin,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let master = &attestor.keys.master;
+    master.agrees(tx).await?;
+    let version = key.version.saturating_add(1);
+    let purpose = purpose_of_version(key.name.as_str(), version);
+    let next = WrappedVersion {
+        name: key.name.clone(),
+        version,
+        wrapped: master.wrap(&purpose, &bytes[..])?,
+    };
+    tx.add_key_version(&next, origin, clock::now()).await?;
+    Ok(LayerKeyRecord { version, ..key })
+}
+
+/// Makes the next version of a key; the ones before still open what they sealed.
+pub(crate) async fn rotate(
+    attestor: &Attestor,
+    actor: &Actor,
+    name: KeyName,
+    reason: Option<Reason>,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let bytes = Zeroizing::new(random::bytes()?);
+    let mut tx = attestor.store.write().await?;
+    let key = usable(known(&mut tx, name).await?)?;
+    let key = add_version(attestor, &mut tx, key, &bytes, Origin::Made).await?;
+    let event = Event::LayerKeyRotated {
+        key: key.name.clone(),
+        version: key.version,
+        reason,
+    };
+    audit::append(&mut tx, &event, actor, clock::now()).await?;
+    tx.commit().await?;
+    Ok(key)
+}
+
+/// Lets a key be used for nothing until it is enabled, or for everything again. Once more changes nothing.
+pub(crate) async fn set_enabled(
+    attestor: &Attestor,
+    actor: &Actor,
+    name: KeyName,
+    enabled: bool,
+    reason: Option<Reason>,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let mut tx = attestor.store.write().await?;
+    let key = known(&mut tx, name).await?;
+    let state = match enabled {
+        true => KeyState::Active,
+        false => KeyState::Disabled,
+    };
+    if key.state == KeyState::Destroyed {
+        return Err(LayerKeyError::Destroyed(key.name));
+    }
+    if key.state == state {
+        return Ok(key);
+    }
+    tx.set_key_state(&key.name, state).await?;
+    let name = key.name.clone();
+    let event = match enabled {
+        true => Event::LayerKeyEnabled { key: name, reason },
+        false => Event::LayerKeyDisabled { key: name, reason },
+    };
+    audit::append(&mut tx, &event, actor, clock::now()).await?;
+    tx.commit().await?;
+    Ok(LayerKeyRecord { state, ..key })
+}
+
+/// Deletes the bytes of every version of a key: nothing that they sealed is ever opened again.
+pub(crate) async fn destroy(
+    attestor: &Attestor,
+    actor: &Actor,
+    name: KeyName,
+    reason: Option<Reason>,
+) -> Result<LayerKeyRecord, LayerKeyError> {
+    let now = clock::now();
+    let mut tx = attestor.store.write().await?;
+    let key = known(&mut tx, name).await?;
+    if key.state == KeyState::Destroyed {
+        return Ok(key);
+    }
+    tx.overwrite_deleted().await?;
+    tx.destroy_layer_key(&key.name, now).await?;
+    let event = Event::LayerKeyDestroyed {
+        key: key.name.clone(),
+        versions: key.version,
+        reason,
+    };
+    audit::append(&mut tx, &event, actor, now).await?;
+    tx.commit().await?;
+    attestor.store.scrub_layer_keys().await;
+    Ok(LayerKeyRecord {
+        state: KeyState::Destroyed,
+        destroyed_at: Some(now),
+        ..key
+    })
+}
+
+/// Wraps the cipher options of a layer under the current version of a key.
+pub(crate) async fn wrap(
+    attestor: &Attestor,
+    actor: &Actor,
+    name: KeyName,
+    options: &[u8],
+) -> Result<Annotation, LayerKeyError> {
+    let layer = layer_of(options)?;
+    let nonce = random::bytes()?;
+    let mut tx = attestor.store.write().await?;
+    let key = known(&mut tx, name).await?;
+    let (key, wrapped) = version_of(&mut tx, key.name, key.version).await?;
+    let bytes = unwrap(&attestor.keys.master, &key, key.version, &wrapped)?;
+    let binding = Binding {
+        key: key.name,
+        key_version: key.version,
+        layer,
+        policy: key.policy,
+    };
+    let sealed = Annotation::seal(binding, options, &bytes, nonce)?;
+    let json = sealed.to_json().map_err(|_| malformed())?;
+    let bound = sealed.untrusted_binding();
+    let event = Event::LayerWrapped {
+        key: bound.key.clone(),
+        version: bound.key_version,
+        layer,
+        policy: bound.policy.clone(),
+        annotation: Sha256Digest::of(&json),
+    };
+    audit::append(&mut tx, &event, actor, clock::now()).await?;
+    tx.commit().await?;
+    Ok(sealed)
+}
+
+/// Opens an annotation under the version of the key that it names, which must be active: the key, and a layer's cipher
+/// options with what they were bound to. Whether a host may have them is for the host half of that policy to say, and
+/// for the register of images where the key is `registered`.
+///
+/// `tx` may only read; that the key is still active when something is committed is known if that writes.
+pub(crate) async fn open(
+    master: &MasterKey,
+    tx: &mut Tx,
+    annotation: &[u8],
+) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
+    let annotation = Annotation::parse(annotation)?;
+    let named = annotation.untrusted_binding();
+    let (key, wrapped) = version_of(tx, named.key.clone(), named.key_version).await?;
+    let bytes = unwrap(master, &key, named.key_version, &wrapped)?;
+    let opened = annotation.open(&bytes)?;
+    // The key's policy never changes; what says otherwise is not of this database.
+    if opened.binding().policy != key.policy {
+        let (key, policy) = (key.name, key.policy);
+        return Err(LayerKeyError::PolicyOther { key, policy });
+    }
+    Ok((key, opened))
+}
+
+async fn known(tx: &mut Tx, name: KeyName) -> Result<LayerKeyRecord, LayerKeyError> {
+    let key = tx.layer_key(&name).await?;
+    key.ok_or(LayerKeyError::Unknown(name))
+}
+
+/// The key, if it may be used.
+fn usable(key: LayerKeyRecord) -> Result<LayerKeyRecord, LayerKeyError> {
+    match key.state {
+        KeyState::Active => Ok(key),
+        KeyState::Disabled => Err(LayerKeyError::Disabled(key.name)),
+        KeyState::Destroyed => Err(LayerKeyError::Destroyed(key.name)),
+    }
+}
+
+/// A version of a key that may be used.
+async fn version_of(
+    tx: &mut Tx,
+    name: KeyName,
+    version: u32,
+) -> Result<(LayerKeyRecord, Wrapped), LayerKeyError> {
+    let Some((key, wrapped)) = tx.key_version(&name, version).await? else {
+        let key = known(tx, name).await?.name;
+        return Err(LayerKeyError::VersionUnknown { key, version });
+    };
+    let key = usable(key)?;
+    Ok((key, wrapped.ok_or_else(malformed)?))
+}
+
+fn unwrap(
+    master: &MasterKey,
+    key: &LayerKeyRecord,
+    version: u32,
+    wrapped: &Wrapped,
+) -> Result<KeyBytes, LayerKeyError> {
+    let opened = master.open(&purpose_of_version(key.name.as_str(), version), wrapped)?;
+    let mut bytes = Zeroizing::new([0; 32]);
+    match opened.len() == bytes.len() {
+        true => bytes.copy_from_slice(&opened),
+        false => return Err(malformed()),
+    }
+    Ok(bytes)
+}
+
+fn malformed() -> LayerKeyError {
+    crate::store::StoreError::Malformed("layer key").into()
+}

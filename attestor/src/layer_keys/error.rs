@@ -1,0 +1,78 @@
+//! Why a key of encrypted layers was not made, changed or used.
+
+use touchstone_evidence::annotation::{AnnotationError, KeyName, PolicyName};
+
+use super::master::MasterKeyError;
+use crate::random::NoRandomness;
+use crate::store::StoreError;
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LayerKeyError {
+    #[error("no key is called `{0}`; `touchstone key list` shows them")]
+    Unknown(KeyName),
+    #[error(
+        "a key is, or was, called `{0}`, and names are given once; choose another, or rotate it"
+    )]
+    Taken(KeyName),
+    #[error("no WorkloadPolicy is called `{0}`; apply it first, or mend the name")]
+    PolicyUnknown(PolicyName),
+    #[error("the key `{key}` is for the policy `{policy}`, and stays with it; make another key")]
+    PolicyOther { key: KeyName, policy: PolicyName },
+    #[error("the key `{0}` is new, so say which WorkloadPolicy its layers are for")]
+    PolicyMissing(KeyName),
+    #[error("the key `{0}` is disabled; an operator enables it with `touchstone key enable {0}`")]
+    Disabled(KeyName),
+    #[error("the key `{0}` was destroyed: what was encrypted with it cannot be read any more")]
+    Destroyed(KeyName),
+    #[error("the key `{key}` has no version {version}: the annotation is of another attestor")]
+    VersionUnknown { key: KeyName, version: u32 },
+    #[error(
+        "there is no such import key: it was used, has expired after an hour, or never was; make one with `touchstone \
+         key import-key`"
+    )]
+    ImportKeyUnknown,
+    #[error(
+        "what was sent are no 32 bytes encrypted to the import key with RSA-OAEP (SHA-256, no label); its one use is \
+         over, make another"
+    )]
+    ImportMalformed,
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    #[error(transparent)]
+    Master(MasterKeyError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl LayerKeyError {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "layer-key-unknown",
+            Self::Taken(_) => "layer-key-taken",
+            Self::PolicyUnknown(_) => "layer-key-policy-unknown",
+            Self::PolicyOther { .. } => "layer-key-policy-other",
+            Self::PolicyMissing(_) => "layer-key-policy-missing",
+            Self::Disabled(_) => "layer-key-disabled",
+            Self::Destroyed(_) => "layer-key-destroyed",
+            Self::VersionUnknown { .. } => "layer-key-version-unknown",
+            Self::ImportKeyUnknown => "import-key-unknown",
+            Self::ImportMalformed => "import-malformed",
+            Self::Annotation(error) => error.code(),
+            Self::Master(MasterKeyError::Other { .. }) => "master-key-other",
+            Self::Master(_) | Self::Randomness(_) | Self::Store(_) => "internal",
+        }
+    }
+}
+
+impl From<MasterKeyError> for LayerKeyError {
+    fn from(error: MasterKeyError) -> Self {
+        match error {
+            MasterKeyError::Store(error) => Self::Store(error),
+            error => Self::Master(error),
+        }
+    }
+}
