@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{
-    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, RoundAnswer,
+    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, Release,
+    RoundAnswer,
 };
 use zeroize::Zeroizing;
 
@@ -280,6 +281,16 @@ impl Client {
             answer: self.parsed(&answer)?,
             ca: ca.and_then(|ca| ca.parse().ok()),
         })
+    }
+
+    /// Asks for the key of a layer; `request`: a [`ReleaseRequest`](touchstone_evidence::wire::ReleaseRequest), already in
+    /// JSON. It is asked once: the answer to a round that was answered before holds no key.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this host may not have it; its detail says why, and what to do.
+    pub async fn release(&self, request: &[u8]) -> Result<Release> {
+        let (_, answer) = self.ask(self.request("v1/releases", request)).await?;
+        self.parsed(&answer)
     }
 
     /// The CA certificates that the attestor says are to be believed, PEM that nobody has looked at.

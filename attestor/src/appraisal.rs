@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use touchstone_evidence::boot_log::BootLog;
+use touchstone_evidence::claims::Proof;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::quote::NotAuthentic;
+use touchstone_evidence::release_key::VerifiedReleaseKey;
 use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
 
 pub(crate) use decide::{Decided, Round};
@@ -106,6 +108,14 @@ pub(crate) async fn challenge(
     attestor.commits.challenge(asked).await
 }
 
+/// What came of a round that was accepted.
+pub(crate) struct Accepted {
+    /// As it is sent.
+    pub(crate) answer: String,
+    /// The release key that it carried; `None` where it carried none, or was answered before.
+    pub(crate) release_key: Option<Proof<VerifiedReleaseKey>>,
+}
+
 /// Appraises one round of the host with this TLS key. `body` is the evidence exactly as it was received.
 ///
 /// The same evidence for the same challenge gets the stored answer.
@@ -114,7 +124,7 @@ pub(crate) async fn round(
     tls_key: &Sha256Digest,
     evidence: Evidence,
     body: Vec<u8>,
-) -> Result<String, RoundError> {
+) -> Result<Accepted, RoundError> {
     let received = Received {
         asked: asked(tls_key, &evidence.nonce),
         digest: Sha256Digest::of(&body),
@@ -149,7 +159,7 @@ struct Received {
 
 /// The round against what is held about the host now. What was held when its caller was let in does not
 /// count: the body may have come much later.
-async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, RoundError> {
+async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, RoundError> {
     let seen = attestor.commits.look_up(received.asked.clone()).await?;
     let Some(found) = seen.found else {
         let end = end_of(attestor, &received.asked).await?;
@@ -160,7 +170,12 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
     let challenge = held.challenge.clone();
     let challenge = match open_challenge(challenge, &held.record.host, &received.digest, now)? {
         Open::Fresh(challenge) => challenge,
-        Open::Answered(answer) => return Ok(answer),
+        Open::Answered(answer) => {
+            return Ok(Accepted {
+                answer,
+                release_key: None,
+            });
+        }
     };
     let inputs = verify::Inputs {
         stored_boot_log: stored_boot_log(attestor, &received.evidence).await?,
@@ -175,20 +190,22 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<String, Rou
     let verified = verified(inputs).await?;
     let policies = attestor.index.policies();
     let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
+    let release_key = verified.claims.release_key().cloned();
     let digest = received.digest;
     let reached = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
-    attestor
-        .commits
-        .round(Round {
-            asked: received.asked.clone(),
-            found,
-            held,
-            verified,
-            reached,
-            body: Arc::clone(&received.body),
-            begun: received.begun,
-        })
-        .await
+    let round = Round {
+        asked: received.asked.clone(),
+        found,
+        held,
+        verified,
+        reached,
+        body: Arc::clone(&received.body),
+        begun: received.begun,
+    };
+    Ok(Accepted {
+        answer: attestor.commits.round(round).await?,
+        release_key,
+    })
 }
 
 /// How the identity with the TLS key of who asks ended.

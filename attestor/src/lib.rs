@@ -35,6 +35,7 @@ mod process;
 mod random;
 mod references;
 mod refusals;
+mod releases;
 mod result_keys;
 pub mod role;
 pub mod serve;

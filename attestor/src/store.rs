@@ -12,6 +12,7 @@ mod groups;
 mod held;
 mod hosts;
 mod identities;
+mod image_layers;
 mod images;
 mod import_keys;
 mod inventory;

@@ -46,6 +46,7 @@ mod policies;
 mod pressure;
 mod references;
 mod release_keys;
+mod releases;
 mod replicas;
 mod result_keys;
 mod results;

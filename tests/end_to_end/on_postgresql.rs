@@ -33,6 +33,7 @@ mod policies;
 mod pressure;
 mod references;
 mod release_keys;
+mod releases;
 mod result_keys;
 mod results;
 mod revocations;

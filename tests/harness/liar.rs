@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
+use touchstone_agent::client::Problem;
 use touchstone_evidence::pcr::PcrSelection;
-use touchstone_evidence::wire::{Challenge, Evidence, SignedAttest};
+use touchstone_evidence::wire::{Challenge, Evidence, Release, ReleaseRequest, SignedAttest};
 use touchstone_tpm_sim::lies::{self, Said};
 
 use crate::host::Host;
@@ -54,6 +55,21 @@ impl Liar {
     /// An honest round of a host that shows no tag.
     pub async fn lie_without_location(&self) -> Said {
         self.0.lie_without_location().await.unwrap()
+    }
+
+    /// What an honest host asks for the key of the layer with this annotation.
+    pub async fn wish(&self, annotation: &[u8]) -> ReleaseRequest {
+        self.0.wish(annotation).await.unwrap()
+    }
+
+    /// Asks for it: what was released, or the refusal.
+    pub async fn ask_release(&self, wish: &ReleaseRequest) -> Result<Release, Problem> {
+        self.0.ask_release(wish).await.unwrap()
+    }
+
+    /// Opens in the TPM what was released.
+    pub async fn open(&self, wish: &ReleaseRequest, release: &Release) -> lies::Result<Vec<u8>> {
+        Ok(self.0.open(wish, release).await?.to_vec())
     }
 
     /// Sends evidence: the answer, or the code of the refusal.

@@ -210,6 +210,31 @@ pub(crate) enum Event {
         policy: PolicyName,
         annotation: Sha256Digest,
     },
+    /// The key of a layer went to a host, sealed to its TPM and this boot of it. `manifest`: as the host says.
+    LayerKeyReleased {
+        host: HostId,
+        reset_count: u32,
+        restart_count: u32,
+        key: KeyName,
+        version: u32,
+        layer: OciDigest,
+        manifest: Option<OciDigest>,
+        policy: PolicyName,
+        policy_digest: Sha256Digest,
+        result_entry: Sha256Digest,
+        expires_at: i64,
+        clock_end: u64,
+    },
+    /// A host that had proven who it is did not get the key of a layer. Key and layer are as its request says.
+    LayerKeyRefused {
+        host: HostId,
+        key: KeyName,
+        version: u32,
+        layer: OciDigest,
+        manifest: Option<OciDigest>,
+        /// Codes; what they expected and saw stands in the entry of the result.
+        refusals: Vec<String>,
+    },
     /// An image was registered, by its manifest. `encrypted`: every layer is.
     ImageRegistered {
         manifest: OciDigest,
@@ -507,6 +532,28 @@ mod tests {
                 layer: touchstone_evidence::oci_digest::OciDigest(digest),
                 policy: "p".parse().unwrap(),
                 annotation: digest,
+            },
+            Event::LayerKeyReleased {
+                host: host.clone(),
+                reset_count: 1,
+                restart_count: 0,
+                key: "k".parse().unwrap(),
+                version: 1,
+                layer: touchstone_evidence::oci_digest::OciDigest(digest),
+                manifest: None,
+                policy: "p".parse().unwrap(),
+                policy_digest: digest,
+                result_entry: digest,
+                expires_at: 1,
+                clock_end: 1,
+            },
+            Event::LayerKeyRefused {
+                host: host.clone(),
+                key: "k".parse().unwrap(),
+                version: 1,
+                layer: touchstone_evidence::oci_digest::OciDigest(digest),
+                manifest: None,
+                refusals: Vec::new(),
             },
             Event::ImageRegistered {
                 manifest: touchstone_evidence::oci_digest::OciDigest(digest),

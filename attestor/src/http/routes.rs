@@ -20,6 +20,7 @@ mod oems;
 mod policies;
 mod quarantine;
 mod references;
+mod releases;
 mod reviews;
 mod rounds;
 mod service;
@@ -109,6 +110,7 @@ pub(super) fn all() -> Vec<Route> {
         ),
         Route::new(POST, "/v1/challenges", Host, rounds::challenge),
         Route::new(POST, "/v1/evidence", Host, rounds::evidence).with_body_of(EVIDENCE_MAX),
+        Route::new(POST, "/v1/releases", Host, releases::release).with_body_of(EVIDENCE_MAX),
         Route::new(POST, "/v1/endorsement-roots", OPERATE, endorsements::import)
             .with_body_of(DOCUMENT_MAX),
         Route::new(GET, "/v1/endorsement-roots", READ, endorsements::list),

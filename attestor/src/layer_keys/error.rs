@@ -1,6 +1,7 @@
 //! Why a key of encrypted layers was not made, changed or used.
 
 use touchstone_evidence::annotation::{AnnotationError, KeyName, PolicyName};
+use touchstone_evidence::oci_digest::OciDigest;
 
 use super::master::MasterKeyError;
 use crate::random::NoRandomness;
@@ -37,6 +38,16 @@ pub(crate) enum LayerKeyError {
          over, make another"
     )]
     ImportMalformed,
+    #[error(
+        "the key `{0}` opens layers of registered images alone, and the host named no manifest; with podman name it as \
+         `--decryption-key provider:touchstone:IMAGE@sha256:…`"
+    )]
+    ManifestMissing(KeyName),
+    #[error(
+        "the key `{key}` opens layers of registered images alone, and `{manifest}` is not registered with this layer; \
+         register it with `touchstone image register`"
+    )]
+    Unregistered { key: KeyName, manifest: OciDigest },
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
     #[error(transparent)]
@@ -61,6 +72,8 @@ impl LayerKeyError {
             Self::VersionUnknown { .. } => "layer-key-version-unknown",
             Self::ImportKeyUnknown => "import-key-unknown",
             Self::ImportMalformed => "import-malformed",
+            Self::ManifestMissing(_) => "manifest-missing",
+            Self::Unregistered { .. } => "image-unregistered",
             Self::Annotation(error) => error.code(),
             Self::Master(MasterKeyError::Other { .. }) => "master-key-other",
             Self::Master(_) | Self::Randomness(_) | Self::Store(_) => "internal",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use touchstone_agent::client::{Client, Error as ClientError};
+use touchstone_agent::client::{Client, Error as ClientError, Problem};
 use touchstone_agent::identity::Identity;
 use touchstone_agent::state::Records;
 use touchstone_agent::tls::TlsKey;
@@ -13,10 +13,13 @@ use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
 use touchstone_evidence::release_key::release_key_name;
 use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::sealed_release::{ReleasePolicy, payload};
 use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::wire::{
-    BankEvidence, Challenge, Evidence, JoinToken, ReleaseKey, RoundAnswer, SignedAttest,
+    BankEvidence, Challenge, Evidence, JoinToken, Lease, Release, ReleaseKey, ReleaseRequest,
+    RoundAnswer, SignedAttest,
 };
+use zeroize::Zeroizing;
 
 use super::{Error, Result};
 
@@ -292,6 +295,55 @@ impl Liar {
         let mut evidence = self.evidence(&challenge).await?;
         lie(&mut evidence);
         self.send(&evidence).await
+    }
+
+    /// What an honest host asks for the key of the layer with this annotation: a fresh round, with the release key.
+    ///
+    /// # Errors
+    /// [`Error::Client`] or [`Error::Tpm`].
+    pub async fn wish(&self, annotation: &[u8]) -> Result<ReleaseRequest> {
+        let challenge = self.challenge().await?;
+        Ok(ReleaseRequest {
+            evidence: self.evidence_with_release_key(&challenge).await?,
+            annotation: annotation.to_vec().into(),
+            manifest: None,
+        })
+    }
+
+    /// Asks for it: what was released, or the refusal.
+    ///
+    /// # Errors
+    /// [`Error::Message`], or [`Error::Client`] if there is no answer that can be read.
+    pub async fn ask_release(
+        &self,
+        wish: &ReleaseRequest,
+    ) -> Result<std::result::Result<Release, Problem>> {
+        match self.client.release(&serde_json::to_vec(wish)?).await {
+            Ok(release) => Ok(Ok(release)),
+            Err(ClientError::Refused(problem)) => Ok(Err(problem)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens in the TPM what was released for `wish`, whatever the lease says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`] if the TPM does not open it; [`Error::Scene`] if it does, and holds something else.
+    pub async fn open(
+        &self,
+        wish: &ReleaseRequest,
+        release: &Release,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let lease: Lease = serde_json::from_slice(&release.lease)?;
+        let counters = (lease.reset_count, lease.restart_count);
+        let policy = ReleasePolicy::new(&wish.evidence.pcrs, counters, lease.clock_end);
+        let policy = policy.map_err(|_| Error::Scene("the boot PCRs were not quoted"))?;
+        let secret = self
+            .tpm
+            .open_release(release.sealed.clone(), policy)
+            .await?;
+        payload::decrypt(&secret, &release.lease, &release.payload)
+            .map_err(|_| Error::Scene("the payload is of another secret or lease"))
     }
 
     /// Sends bytes that claim to be encoded.

@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::wire::{CA_HEADER, Challenge, Evidence};
 
-use crate::appraisal::{self, RoundError};
+use crate::appraisal::{self, Accepted, RoundError};
 use crate::clock;
 use crate::http::App;
 use crate::http::access::{self, CallingHost};
@@ -52,7 +52,7 @@ pub(super) async fn evidence(
         }
     };
     match appraisal::round(&app.attestor, &tls_key, evidence, body.into()).await {
-        Ok(answer) => {
+        Ok(Accepted { answer, .. }) => {
             let ca = &app.attestor.keys.ca;
             ca.note(&host, headers.get(CA_HEADER));
             let json = HeaderValue::from_static("application/json");
@@ -67,7 +67,7 @@ pub(super) async fn evidence(
     }
 }
 
-fn within_budget(app: &App, host: &HostId, bytes: usize) -> Result<(), Problem> {
+pub(super) fn within_budget(app: &App, host: &HostId, bytes: usize) -> Result<(), Problem> {
     let spent = app.attestor.budgets.spend(host, bytes, clock::now());
     spent.map_err(|seconds| {
         let detail = format_args!("this host sent more than is kept of one; wait {seconds} s");
@@ -76,7 +76,7 @@ fn within_budget(app: &App, host: &HostId, bytes: usize) -> Result<(), Problem> 
 }
 
 /// The evidence is kept as it was sent, so it is read only where the body is hardly more than that.
-fn read(body: &[u8]) -> Result<Evidence, Problem> {
+pub(super) fn read(body: &[u8]) -> Result<Evidence, Problem> {
     let malformed = |error: serde_json::Error| {
         Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, "malformed-body", error)
     };
@@ -99,7 +99,7 @@ fn read(body: &[u8]) -> Result<Evidence, Problem> {
     }
 }
 
-async fn refusal(app: &App, error: RoundError) -> Problem {
+pub(super) async fn refusal(app: &App, error: RoundError) -> Problem {
     let problem = Problem::from(error);
     if problem.code() != "internal" {
         app.attestor.note_refusal(problem.code()).await;

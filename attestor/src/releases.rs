@@ -1,0 +1,273 @@
+//! A release: the key of a layer goes to a host that has just proven itself, sealed to its TPM, this boot of it and the
+//! boot PCRs that were quoted. What a host asks for is judged by the host half of the policy that the key is for, and
+//! becomes an entry before it is answered.
+
+use touchstone_evidence::annotation::{Annotation, Binding, Opened, PolicyName};
+use touchstone_evidence::claims::Proof;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_evidence::release_key::VerifiedReleaseKey;
+use touchstone_evidence::sealed_release::{SealError, SealSecrets, payload, seal};
+use touchstone_evidence::wire::{Evidence, Lease, Release};
+use touchstone_policies::{prose, release};
+use zeroize::Zeroizing;
+
+use crate::appraisal::{self, RoundError};
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+use crate::layer_keys::{self, LayerKeyError};
+use crate::random::{self, NoRandomness};
+use crate::store::StoreError;
+use crate::trust_index::Held;
+
+/// Why nothing was released.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReleaseError {
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    /// The evidence was good for a verdict, and no key can be sealed by it.
+    #[error(
+        "this round carries no release key, or was answered before; ask for a new challenge and answer it with a release key"
+    )]
+    NoReleaseKey,
+    #[error(transparent)]
+    LayerKey(#[from] LayerKeyError),
+    /// Each of them stands in an entry.
+    #[error("touchstone: {} (policy {policy})", prose::summary(refusals))]
+    Refused {
+        refusals: Vec<Finding>,
+        policy: PolicyName,
+    },
+    #[error("the key could not be sealed to this host: {0}")]
+    Seal(#[from] SealError),
+    #[error("what is released cannot be written")]
+    Unwritable,
+}
+
+impl From<StoreError> for ReleaseError {
+    fn from(error: StoreError) -> Self {
+        Self::Round(error.into())
+    }
+}
+
+impl From<NoRandomness> for ReleaseError {
+    fn from(error: NoRandomness) -> Self {
+        Self::Round(error.into())
+    }
+}
+
+impl ReleaseError {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Round(error) => error.code(),
+            Self::NoReleaseKey => "release-key-absent",
+            Self::LayerKey(error) => error.code(),
+            Self::Refused { refusals, .. } => match refusals.first() {
+                Some(finding) => &finding.code,
+                None => "internal",
+            },
+            Self::Seal(_) | Self::Unwritable => "internal",
+        }
+    }
+}
+
+/// What a host asks for.
+pub(crate) struct Wanted {
+    pub(crate) host: HostId,
+    pub(crate) tls_key: Sha256Digest,
+    pub(crate) evidence: Evidence,
+    /// The evidence exactly as it was received.
+    pub(crate) body: Vec<u8>,
+    pub(crate) annotation: Vec<u8>,
+    pub(crate) manifest: Option<OciDigest>,
+}
+
+/// Appraises the round, judges, writes it down, and seals.
+pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Release, ReleaseError> {
+    let Wanted {
+        host,
+        annotation,
+        manifest,
+        ..
+    } = wanted;
+    let round = appraisal::round(attestor, &wanted.tls_key, wanted.evidence, wanted.body).await?;
+    let key = round.release_key.ok_or(ReleaseError::NoReleaseKey)?;
+    // Only who it is about; whether it is so is seen when it is opened.
+    let named = Annotation::parse(&annotation).map_err(LayerKeyError::from)?;
+    let asked = Asked {
+        host,
+        manifest,
+        named: named.untrusted_binding().clone(),
+    };
+    let key = match key {
+        Proof::Proven(key) => key,
+        Proof::Refuted(findings) => return Err(asked.refuse(attestor, findings).await?),
+    };
+    let opened = match open(attestor, &annotation, manifest.as_ref()).await {
+        Ok(opened) => opened,
+        Err(error) if error.code() == "internal" => return Err(error),
+        Err(error) => {
+            let why = Finding::new(error.code());
+            asked.refuse(attestor, vec![why]).await?;
+            return Err(error);
+        }
+    };
+    let now = clock::now();
+    match judge(attestor, &asked, opened.binding(), now) {
+        Ok(judged) => asked.grant(attestor, &key, &opened, &judged, now).await,
+        Err(refusals) => Err(asked.refuse(attestor, refusals).await?),
+    }
+}
+
+/// The layer's options, if the key is active, and the image registered where that is demanded.
+async fn open(
+    attestor: &Attestor,
+    annotation: &[u8],
+    manifest: Option<&OciDigest>,
+) -> Result<Opened, ReleaseError> {
+    let mut tx = attestor.store.read().await?;
+    let (key, opened) = layer_keys::open(&attestor.keys.master, &mut tx, annotation).await?;
+    if !key.registered {
+        return Ok(opened);
+    }
+    let Some(manifest) = manifest else {
+        return Err(LayerKeyError::ManifestMissing(key.name).into());
+    };
+    if !tx.image_holds(manifest, opened.binding()).await? {
+        let (key, manifest) = (key.name, *manifest);
+        return Err(LayerKeyError::Unregistered { key, manifest }.into());
+    }
+    Ok(opened)
+}
+
+/// What was held about a host that may have the key, and the policies that say so.
+struct Judged {
+    held: Held,
+    policies: Sha256Digest,
+}
+
+/// Whether what is held about the host is enough; else why it is not.
+fn judge(
+    attestor: &Attestor,
+    asked: &Asked,
+    bound: &Binding,
+    now: i64,
+) -> Result<Judged, Vec<Finding>> {
+    // What is held of hosts, and of policies, may be over.
+    if !attestor.index.is_confirmed() {
+        return Err(vec![Finding::new("standing-unconfirmed")]);
+    }
+    let policies = attestor.index.policies();
+    let held = attestor.index.standing(&asked.host);
+    let standing = held.as_ref().map(|held| &held.standing);
+    let refusals = release::release(&policies, bound.policy.as_str(), standing, now);
+    match held {
+        Some(held) if refusals.is_empty() => Ok(Judged {
+            held,
+            policies: policies.digest,
+        }),
+        _ => Err(refusals),
+    }
+}
+
+/// Who asks, and for what.
+struct Asked {
+    host: HostId,
+    manifest: Option<OciDigest>,
+    /// As the annotation says of itself: nobody has opened it.
+    named: Binding,
+}
+
+impl Asked {
+    /// Writes down that nothing was released, and why.
+    async fn refuse(
+        &self,
+        attestor: &Attestor,
+        refusals: Vec<Finding>,
+    ) -> Result<ReleaseError, ReleaseError> {
+        let event = Event::LayerKeyRefused {
+            host: self.host.clone(),
+            key: self.named.key.clone(),
+            version: self.named.key_version,
+            layer: self.named.layer,
+            manifest: self.manifest,
+            refusals: refusals
+                .iter()
+                .map(|finding| finding.code.clone())
+                .collect(),
+        };
+        let entry = Entry::new(&event, &Actor::Host, clock::now())?;
+        attestor.commits.entry(entry).await?;
+        let policy = self.named.policy.clone();
+        Ok(ReleaseError::Refused { refusals, policy })
+    }
+
+    /// Writes the lease down, then seals to the host what opens the layer.
+    async fn grant(
+        &self,
+        attestor: &Attestor,
+        key: &VerifiedReleaseKey,
+        opened: &Opened,
+        judged: &Judged,
+        now: i64,
+    ) -> Result<Release, ReleaseError> {
+        let expires_at = judged.held.standing.expires_at;
+        let clock = key.quote().clock();
+        let clock_end = clock.clock.saturating_add(milliseconds(now, expires_at));
+        let bound = opened.binding();
+        let secrets = SealSecrets {
+            secret: Zeroizing::new(random::bytes()?),
+            obfuscation: Zeroizing::new(random::bytes()?),
+        };
+        // Before the entry, which would speak of a release that there cannot be.
+        let sealed = seal(key, clock_end, &secrets)?;
+        let event = Event::LayerKeyReleased {
+            host: self.host.clone(),
+            reset_count: clock.reset_count,
+            restart_count: clock.restart_count,
+            key: bound.key.clone(),
+            version: bound.key_version,
+            layer: bound.layer,
+            manifest: self.manifest,
+            policy: bound.policy.clone(),
+            policy_digest: judged.policies,
+            result_entry: judged.held.entry,
+            expires_at,
+            clock_end,
+        };
+        let entry = Entry::new(&event, &Actor::Host, now)?;
+        let lease = Lease {
+            host: self.host.clone(),
+            reset_count: clock.reset_count,
+            restart_count: clock.restart_count,
+            key: bound.key.clone(),
+            key_version: bound.key_version,
+            layer: bound.layer,
+            policy: bound.policy.clone(),
+            manifest: self.manifest,
+            issued_at: now,
+            expires_at,
+            clock_end,
+            entry: entry.leaf(),
+        };
+        let lease = serde_json::to_vec(&lease).map_err(|_| ReleaseError::Unwritable)?;
+        let payload = payload::encrypt(&secrets.secret, &lease, opened.options());
+        let payload = payload.map_err(|_| ReleaseError::Unwritable)?;
+        attestor.commits.entry(entry).await?;
+        Ok(Release {
+            lease: lease.into(),
+            sealed,
+            payload: payload.into(),
+        })
+    }
+}
+
+/// From `now` to `end`, both seconds; none if it is over.
+fn milliseconds(now: i64, end: i64) -> u64 {
+    let seconds = end.saturating_sub(now);
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+}
