@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;
-use touchstone_tests::server;
 use touchstone_tests::world::{World, healthy_host};
 
 use crate::location::{issue, signed_tag};
@@ -166,7 +165,6 @@ fn revoke_to_death(world: &mut World, database: &Database, kill_point: &str) -> 
     let id = listed["authorities"][0]["id"].as_str().unwrap().to_owned();
     let revoke = ["location", "authority", "revoke", &id];
     assert!(!world.server.run(&revoke).status.success());
-    world.server.restart_to_die(database, "never:0");
     id
 }
 
@@ -188,6 +186,7 @@ async fn an_authority_whose_end_was_cut_off_is_believed_no_more_and_its_hosts_ar
     let database = world.server.database();
     let forged = signed_tag(&world, "de-1", |_| ()).await;
     let id = revoke_to_death(&mut world, &database, "disbelieved:1");
+    world.server.restart_to_die(&database, "never:0");
     let (_, problem) = issue(&world, "de-1", &forged).await;
     assert_eq!(problem["type"], "touchstone:location-authority-unknown");
     wait_until_swept(&world).await;
@@ -218,27 +217,11 @@ async fn the_tags_of_a_revoked_authority_are_taken_back_in_pages_each_tag_once()
                  SELECT 'x-' || n, serial, tag FROM numbers, location_tags WHERE host = 'de-1'"
         ))
         .await;
-    world
-        .server
-        .restart_in(&[("TOUCHSTONE_KILL_POINT", "pageswept:3:stop")], &database);
-    let listed = world.server.command(&["location", "authority", "list"]);
-    let id = listed["authorities"][0]["id"].as_str().unwrap().to_owned();
-    let operator = world.server.operator();
-    let (http, body) = (server::client(&operator), json!({ "id": id }));
-    let url = format!("{}/v1/location/authorities/revoke", world.server.url);
-    let revoke = tokio::spawn(async move {
-        let token = operator["token"].as_str();
-        server::send(&http, reqwest::Method::POST, &url, token, Some(&body)).await
-    });
-    tokio::task::block_in_place(|| world.server.wait_until_stopped());
-    // Nobody is writing then, since another one can.
+    revoke_to_death(&mut world, &database, "pageswept:3");
     let left = world.server.count("location_tags WHERE revoked = 0").await;
-    world.server.execute("DROP TABLE numbers").await;
-    world.server.signal(rustix::process::Signal::CONT);
-    let (status, answer) = revoke.await.unwrap();
     assert_eq!(left, MORE + 1 - 3 * 50);
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["hosts"], MORE + 1);
+    world.server.restart_to_die(&database, "never:0");
+    wait_until_swept(&world).await;
     let entries = entries_of(&world, "location-tag-revoked");
     let hosts: BTreeSet<&str> = entries
         .iter()

@@ -105,7 +105,7 @@ impl Plan {
     fn add(&mut self, host: &HostId, nodes: Vec<String>, judged: Judged) {
         self.hosts = self.hosts.saturating_add(1);
         let (compared, fresh) = match judged {
-            Judged::Compared { compared, fresh } => (compared, fresh),
+            Judged::Compared { compared, fresh } => (*compared, fresh),
             Judged::Not(why) => {
                 self.not_judged.push(NotJudged {
                     host: host.clone(),

@@ -217,7 +217,15 @@ impl Story {
         let wrapped = post(of("wrap"), json!({ "options": options })).await;
         let manifest = crate::layer_keys::manifest(&[&crate::layer_keys::annotation(&wrapped)]);
         let image = json!({ "reference": "r/p:1", "manifest": URL_SAFE_NO_PAD.encode(manifest) });
-        self.post("/v1/images", image).await;
+        let registered = self.post("/v1/images", image).await;
+        let challenge = self.ask(Method::POST, "/v1/challenges", "de-1", None).await;
+        let challenge: Challenge = serde_json::from_value(challenge).unwrap();
+        let wish = json!({
+            "evidence": self.callers.liar.evidence_with_release_key(&challenge).await,
+            "annotation": wrapped["annotation"],
+            "manifest": registered["manifest"],
+        });
+        self.post("/v1/releases", wish).await;
         let made = self
             .ask(Method::POST, "/v1/layer-key-imports", "", None)
             .await;

@@ -48,20 +48,23 @@ impl Sources {
         self.text.push_str(text);
     }
 
-    /// Reads `line N column M` of the whole text out of what was said; `None`: it names no line.
+    /// Reads `line N column M`, which stands before or after the words, of the whole text; `None`: it names no line.
     pub(super) fn locate(&self, said: &str) -> Option<Located> {
-        let (_, rest) = said.split_once("line ")?;
-        let (line, rest) = rest.split_once(" column ")?;
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit());
-        let (column, rest) = rest.split_at(digits.unwrap_or(rest.len()));
-        let line: usize = line.parse().ok()?;
+        let (before, rest) = said.split_once("line ")?;
+        let (line, rest) = number(rest)?;
+        let (column, rest) = number(rest.trim_start_matches(',').strip_prefix(" column ")?)?;
         let source = self.text.lines().nth(line.checked_sub(1)?);
         let (file, begins) = self.files.iter().rfind(|(_, begins)| *begins <= line)?;
+        let after = rest.trim_start_matches([':', ' ']);
+        let message = match after.is_empty() {
+            true => before.trim_end_matches(" at "),
+            false => after,
+        };
         Some(Located {
             file: file.clone(),
             line: line - begins + 1,
-            column: column.parse().ok()?,
-            message: rest.trim_start_matches([':', ' ']).to_owned(),
+            column,
+            message: message.to_owned(),
             source: source.unwrap_or_default().to_owned(),
         })
     }
@@ -73,6 +76,13 @@ impl Sources {
             None => said.to_owned(),
         }
     }
+}
+
+/// The number that `text` begins with, and what follows it.
+fn number(text: &str) -> Option<(usize, &str)> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit());
+    let (number, rest) = text.split_at(digits.unwrap_or(text.len()));
+    Some((number.parse().ok()?, rest))
 }
 
 impl std::fmt::Display for Located {
