@@ -225,6 +225,16 @@ fn every_part_of_the_state_is_in_the_policy() {
 }
 
 #[test]
+fn the_policy_is_what_others_compute_it_to_be() {
+    // By hashes alone, in another language: all PCRs zero, resetCount 1, restartCount 0, before 1000 ms.
+    let zero = |pcr| (pcr, Sha256Digest::ZERO);
+    let values = PcrValues(PcrSelection::DEFAULT.indices().map(zero).collect());
+    let policy = ReleasePolicy::new(&values, (1, 0), 1000).unwrap();
+    let expected = "4652c5723815d5e54dafe0b5cdabd669cfd07e58635aaff9ccd87e9d3610520d";
+    assert_eq!(policy.digest().to_string(), expected);
+}
+
+#[test]
 fn nothing_is_sealed_to_a_state_that_was_not_quoted_or_a_lease_that_is_over() {
     for pcr in RELEASE_PCRS {
         let mut values = all_values();
