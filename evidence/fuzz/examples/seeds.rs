@@ -18,7 +18,10 @@ use touchstone_evidence::ima::ImaList;
 use touchstone_evidence::keyprovider::grpc;
 use touchstone_evidence::location::{LocationAuthority, LocationTag, Place};
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::result::{AttestationResult, ResultSigner};
+use touchstone_evidence::sealed_release::{DATA_OBJECT_ATTRIBUTES, ReleasePolicy};
+use touchstone_evidence::tpm::template::RELEASE_KEY_TEMPLATE;
 use touchstone_evidence::transparency::{
     CheckpointSigner, ConsistencyProof, Frontier, InclusionProof, LeafHash, checkpoint_line,
     entry_line, handover_line, header_line,
@@ -29,6 +32,7 @@ use touchstone_evidence_fuzz::{NOW, SECRET};
 
 fn main() {
     tpm();
+    releases();
     boot_logs();
     measurement_lists();
     location_tags();
@@ -50,6 +54,35 @@ fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
         .join(target);
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+/// Objects for the state that the target knows, and a release key.
+fn releases() {
+    let zero = |pcr| (pcr, Sha256Digest::ZERO);
+    let values = PcrValues(PcrSelection::DEFAULT.indices().map(zero).collect());
+    let policy = ReleasePolicy::new(&values, (1, 0), 1000).unwrap();
+    let object = |attributes: u32, policy: Sha256Digest| {
+        let attributes = attributes.to_be_bytes();
+        let parts: [&[u8]; 6] = [
+            &[0, 8, 0, 0x0b],
+            &attributes,
+            &[0, 32],
+            &policy.0,
+            &[0, 0x10, 0, 32],
+            &[7; 32],
+        ];
+        parts.concat()
+    };
+    let right = DATA_OBJECT_ATTRIBUTES;
+    write("sealed_release", "object", object(right, policy.digest()));
+    let open = object(right | 1 << 6, policy.digest());
+    write("sealed_release", "user_with_auth", open);
+    let other = object(right, Sha256Digest::ZERO);
+    write("sealed_release", "other_policy", other);
+    let ak = profile("shim_sb/ak.pub");
+    let point = &ak[ak.len() - 68..];
+    let key = [&RELEASE_KEY_TEMPLATE[..22], point].concat();
+    write("sealed_release", "release_key", key);
 }
 
 fn tpm() {
@@ -402,6 +435,12 @@ fn messages() {
                 "runtime": {
                     "offset": 97, "entries": b(&profile("shim_sb/ima.bin")[..97]), "more": true,
                 },
+            }),
+        ),
+        (
+            "sealed_release",
+            json!({
+                "public": b(&[0, 8, 0, 0x0b]), "duplicate": b(&[0, 32]), "encrypted_seed": b(&[0, 32]),
             }),
         ),
         (

@@ -5,7 +5,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use touchstone_evidence::wire::{
     Activation, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, Evidence, RoundAnswer,
-    SignedAttest,
+    SealedRelease, SignedAttest,
 };
 
 touchstone_evidence_fuzz::target!(check);
@@ -18,6 +18,7 @@ fn check(data: &[u8]) -> bool {
         | comes_back::<Enrolled>(data)
         | comes_back::<Challenge>(data)
         | comes_back::<RoundAnswer>(data)
+        | comes_back::<SealedRelease>(data)
         | comes_back::<SignedAttest>(data)
 }
 
