@@ -8,6 +8,7 @@ mod credentials;
 mod endorsement;
 mod explain;
 mod firmware;
+mod image;
 mod inspect;
 mod keyprovider;
 mod keys;
@@ -31,6 +32,7 @@ use touchstone_evidence::host_id::HostId;
 
 pub use credential_file::{CredentialFile, Shown};
 pub use credentials::Credential;
+pub use image::Image;
 pub use inspect::Inspect;
 pub use keyprovider::KeyProvider;
 pub use keys::{Exchanged, Keys};
@@ -106,6 +108,9 @@ pub enum Command {
     /// Keys of encrypted container layers
     #[command(subcommand)]
     Key(Key),
+    /// Images that were registered, by the digests of their manifests
+    #[command(subcommand)]
+    Image(Image),
     /// Wrap the keys of layers for skopeo, podman and buildah, which are to run this (ocicrypt's key provider)
     ///
     /// One message on standard input gets one answer on standard output, or with --socket any number over gRPC. The

@@ -31,6 +31,7 @@ mod explain;
 mod fleet;
 mod heads;
 mod identity;
+mod images;
 mod inspect;
 mod keyprovider;
 mod late_bodies;

@@ -21,6 +21,7 @@ mod endorsements;
 mod enrolment;
 mod explain;
 mod identity;
+mod images;
 mod keyprovider;
 mod late_bodies;
 mod layer_keys;

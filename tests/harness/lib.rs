@@ -19,6 +19,7 @@ pub mod liar;
 pub mod many_banks;
 pub mod programs;
 pub mod proxy;
+pub mod registry;
 pub mod review;
 pub mod rows;
 pub mod server;

@@ -16,7 +16,8 @@ use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Command, Endorsement, Host, Policy, Target, audit, credentials, endorsement,
-    firmware, keyprovider, keys, layer_keys, location, machines, man, node, policy, reference,
+    firmware, image, keyprovider, keys, layer_keys, location, machines, man, node, policy,
+    reference,
 };
 use crate::clock;
 
@@ -65,6 +66,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::JoinToken(command) => machines::join_token(client, json, command).await,
         Command::Location(command) => location::run(client, json, command).await,
         Command::Credential(command) => credentials::run(client, json, command).await,
+        Command::Image(command) => image::run(client, json, command).await,
         Command::Key(command) => layer_keys::run(client, json, command).await,
         Command::Node(command) => node::run(client, json, command).await,
         Command::Reference(command) => reference::run(client, json, command).await,

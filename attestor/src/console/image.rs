@@ -1,0 +1,277 @@
+//! `touchstone image …`: what publishers say that they made.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use clap::Subcommand;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client as Registry, Reference};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_evidence::oci_manifest::{Manifest, ManifestError};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::client::Client;
+use super::output::{digits, moment, table, text};
+use crate::keys;
+
+/// What is asked of a registry: manifests, and indexes of them.
+const MEDIA_TYPES: [&str; 4] = [
+    OCI_IMAGE_MEDIA_TYPE,
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+];
+/// How long a registry may say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `touchstone image …`
+#[derive(Subcommand, Debug)]
+pub enum Image {
+    /// Register an image as the registry has it now, by the digest of its manifest; of an index, each platform's
+    Register {
+        /// The image, as for skopeo without `docker://`: `registry.example/payments:1`
+        reference: String,
+        /// Ask the registry without TLS; only one on this machine
+        #[arg(long)]
+        plain_http: bool,
+        /// File with the registry's credential, as `skopeo login` writes it
+        #[arg(long, env = "REGISTRY_AUTH_FILE")]
+        authfile: Option<PathBuf>,
+    },
+    /// List registered images
+    List,
+}
+
+/// Runs one of them.
+pub(super) async fn run(client: &Client, json: bool, command: Image) -> anyhow::Result<()> {
+    match command {
+        Image::Register {
+            reference,
+            plain_http,
+            authfile,
+        } => {
+            let source = Source::of(&reference, plain_http, authfile.as_deref())?;
+            let mut registered = Vec::new();
+            for manifest in source.manifests().await? {
+                let manifest = URL_SAFE_NO_PAD.encode(manifest);
+                let body = json!({ "reference": reference, "manifest": manifest });
+                registered.push(client.post("/v1/images", &body).await?);
+            }
+            show(json, &json!({ "images": registered }))
+        }
+        Image::List => show(json, &client.get("/v1/images").await?),
+    }
+}
+
+fn show(json: bool, answer: &Value) -> anyhow::Result<()> {
+    let images = answer.get("images").and_then(Value::as_array);
+    let rows = images.into_iter().flatten().map(|image| {
+        let layers = image.get("layers").and_then(Value::as_array);
+        let layers = layers.map(Vec::as_slice).unwrap_or_default();
+        let is = |layer: &&Value| layer.get("encrypted") == Some(&Value::Bool(true));
+        let encrypted = layers.iter().filter(is).count();
+        let manifest = text(image, "manifest");
+        vec![
+            text(image, "reference"),
+            digits(manifest.trim_start_matches("sha256:")),
+            format!("{encrypted} of {}", layers.len()),
+            text(image, "publisher"),
+            moment(image, "registered_at"),
+        ]
+    });
+    let header = [
+        "image",
+        "manifest",
+        "encrypted layers",
+        "publisher",
+        "registered",
+    ];
+    table(json, answer, &header, rows.collect())
+}
+
+/// An image at its registry.
+struct Source {
+    registry: Registry,
+    reference: Reference,
+    auth: RegistryAuth,
+}
+
+/// An index, as far as it is followed.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    digest: OciDigest,
+}
+
+impl Source {
+    fn of(text: &str, plain_http: bool, authfile: Option<&Path>) -> anyhow::Result<Self> {
+        let reference: Reference = text
+            .parse()
+            .with_context(|| format!("`{text}` names no image; write `REGISTRY/NAME:TAG`"))?;
+        let host = reference.resolve_registry().to_owned();
+        let protocol = match plain_http {
+            true => {
+                ensure!(
+                    is_here(&host),
+                    "`{host}` is not on this machine, and without TLS anybody on the way could send another manifest; \
+                     leave out --plain-http"
+                );
+                ClientProtocol::HttpsExcept(vec![host.clone()])
+            }
+            false => ClientProtocol::Https,
+        };
+        let registry = Registry::try_from(ClientConfig {
+            protocol,
+            read_timeout: Some(PATIENCE),
+            connect_timeout: Some(PATIENCE),
+            ..ClientConfig::default()
+        })?;
+        let auth = match authfile {
+            Some(file) => credential(file, &host)?,
+            None => RegistryAuth::Anonymous,
+        };
+        Ok(Self {
+            registry,
+            reference,
+            auth,
+        })
+    }
+
+    /// The manifest, or those of an index, byte for byte.
+    async fn manifests(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let first = self.pull(&self.reference).await?;
+        match Manifest::parse(&first) {
+            Err(ManifestError::Index) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(vec![first]),
+        }
+        let index: Index = serde_json::from_slice(&first).context("the index cannot be read")?;
+        let mut all = Vec::new();
+        for Listed { digest } in index.manifests {
+            let one = self.reference.clone_with_digest(digest.to_string());
+            let manifest = self.pull(&one).await?;
+            ensure!(
+                OciDigest(Sha256Digest::of(&manifest)) == digest,
+                "the registry sent another manifest than `{digest}`; ask it again"
+            );
+            all.push(manifest);
+        }
+        Ok(all)
+    }
+
+    async fn pull(&self, reference: &Reference) -> anyhow::Result<Vec<u8>> {
+        let pulled = self
+            .registry
+            .pull_manifest_raw(reference, &self.auth, &MEDIA_TYPES)
+            .await;
+        let (manifest, _) = pulled.with_context(|| {
+            format!(
+                "no manifest of `{reference}`; see that it was pushed, and that --authfile has a credential for the \
+                 registry"
+            )
+        })?;
+        let here = OciDigest(Sha256Digest::of(&manifest));
+        if let Some(named) = reference.digest() {
+            ensure!(
+                named == here.to_string(),
+                "the registry sent another manifest than `{named}`; ask it again"
+            );
+        }
+        Ok(manifest.to_vec())
+    }
+}
+
+/// Whether a registry, `HOST` or `HOST:PORT`, is on this machine.
+fn is_here(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// As `skopeo login` writes it (containers-auth.json(5)).
+#[derive(Deserialize)]
+struct AuthFile {
+    #[serde(default)]
+    auths: std::collections::BTreeMap<String, AuthEntry>,
+}
+
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
+struct AuthEntry {
+    auth: Option<String>,
+}
+
+fn credential(file: &Path, registry: &str) -> anyhow::Result<RegistryAuth> {
+    let shown = file.display();
+    let content = Zeroizing::new(keys::read_private(file)?);
+    let file: AuthFile = serde_json::from_str(&content).map_err(|_| {
+        anyhow::anyhow!("`{shown}` is no file of credentials as `skopeo login` writes it")
+    })?;
+    let Some(auth) = file
+        .auths
+        .get(registry)
+        .and_then(|entry| entry.auth.as_ref())
+    else {
+        return Ok(RegistryAuth::Anonymous);
+    };
+    let pair = STANDARD.decode(auth.as_bytes()).map(Zeroizing::new).ok();
+    let pair = pair.as_ref().and_then(|pair| str::from_utf8(pair).ok());
+    let (name, password) = pair
+        .and_then(|pair| pair.split_once(':'))
+        .with_context(|| {
+            format!("the credential for `{registry}` in `{shown}` is no name and password")
+        })?;
+    Ok(RegistryAuth::Basic(name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn only_a_registry_on_this_machine_is_asked_without_tls() {
+        for here in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "[::1]:5000",
+        ] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in [
+            "registry.example",
+            "localhost.example:5000",
+            "10.0.0.1:5000",
+            "127.0.0.1.example",
+        ] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+        let refused = Source::of("registry.example/a:1", true, None)
+            .err()
+            .unwrap();
+        assert!(refused.to_string().contains("leave out --plain-http"));
+    }
+}
