@@ -114,7 +114,9 @@ impl Committer {
         while waiting.recv_many(&mut jobs, GROUP_MAX).await > 0 {
             if jobs.iter().any(Job::changes) {
                 sleep_until(turn).await;
-                while let (true, Ok(job)) = (jobs.len() < GROUP_MAX, waiting.try_recv()) {
+                while jobs.len() < GROUP_MAX
+                    && let Ok(job) = waiting.try_recv()
+                {
                     jobs.push(job);
                 }
                 turn = Instant::now() + PACE;
@@ -364,5 +366,38 @@ fn fail(job: Job, error: impl Into<RoundError>) {
         Job::Round(_, reply) => drop(reply.send(Err(error))),
         Job::Challenge(_, reply) => drop(reply.send(Err(error))),
         Job::Entry(_, reply) => drop(reply.send(Err(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::audit::{Actor, Event};
+
+    #[tokio::test]
+    async fn what_waits_in_more_than_one_group_is_answered_each_with_an_index_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let (index, metrics) = (Arc::default(), Arc::new(Metrics::new()));
+        let commits = Arc::new(Commits::start(store.unwrap(), index, metrics));
+        let count = 3 * GROUP_MAX + 7;
+        let mut waiting = JoinSet::new();
+        for _ in 0..count {
+            let event = Event::Refused {
+                counts: BTreeMap::new(),
+            };
+            let entry = Entry::new(&event, &Actor::Attestor, 1).unwrap();
+            let commits = Arc::clone(&commits);
+            waiting.spawn(async move { commits.entry(entry).await.unwrap() });
+        }
+        let indices: BTreeSet<u64> = waiting.join_all().await.into_iter().collect();
+        assert!(indices.into_iter().eq(0..count as u64));
     }
 }

@@ -109,7 +109,8 @@ async fn layers(
             keys: Vec::new(),
         };
         for annotation in &layer.untrusted_annotations {
-            let (_, opened) = layer_keys::open(&attestor.keys.master, tx, annotation).await?;
+            let (_, opened) =
+                layer_keys::open_within(&attestor.keys.master, tx, annotation).await?;
             let bound = opened.binding();
             this.plain = Some(bound.layer);
             this.keys.push(bound.key.to_string());

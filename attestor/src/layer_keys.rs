@@ -222,16 +222,43 @@ pub(crate) async fn wrap(
 /// options with what they were bound to. Whether a host may have them is for the host half of that policy to say, and
 /// for the register of images where the key is `registered`.
 ///
-/// `tx` may only read; that the key is still active when something is committed is known if that writes.
+/// The key is as it was at one moment while this ran.
 pub(crate) async fn open(
+    attestor: &Attestor,
+    annotation: &[u8],
+) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
+    let annotation = Annotation::parse(annotation)?;
+    let named = annotation.untrusted_binding();
+    let found = attestor.store.key_version(&named.key, named.key_version);
+    let Some(found) = found.await? else {
+        let mut tx = attestor.store.read().await?;
+        return Err(no_version(&mut tx, named.key.clone(), named.key_version).await);
+    };
+    opened(&attestor.keys.master, found, &annotation)
+}
+
+/// The same within a transaction: if that writes, the key is as it is when that commits.
+pub(crate) async fn open_within(
     master: &MasterKey,
     tx: &mut Tx,
     annotation: &[u8],
 ) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
     let annotation = Annotation::parse(annotation)?;
     let named = annotation.untrusted_binding();
-    let (key, wrapped) = version_of(tx, named.key.clone(), named.key_version).await?;
-    let bytes = unwrap(master, &key, named.key_version, &wrapped)?;
+    let Some(found) = tx.key_version(&named.key, named.key_version).await? else {
+        return Err(no_version(tx, named.key.clone(), named.key_version).await);
+    };
+    opened(master, found, &annotation)
+}
+
+fn opened(
+    master: &MasterKey,
+    found: (LayerKeyRecord, Option<Wrapped>),
+    annotation: &Annotation,
+) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
+    let (key, wrapped) = usable_version(found)?;
+    let version = annotation.untrusted_binding().key_version;
+    let bytes = unwrap(master, &key, version, &wrapped)?;
     let opened = annotation.open(&bytes)?;
     // The key's policy never changes; what says otherwise is not of this database.
     if opened.binding().policy != key.policy {
@@ -261,12 +288,25 @@ async fn version_of(
     name: KeyName,
     version: u32,
 ) -> Result<(LayerKeyRecord, Wrapped), LayerKeyError> {
-    let Some((key, wrapped)) = tx.key_version(&name, version).await? else {
-        let key = known(tx, name).await?.name;
-        return Err(LayerKeyError::VersionUnknown { key, version });
-    };
+    match tx.key_version(&name, version).await? {
+        Some(found) => usable_version(found),
+        None => Err(no_version(tx, name, version).await),
+    }
+}
+
+fn usable_version(
+    (key, wrapped): (LayerKeyRecord, Option<Wrapped>),
+) -> Result<(LayerKeyRecord, Wrapped), LayerKeyError> {
     let key = usable(key)?;
     Ok((key, wrapped.ok_or_else(malformed)?))
+}
+
+/// Why there is no such version.
+async fn no_version(tx: &mut Tx, name: KeyName, version: u32) -> LayerKeyError {
+    match known(tx, name).await {
+        Ok(LayerKeyRecord { name: key, .. }) => LayerKeyError::VersionUnknown { key, version },
+        Err(error) => error,
+    }
 }
 
 fn unwrap(

@@ -129,14 +129,14 @@ async fn open(
     annotation: &[u8],
     manifest: Option<&OciDigest>,
 ) -> Result<Opened, ReleaseError> {
-    let mut tx = attestor.store.read().await?;
-    let (key, opened) = layer_keys::open(&attestor.keys.master, &mut tx, annotation).await?;
+    let (key, opened) = layer_keys::open(attestor, annotation).await?;
     if !key.registered {
         return Ok(opened);
     }
     let Some(manifest) = manifest else {
         return Err(LayerKeyError::ManifestMissing(key.name).into());
     };
+    let mut tx = attestor.store.read().await?;
     if !tx.image_holds(manifest, opened.binding()).await? {
         let (key, manifest) = (key.name, *manifest);
         return Err(LayerKeyError::Unregistered { key, manifest }.into());

@@ -97,6 +97,40 @@ type VersionRow = (
 
 const MALFORMED: StoreError = StoreError::Malformed("layer key");
 
+const VERSION: &str = "SELECT k.name, k.policy, k.registered, k.state, k.version, k.created_at, k.destroyed_at, v.wrapped, v.master
+     FROM layer_keys AS k JOIN layer_key_versions AS v ON v.name = k.name
+     WHERE k.name = $1 AND v.version = $2";
+
+fn versioned(row: VersionRow) -> Result<(LayerKeyRecord, Option<Wrapped>), StoreError> {
+    let (name, policy, registered, state, last, made, gone, bytes, master) = row;
+    let record = record((name, policy, registered, state, last, made, gone))?;
+    let wrapped = bytes.zip(master);
+    let wrapped = wrapped.map(|(bytes, master)| Wrapped { master, bytes });
+    Ok((record, wrapped))
+}
+
+impl Store {
+    /// As [`Tx::key_version`], in one statement without a transaction.
+    pub(crate) async fn key_version(
+        &self,
+        name: &KeyName,
+        version: u32,
+    ) -> Result<Option<(LayerKeyRecord, Option<Wrapped>)>, StoreError> {
+        let (name, version) = (name.as_str(), i64::from(version));
+        let row: Option<VersionRow> = match &self.backend {
+            Backend::Sqlite { readers, .. } => {
+                let query = sqlx::query_as(VERSION).bind(name).bind(version);
+                query.fetch_optional(readers).await?
+            }
+            Backend::Postgres(pool) => {
+                let query = sqlx::query_as(VERSION).bind(name).bind(version);
+                query.fetch_optional(pool).await?
+            }
+        };
+        row.map(versioned).transpose()
+    }
+}
+
 impl Tx {
     /// Every key there ever was, by name.
     pub(crate) async fn layer_keys(&mut self) -> Result<Vec<LayerKeyRecord>, StoreError> {
@@ -135,24 +169,13 @@ impl Tx {
         version: u32,
     ) -> Result<Option<(LayerKeyRecord, Option<Wrapped>)>, StoreError> {
         let row: Option<VersionRow> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT k.name, k.policy, k.registered, k.state, k.version, k.created_at, k.destroyed_at, v.wrapped,
-                        v.master
-                 FROM layer_keys AS k JOIN layer_key_versions AS v ON v.name = k.name
-                 WHERE k.name = $1 AND v.version = $2",
-            )
-            .bind(name.as_str())
-            .bind(i64::from(version))
-            .fetch_optional(connection)
-            .await?
+            sqlx::query_as(VERSION)
+                .bind(name.as_str())
+                .bind(i64::from(version))
+                .fetch_optional(connection)
+                .await?
         });
-        let Some((name, policy, registered, state, last, made, gone, bytes, master)) = row else {
-            return Ok(None);
-        };
-        let record = record((name, policy, registered, state, last, made, gone))?;
-        let wrapped = bytes.zip(master);
-        let wrapped = wrapped.map(|(bytes, master)| Wrapped { master, bytes });
-        Ok(Some((record, wrapped)))
+        row.map(versioned).transpose()
     }
 
     /// Keeps a new key, without a version yet. `false`: the name is taken, and always will be.

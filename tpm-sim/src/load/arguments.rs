@@ -21,6 +21,7 @@ Examples:
                                                                  pods are bound to nodes as well
   tpm-sim-load memory --operator operator.json --hosts 110000    what an idle host costs in memory
   tpm-sim-load outage --operator operator.json --hosts 10000     how long until all are fresh after a restart
+  tpm-sim-load releases --operator operator.json --hosts 1000    a rollout of an encrypted image to all hosts at once
 
 Three phases are measured: enrolments; first rounds, as fast as the server answers; then rounds at --rate, each
 due at its own moment. A late answer does not put off the rounds after it, and its latency counts from when the
@@ -60,6 +61,9 @@ pub(crate) enum Mode {
 
     /// Attest as agents do, through a restart of the attestor, until every host is fresh again
     Outage(Outage),
+
+    /// Let all hosts pull an image of encrypted layers at once, and ask for the key of each
+    Releases(Releases),
 }
 
 /// Hosts enrol, attest once, and are gone. The server's memory is read after `--first` of them and after all,
@@ -91,6 +95,19 @@ pub(crate) struct Outage {
     /// Seconds after which an outage that did not come, or did not pass, is waited for no longer
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) patience: u32,
+}
+
+/// All hosts enrol and attest. Then each does an ordinary round for each layer, and at last asks for the key of each
+/// layer, with a fresh round each time, and opens it: what a release costs the server beyond its appraisal is the
+/// difference. Exit code 0: every release was opened; 1: not every one.
+#[derive(Args, Debug)]
+pub(crate) struct Releases {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    /// Encrypted layers of the image
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) layers: u32,
 }
 
 #[cfg(test)]

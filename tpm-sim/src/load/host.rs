@@ -12,11 +12,16 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Few;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::qualifying::QualifyingData;
+use touchstone_evidence::release_key::release_key_name;
+use touchstone_evidence::sealed_release::{ReleasePolicy, payload};
+use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::wire::{
-    Activation, Challenge, EnrolmentChallenge, EnrolmentRequest, Evidence, RuntimePart,
-    RuntimePosition,
+    Activation, Challenge, EnrolmentChallenge, EnrolmentRequest, Evidence, Lease, Release,
+    ReleaseRequest, RuntimePart, RuntimePosition,
 };
 use touchstone_tpm_sim::software::{Maker, SoftwareTpm};
+
+use zeroize::Zeroizing;
 
 use super::boot::Boot;
 use super::wire::Tls;
@@ -122,6 +127,36 @@ impl Host {
     /// The answer to the challenge that it holds, as JSON; `elapsed`: since the start of the run. In the order of
     /// the agent: quote, location, banks.
     pub(crate) fn evidence(&mut self, elapsed: Duration) -> anyhow::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(&self.answer(elapsed, false)?)?)
+    }
+
+    /// A request for the key of the layer with this annotation, which answers the challenge at hand.
+    pub(crate) fn wish(
+        &mut self,
+        elapsed: Duration,
+        annotation: &[u8],
+    ) -> anyhow::Result<ReleaseRequest> {
+        Ok(ReleaseRequest {
+            evidence: self.answer(elapsed, true)?,
+            annotation: annotation.to_vec().into(),
+            manifest: None,
+        })
+    }
+
+    /// What was released for `wish`, opened.
+    pub(crate) fn open(
+        &self,
+        wish: &ReleaseRequest,
+        release: &Release,
+    ) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        let lease: Lease = serde_json::from_slice(&release.lease)?;
+        let counters = (self.tpm.reset_count(), self.tpm.restart_count());
+        let policy = ReleasePolicy::new(&wish.evidence.pcrs, counters, lease.clock_end)?;
+        let secret = self.tpm.open_release(&release.sealed, &policy)?;
+        Ok(payload::decrypt(&secret, &release.lease, &release.payload)?)
+    }
+
+    fn answer(&mut self, elapsed: Duration, release_key: bool) -> anyhow::Result<Evidence> {
         let challenge = self
             .challenge
             .take()
@@ -131,7 +166,8 @@ impl Host {
             self.tag = Some(tag.to_vec());
         }
         let clock = self.clock(elapsed);
-        let qualifying = self.qualifying(&challenge)?;
+        let name = release_key.then(|| release_key_name(self.tpm.release_key()));
+        let qualifying = self.qualifying(&challenge, name.as_ref())?;
         let pcrs = self.boot.values(challenge.pcrs);
         let quote = self.tpm.quote(&qualifying, clock, &pcrs)?;
         let certify = |tag: &Vec<u8>| self.tpm.certify_location(&qualifying, clock, tag);
@@ -139,6 +175,10 @@ impl Host {
         let whole = self.fresh || challenge.known_boot_log != Some(self.boot.digest);
         let banks = match whole {
             true => Some(self.tpm.banks(&qualifying, clock, self.boot.all())?),
+            false => None,
+        };
+        let release_key = match release_key {
+            true => Some(self.tpm.certify_release_key(&qualifying, clock)?),
             false => None,
         };
         let evidence = Evidence {
@@ -151,10 +191,10 @@ impl Host {
             banks,
             runtime: self.runtime(challenge.runtime),
             location,
-            release_key: None,
+            release_key,
         };
         self.fresh = false;
-        Ok(serde_json::to_vec(&evidence)?)
+        Ok(evidence)
     }
 
     /// What comes next is as after a boot, since the last round was not accepted.
@@ -185,14 +225,18 @@ impl Host {
         self.last_clock
     }
 
-    fn qualifying(&self, challenge: &Challenge) -> anyhow::Result<Sha256Digest> {
+    fn qualifying(
+        &self,
+        challenge: &Challenge,
+        release_key: Option<&Name>,
+    ) -> anyhow::Result<Sha256Digest> {
         let nonce = <&[u8; 32]>::try_from(&challenge.nonce[..]);
         let data = QualifyingData {
             nonce: nonce.map_err(|_| anyhow!("the challenge's nonce has not 32 bytes"))?,
             host: &self.id,
             boot_id: &self.boot_id,
             location_tag: self.tag.as_deref().map(Sha256Digest::of),
-            release_key: None,
+            release_key: release_key.map(Name::as_bytes),
             tls_key: &self.tls_key,
             node_token: None,
         };
@@ -239,7 +283,7 @@ mod tests {
         host.challenge = Some(challenge.clone());
         let bytes = host.evidence(Duration::ZERO).unwrap();
         let evidence: Evidence = serde_json::from_slice(&bytes).unwrap();
-        let qualifying = host.qualifying(&challenge).unwrap();
+        let qualifying = host.qualifying(&challenge, None).unwrap();
         let key = host.tpm.attestation_key();
         let quote = Authentic::verify(&evidence.quote, key, &qualifying).unwrap();
         let values = evidence.pcrs.clone();

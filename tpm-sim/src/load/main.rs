@@ -21,6 +21,7 @@ mod pool;
 mod preparation;
 mod progress;
 mod recording;
+mod releases;
 mod report;
 mod run;
 mod subject;
@@ -79,6 +80,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<(String, bool)> {
             let report = outage::run(outage).await?;
             let good = report.all_fresh();
             conclude(&report, good, outage.target.json, outage::text)
+        }
+        Some(Mode::Releases(releases)) => {
+            let report = releases::run(releases).await?;
+            let good = report.is_whole();
+            conclude(&report, good, releases.target.json, releases::text)
         }
     }
 }

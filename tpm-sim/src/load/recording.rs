@@ -12,6 +12,9 @@ const PROFILE: &str = "shim_sb";
 /// What the reference values of a log from a file are called.
 const REFERENCE: &str = "load-boot-log";
 
+/// Name of the WorkloadPolicy for these pods, and for keys of encrypted layers.
+pub(crate) const WORKLOAD: &str = "load";
+
 /// What every host's name begins with, and what the policy is for.
 pub(crate) const PREFIX: &str = "load-";
 /// The namespace, and the label `app`, of pods that the policy is for.
@@ -100,7 +103,7 @@ impl Recording {
             "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata:\n  name: load\nspec:\n  hosts: [\"{PREFIX}*\"]\n  \
              freshnessSeconds: 300\n  boot:\n    referenceValues: [{reference_name}]\n    \
              secureBoot: {secure_boot}{location}\n---\n\
-             apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata:\n  name: load\nspec:\n  pod:\n    \
+             apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata:\n  name: {WORKLOAD}\nspec:\n  pod:\n    \
              namespaces: [{PODS}]\n    labels:\n      app: {PODS}\n  host:\n    tier: affirming\n---\n{reference_values}"
         )
     }
