@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::annotation::{ANNOTATION_MAX, KeyName, OPTIONS_MAX};
 use crate::encoded::Few;
+use crate::oci_digest::OciDigest;
 use bytes::ProviderBytes;
 
 pub use bytes::Form;
@@ -21,8 +22,8 @@ pub const MESSAGE_MAX: usize = 256 << 10;
 pub const PROVIDER: &str = "touchstone";
 /// Most parameters of one provider that are read.
 const PARAMETERS_MAX: usize = 16;
-/// Longest parameter, bytes.
-const PARAMETER_MAX: usize = 256;
+/// Longest parameter, bytes: the name of an image, its tag and its digest.
+const PARAMETER_MAX: usize = 512;
 
 /// What is asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Request {
     Unwrap {
         /// What came of wrapping it, at most 16 KiB.
         annotation: Vec<u8>,
+        /// What stands after `provider:touchstone:`; none where the runtime has no such option.
+        parameters: Vec<Vec<u8>>,
         /// How the answer's bytes are written.
         form: Form,
     },
@@ -74,6 +77,17 @@ pub enum MessageError {
          `touchstone key list` shows them"
     )]
     Name,
+    /// Something else stands where the digest of a manifest would.
+    #[error(
+        "what follows the last `@` in the parameter of `provider:{PROVIDER}:` is no manifest's digest; write \
+         `--decryption-key provider:{PROVIDER}:IMAGE@sha256:…`, or `provider:{PROVIDER}:node` to name none"
+    )]
+    Manifest,
+    /// More than one manifest is named.
+    #[error(
+        "{0} manifests are named for the provider `{PROVIDER}`; name the one of the image that is pulled"
+    )]
+    Manifests(usize),
 }
 
 #[derive(Deserialize)]
@@ -88,7 +102,7 @@ struct Message {
 #[derive(Deserialize)]
 struct WrapParameters {
     #[serde(default)]
-    ec: Option<EncryptConfig>,
+    ec: Option<Config>,
     #[serde(default)]
     optsdata: Option<ProviderBytes<OPTIONS_MAX>>,
 }
@@ -96,11 +110,13 @@ struct WrapParameters {
 #[derive(Deserialize)]
 struct UnwrapParameters {
     #[serde(default)]
+    dc: Option<Config>,
+    #[serde(default)]
     annotation: Option<ProviderBytes<ANNOTATION_MAX>>,
 }
 
 #[derive(Deserialize)]
-struct EncryptConfig {
+struct Config {
     #[serde(rename = "Parameters", default)]
     parameters: Option<Parameters>,
 }
@@ -131,22 +147,28 @@ fn wrap(parameters: Option<WrapParameters>) -> Result<Request, MessageError> {
     let nothing = MessageError::Nothing("keywrap");
     let WrapParameters { ec, optsdata } = parameters.ok_or(nothing.clone())?;
     let ProviderBytes { bytes, form } = optsdata.ok_or(nothing)?;
-    let parameters = ec.and_then(|ec| ec.parameters?.touchstone);
-    let parameters = parameters.unwrap_or_default().0.into_iter();
     Ok(Request::Wrap {
         options: bytes,
-        parameters: parameters.map(|one| one.bytes.to_vec()).collect(),
+        parameters: ours(ec),
         form,
     })
 }
 
 fn unwrap(parameters: Option<UnwrapParameters>) -> Result<Request, MessageError> {
-    let annotation = parameters.and_then(|parameters| parameters.annotation);
-    let ProviderBytes { bytes, form } = annotation.ok_or(MessageError::Nothing("keyunwrap"))?;
+    let nothing = MessageError::Nothing("keyunwrap");
+    let UnwrapParameters { dc, annotation } = parameters.ok_or(nothing.clone())?;
+    let ProviderBytes { bytes, form } = annotation.ok_or(nothing)?;
     Ok(Request::Unwrap {
         annotation: bytes.to_vec(),
+        parameters: ours(dc),
         form,
     })
+}
+
+fn ours(config: Option<Config>) -> Vec<Vec<u8>> {
+    let parameters = config.and_then(|config| config.parameters?.touchstone);
+    let parameters = parameters.unwrap_or_default().0.into_iter();
+    parameters.map(|one| one.bytes.to_vec()).collect()
 }
 
 /// Where it broke, without the words of the reader, which may quote a key.
@@ -162,6 +184,21 @@ pub fn key_of(parameters: &[Vec<u8>]) -> Result<KeyName, MessageError> {
     let text = str::from_utf8(only).ok();
     text.and_then(|text| text.parse().ok())
         .ok_or(MessageError::Name)
+}
+
+/// The manifest that the parameters name, if any does: what follows the last `@`.
+pub fn manifest_of(parameters: &[Vec<u8>]) -> Result<Option<OciDigest>, MessageError> {
+    let named = parameters.iter().filter_map(|one| {
+        let at = one.iter().rposition(|byte| *byte == b'@')?;
+        let digest = str::from_utf8(one.get(at.saturating_add(1)..)?).ok();
+        Some(digest.and_then(|digest| digest.parse().ok()))
+    });
+    let named: Vec<Option<OciDigest>> = named.collect();
+    match named.as_slice() {
+        [] => Ok(None),
+        [only] => only.map(Some).ok_or(MessageError::Manifest),
+        several => Err(MessageError::Manifests(several.len())),
+    }
 }
 
 /// The answer to [`Request::Wrap`], JSON.

@@ -4,7 +4,9 @@
 #![no_main]
 
 use serde_json::Value;
-use touchstone_evidence::keyprovider::{Form, MESSAGE_MAX, Request, grpc, unwrapped, wrapped};
+use touchstone_evidence::keyprovider::{
+    Form, MESSAGE_MAX, Request, grpc, manifest_of, unwrapped, wrapped,
+};
 
 touchstone_evidence_fuzz::target!(check);
 
@@ -13,6 +15,8 @@ fn check(data: &[u8]) -> bool {
     if let Some(json) = framed {
         assert_eq!(grpc::parse(&grpc::frame(json)), Ok(json));
     }
+    let text = String::from_utf8_lossy(data);
+    assert_eq!(grpc::text(grpc::message(&text).as_bytes()), text);
     let Ok(request) = Request::parse(framed.unwrap_or(data)) else {
         return false;
     };
@@ -24,7 +28,12 @@ fn check(data: &[u8]) -> bool {
             "annotation",
             form,
         ),
-        Request::Unwrap { annotation, form } => {
+        Request::Unwrap {
+            annotation,
+            parameters,
+            form,
+        } => {
+            let _named = manifest_of(parameters);
             let answer = unwrapped(annotation, *form).to_vec();
             (answer, "keyunwrapresults", "optsdata", form)
         }

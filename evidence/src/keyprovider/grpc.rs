@@ -29,6 +29,8 @@ pub enum Status {
     InvalidArgument,
     /// This caller may not, or not now.
     PermissionDenied,
+    /// Too many ask at once.
+    ResourceExhausted,
     /// There is no such call.
     Unimplemented,
     /// Whoever decides cannot be asked.
@@ -43,6 +45,7 @@ impl Status {
             Self::Ok => 0,
             Self::InvalidArgument => 3,
             Self::PermissionDenied => 7,
+            Self::ResourceExhausted => 8,
             Self::Unimplemented => 12,
             Self::Unavailable => 14,
         }
@@ -125,6 +128,27 @@ pub fn message(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+/// The text in a `grpc-message`, for whoever reads an answer. What is no encoding stays as it is.
+#[must_use]
+pub fn text(message: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((&first, after)) = rest.split_first() {
+        let encoded = after.split_first_chunk::<2>().filter(|_| first == b'%');
+        let byte = encoded.and_then(|(digits, after)| Some((octet(*digits)?, after)));
+        let (byte, after) = byte.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn octet(digits: [u8; 2]) -> Option<u8> {
+    let digits = str::from_utf8(&digits).ok()?;
+    let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u8::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)
 }
 
 /// Ten bytes at most (Protocol Buffers, "Base 128 Varints").
@@ -220,5 +244,7 @@ mod tests {
     #[test]
     fn texts_are_carried_as_the_specification_says() {
         assert_eq!(message("100 % \"é\"\n"), "100 %25 \"%C3%A9\"%0A");
+        assert_eq!(text(b"100 %25 \"%C3%A9\"%0A"), "100 % \"é\"\n");
+        assert_eq!(text(b"%+1 %4 %"), "%+1 %4 %");
     }
 }

@@ -36,10 +36,14 @@ fn wrap_message(options: &[u8], names: &[&str], form: Form) -> Vec<u8> {
 }
 
 fn unwrap_message(annotation: &[u8], form: Form) -> Vec<u8> {
+    unwrap_with(annotation, &Value::Null, form)
+}
+
+fn unwrap_with(annotation: &[u8], parameters: &Value, form: Form) -> Vec<u8> {
     let message = json!({
         "op": "keyunwrap",
         "keywrapparams": { "ec": null, "optsdata": null },
-        "keyunwrapparams": { "dc": { "Parameters": null }, "annotation": written(annotation, form) },
+        "keyunwrapparams": { "dc": { "Parameters": parameters }, "annotation": written(annotation, form) },
     });
     serde_json::to_vec(&message).unwrap()
 }
@@ -59,7 +63,7 @@ proptest! {
         let options = Zeroizing::new(bytes.clone());
         prop_assert_eq!(wrap, Request::Wrap { options, parameters, form });
         let unwrap = Request::parse(&unwrap_message(&bytes, form)).unwrap();
-        prop_assert_eq!(unwrap, Request::Unwrap { annotation: bytes, form });
+        prop_assert_eq!(unwrap, Request::Unwrap { annotation: bytes, parameters: Vec::new(), form });
     }
 
     #[test]
@@ -111,6 +115,34 @@ fn one_key_is_named_and_no_other_number() {
     assert_eq!(key(&[]), Err(MessageError::Keys(0)));
     assert_eq!(key(&["a", "b"]), Err(MessageError::Keys(2)));
     assert_eq!(key(&["Not A Name"]), Err(MessageError::Name));
+}
+
+#[test]
+fn the_manifest_that_an_unwrap_names_is_read() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let image = format!("registry.example:5000/team/app:v1@{digest}");
+    for form in [Form::Base64, Form::Numbers] {
+        let read = |names: &[&str]| {
+            let names: Vec<Value> = names
+                .iter()
+                .map(|name| written(name.as_bytes(), form))
+                .collect();
+            let message = unwrap_with(
+                b"{}",
+                &json!({ "touchstone": names, "other": ["eA=="] }),
+                form,
+            );
+            let Request::Unwrap { parameters, .. } = Request::parse(&message).unwrap() else {
+                panic!("it is an unwrap");
+            };
+            manifest_of(&parameters)
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["node"]), Ok(None));
+        assert_eq!(read(&["node", &image]), Ok(Some(digest.parse().unwrap())));
+        assert_eq!(read(&["app@sha512:00"]), Err(MessageError::Manifest));
+        assert_eq!(read(&[&image, &image]), Err(MessageError::Manifests(2)));
+    }
 }
 
 #[test]
