@@ -1,10 +1,15 @@
 //! The command line, as typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use touchstone_agent::settings::KeyProviderSettings;
 use touchstone_agent::{Settings, Trouble};
+
+/// In the place of a socket.
+const NOBODY: &str = "none";
 
 const AFTER: &str = "\
 A new host, start to finish:
@@ -66,6 +71,34 @@ impl SettingsArguments {
             boot_log: self.boot_log,
             ima_list: self.ima_list,
             boot_id: self.boot_id,
+            ..Settings::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Encrypted images")]
+pub(crate) struct KeyProviderArguments {
+    /// Serve keys of encrypted images to container runtimes on this unix socket, for root alone; `none`: serve nobody
+    #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_KEYPROVIDER", default_value = KeyProviderSettings::SOCKET)]
+    keyprovider: PathBuf,
+
+    /// Seconds that one key may take in all, the wait for its turn and for the attestor included
+    #[arg(long, value_name = "SECONDS", env = "TOUCHSTONE_KEYPROVIDER_PATIENCE", default_value_t = KeyProviderSettings::PATIENCE, value_parser = patience())]
+    keyprovider_patience: u64,
+
+    /// Blobs of containerd's content store, where the manifest of a layer is looked up
+    #[arg(long, value_name = "DIR", env = "TOUCHSTONE_CONTENT_STORE", default_value = KeyProviderSettings::CONTENT_STORE)]
+    content_store: PathBuf,
+}
+
+impl KeyProviderArguments {
+    pub(crate) fn resolve(self) -> KeyProviderSettings {
+        let socket = self.keyprovider;
+        KeyProviderSettings {
+            socket: (socket.as_os_str() != NOBODY).then_some(socket),
+            content_store: self.content_store,
+            patience: Duration::from_secs(self.keyprovider_patience),
         }
     }
 }
@@ -118,6 +151,20 @@ pub(crate) enum Command {
         /// Look at everything that a round takes, as `check` does, and exit
         #[arg(long)]
         check: bool,
+
+        #[command(flatten)]
+        keyprovider: KeyProviderArguments,
+    },
+
+    /// Be the key provider that container runtimes run as a program (ocicrypt `cmd`): a message on standard input, the
+    /// daemon's answer on standard output
+    ///
+    /// It asks `touchstone-agent run` on its socket, which answers to root and to its own user. Where a runtime can ask
+    /// by gRPC it may ask there itself.
+    Keyprovider {
+        /// The daemon's socket
+        #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_KEYPROVIDER", default_value = KeyProviderSettings::SOCKET)]
+        socket: PathBuf,
     },
 
     /// Look at everything that a round takes and say what is wrong and what to do; change nothing. The exit
@@ -167,6 +214,11 @@ impl Command {
             Self::Run { check: false, .. } | Self::Attest { once: false, .. }
         )
     }
+}
+
+/// At least a second.
+fn patience() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=KeyProviderSettings::PATIENCE_MAX)
 }
 
 /// At least a second, at most a day.

@@ -6,7 +6,9 @@ mod follow;
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::tpm::reader::TpmFormatError;
 use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
 
 use crate::authority;
@@ -14,6 +16,7 @@ use crate::boot;
 use crate::client::{self, Client, Round};
 use crate::clock;
 use crate::identity::Identity;
+use crate::keyprovider::Releases;
 use crate::round::{Along, Subject, goes_on_at};
 use crate::runtime_list;
 use crate::settings::Settings;
@@ -22,7 +25,7 @@ use crate::tls;
 use crate::tpm::{self, AkBlob, Tpm};
 
 /// The attestor does not hold the boot log that was only named.
-const BOOT_LOG_REQUIRED: &str = "boot-log-required";
+pub(crate) const BOOT_LOG_REQUIRED: &str = "boot-log-required";
 
 /// The challenge is of no use; another one may be.
 const STALE: [&str; 4] = [
@@ -44,6 +47,10 @@ pub enum Error {
         "the attestor's challenge has a nonce of {0} bytes where 32 are expected; update the agent"
     )]
     Nonce(usize),
+
+    /// A quote that is none.
+    #[error("the TPM's quote cannot be read")]
+    Quote(#[source] TpmFormatError),
 
     /// The evidence cannot be put into JSON.
     #[error("cannot write the evidence")]
@@ -94,7 +101,7 @@ impl Error {
         }
     }
 
-    fn wants_new_challenge(&self) -> bool {
+    pub(crate) fn wants_new_challenge(&self) -> bool {
         matches!(self, Self::Client(error) if STALE.iter().any(|code| error.is_problem(code)))
     }
 }
@@ -124,7 +131,8 @@ pub struct Agent {
     ak: AkBlob,
     tls_key: Sha256Digest,
     tpm: Tpm,
-    client: Client,
+    /// Another one once the attestor's CA is another.
+    client: watch::Sender<Client>,
     challenge: Option<Challenge>,
     last: Option<Outcome>,
     /// Whether the state folder took the last outcome.
@@ -145,7 +153,11 @@ impl Agent {
             settings: settings.clone(),
             ak: identity.keys.ak(),
             tls_key: identity.keys.tls.digest()?,
-            client: Client::new(&identity.server, &identity.ca, &identity.keys.tls)?,
+            client: watch::Sender::new(Client::new(
+                &identity.server,
+                &identity.ca,
+                &identity.keys.tls,
+            )?),
             tpm: Tpm::open(&settings.tcti).await?,
             state,
             identity,
@@ -188,6 +200,19 @@ impl Agent {
         }
     }
 
+    /// What asks for keys beside the rounds, with the same TPM and the same identity.
+    #[must_use]
+    pub(crate) fn releases(&self) -> Releases {
+        Releases {
+            settings: self.settings.clone(),
+            tpm: self.tpm.clone(),
+            ak: self.ak.clone(),
+            host: self.identity.host.clone(),
+            tls_key: self.tls_key,
+            client: self.client.subscribe(),
+        }
+    }
+
     /// Ends once the TPM has done what it was last asked, even if nobody waited for it: a TPM without a
     /// resource manager would keep the objects of a command that was cut off.
     pub async fn close(self) {
@@ -195,7 +220,7 @@ impl Agent {
     }
 
     async fn answer_new(&self) -> Result<Answered, Error> {
-        let challenge = self.client.challenge().await?;
+        let challenge = self.client().challenge().await?;
         self.answer(&challenge).await
     }
 
@@ -221,7 +246,11 @@ impl Agent {
 
     async fn send(&self, evidence: &Evidence) -> Result<Round, Error> {
         let body = serde_json::to_vec(evidence).map_err(Error::Evidence)?;
-        Ok(self.client.round(&body).await?)
+        Ok(self.client().round(&body).await?)
+    }
+
+    fn client(&self) -> Client {
+        self.client.borrow().clone()
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -135,6 +135,12 @@ impl Error {
         }
     }
 
+    /// Whether the connection broke under an answer, as opposed to one that was waited for too long.
+    pub(crate) fn broke_off(&self) -> bool {
+        let late = matches!(self, Self::Lost { source, .. } if source.is_timeout());
+        self.may_have_arrived() && !late
+    }
+
     /// How long the attestor asks to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

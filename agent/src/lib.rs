@@ -1,7 +1,7 @@
 //! The host's side: enrols the TPM once, then answers the attestor's challenges with evidence.
 //!
 //! [`enrol()`] and [`attest_once`] each do one thing over a [`Settings`]; [`Agent`] keeps TPM and
-//! connection open between rounds; [`run()`] goes on for ever.
+//! connection open between rounds; [`run()`] goes on for ever, and serves the [`keyprovider`].
 //! Invariant: nothing here judges. The agent knows no policy and believes no verdict but the attestor's.
 
 pub mod attest;
@@ -14,6 +14,7 @@ mod clock;
 pub mod enrol;
 pub mod identity;
 pub mod join_token;
+pub mod keyprovider;
 pub mod private_file;
 pub mod quiet;
 mod round;

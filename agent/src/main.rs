@@ -4,7 +4,8 @@ mod arguments;
 mod output;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,12 +13,16 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use touchstone_agent::keyprovider::ask::{self, ask};
+use touchstone_agent::trouble::{self, chain};
 use touchstone_agent::{
     Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status, trust,
 };
+use touchstone_evidence::keyprovider::MESSAGE_MAX;
 use touchstone_evidence::wire::JoinToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+use zeroize::Zeroizing;
 
 use arguments::{Arguments, Command};
 
@@ -27,9 +32,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // As a last word: standard error may be a file on a full disk.
-            let _ = writeln!(io::stderr(), "touchstone-agent: {}", chain(&error));
-            ExitCode::from(trouble(&error).exit_code())
+            let _ = writeln!(io::stderr(), "touchstone-agent: {}", chain(error.as_ref()));
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<ask::Error>() {
+        Some(error) => trouble::exit_code(error),
+        None => trouble(error).exit_code(),
     }
 }
 
@@ -78,19 +90,6 @@ impl Usage {
     }
 }
 
-/// The error and its sources, without those that only say again what was said (as those of the TSS do).
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for link in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = link;
-        } else if !text.ends_with(&link) {
-            text = format!("{text}: {link}");
-        }
-    }
-    text
-}
-
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     log(arguments.command.is_daemon())?;
     tokio::runtime::Builder::new_current_thread()
@@ -101,7 +100,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<()> {
-    let settings = arguments.settings.resolve();
+    let mut settings = arguments.settings.resolve();
     match arguments.command {
         Command::Enrol {
             join_token,
@@ -123,7 +122,9 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             join_token,
             interval,
             check: false,
+            keyprovider,
         } => {
+            settings.keyprovider = keyprovider.resolve();
             let token = match join_token {
                 Some(path) if status(&settings)?.enrolled.is_none() => {
                     Some(join_token::read(&path)?)
@@ -132,6 +133,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             };
             rounds(&settings, token.as_ref(), interval, None).await
         }
+        Command::Keyprovider { socket } => unwrap(&socket).await,
         Command::Trust { join_token } => {
             let token = join_token::read(&join_token)?;
             output::trusted(&token.server, &trust(&settings, &token)?)
@@ -149,6 +151,16 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// One message on standard input; errors are the runtime's to show.
+async fn unwrap(socket: &Path) -> anyhow::Result<()> {
+    // One byte more, to see that it is too many.
+    let most = u64::try_from(MESSAGE_MAX)?.saturating_add(1);
+    let mut message = Zeroizing::new(Vec::new());
+    let read = io::stdin().lock().take(most).read_to_end(&mut message);
+    read.context("cannot read the message on standard input")?;
+    output::unwrapped(&ask(socket, &message).await?)
 }
 
 /// Prints what was seen. Trouble is an error that says no more than that.
@@ -207,17 +219,4 @@ fn log(daemon: bool) -> anyhow::Result<()> {
         .with(lines.with_filter(levels))
         .init();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_that_repeats_is_said_once() {
-        let error = anyhow::anyhow!("refused")
-            .context("refused")
-            .context("quote failed");
-        assert_eq!(chain(&error), "quote failed: refused");
-    }
 }

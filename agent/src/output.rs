@@ -1,6 +1,8 @@
 //! What the commands print: text for people, or one line of JSON for programs.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -50,6 +52,14 @@ pub(crate) fn status(status: &Status, json: bool) -> anyhow::Result<()> {
         return print_json(status);
     }
     print(&status_text(status))
+}
+
+/// What the key provider answered. Past the buffer of standard output, which would keep a copy of the key.
+pub(crate) fn unwrapped(answer: &[u8]) -> anyhow::Result<()> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    stdout
+        .and_then(|stdout| File::from(stdout).write_all(answer))
+        .context("cannot write to standard output")
 }
 
 pub(crate) fn report(report: &Report, json: bool) -> anyhow::Result<()> {
@@ -106,6 +116,12 @@ fn status_text(status: &Status) -> String {
             findings(&last.findings)
         )),
         None => text.push_str("last     never attested\nnext: touchstone-agent attest --once\n"),
+    }
+    if status.layers_opened > 0 {
+        text.push_str(&format!(
+            "opened   {} encrypted layers\n",
+            status.layers_opened
+        ));
     }
     text
 }
@@ -208,9 +224,11 @@ mod tests {
                 entry: digest,
                 result: String::new(),
             }),
+            layers_opened: 2,
         });
         let last = "last     affirming at 2026-11-28T00:00:00Z, entry 0000";
         assert!(text.contains(last), "{text}");
+        assert!(text.ends_with("opened   2 encrypted layers\n"), "{text}");
     }
 
     #[test]
@@ -219,6 +237,7 @@ mod tests {
             enrolled: None,
             enrolment_pending: true,
             last: None,
+            layers_opened: 0,
         };
         let text = status_text(&status);
         assert!(text.starts_with("not enrolled (begun") && text.contains("enrol --join-token"));

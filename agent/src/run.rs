@@ -9,6 +9,7 @@ use touchstone_evidence::wire::JoinToken;
 use crate::attest::{self, Agent};
 use crate::changes::Watch;
 use crate::enrol::{self, enrol};
+use crate::keyprovider::KeyProvider;
 use crate::settings::Settings;
 use crate::state::{self, Outcome, Records};
 use crate::tpm;
@@ -50,7 +51,8 @@ impl Error {
 
 /// Attests every `interval`, give or take a tenth, and at once when `now` is notified or when something
 /// changed that evidence covers, until `stop` is done. With a `token` a host that is not enrolled is enrolled
-/// first, however long the attestor takes to agree. `report` hears each outcome.
+/// first, however long the attestor takes to agree. `report` hears each outcome. Beside it the key provider is served,
+/// where the settings name its socket.
 ///
 /// # Errors
 /// What time does not mend, see [`Trouble::ends_the_daemon`](crate::Trouble::ends_the_daemon): an unusable state folder, a TPM that has lost its
@@ -64,6 +66,8 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut stop = std::pin::pin!(stop);
+    // Before there is an identity: who asks then is told so.
+    let keyprovider = KeyProvider::serve(&settings.keyprovider).await;
     let mut pauses = Pauses {
         interval,
         now,
@@ -73,10 +77,12 @@ pub async fn run(
         agent = begin(settings, token, &mut pauses) => agent?,
         () = &mut stop => return Ok(()),
     };
+    keyprovider.open(agent.releases());
     let gave_up = tokio::select! {
         error = rounds(&mut agent, &settings.tcti, &mut pauses, &mut report) => Err(error),
         () = &mut stop => Ok(()),
     };
+    drop(keyprovider);
     agent.close().await;
     gave_up
 }

@@ -1,6 +1,7 @@
 //! Where the agent finds its state, its TPM and what the kernel says about this boot.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that differs between a real host and a simulated one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,41 @@ pub struct Settings {
     pub ima_list: PathBuf,
     /// The kernel's boot id, as UUID text.
     pub boot_id: PathBuf,
+    /// The key provider that the daemon serves.
+    pub keyprovider: KeyProviderSettings,
+}
+
+/// How container runtimes on this host ask for the keys of encrypted layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyProviderSettings {
+    /// The unix socket to serve on; `None`: nobody is served.
+    pub socket: Option<PathBuf>,
+    /// The blobs of containerd's content store, in which an annotation's manifest is looked up.
+    pub content_store: PathBuf,
+    /// How long one call may take in all.
+    pub patience: Duration,
+}
+
+impl KeyProviderSettings {
+    /// Where `touchstone-agent run` serves, and `touchstone-agent keyprovider` asks.
+    pub const SOCKET: &str = "/run/touchstone-agent/keyprovider.sock";
+    /// Default of [`KeyProviderSettings::content_store`].
+    pub const CONTENT_STORE: &str =
+        "/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256";
+    /// Default of [`KeyProviderSettings::patience`], in seconds.
+    pub const PATIENCE: u64 = 60;
+    /// The longest that can be set, in seconds.
+    pub const PATIENCE_MAX: u64 = 600;
+}
+
+impl Default for KeyProviderSettings {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            content_store: Self::CONTENT_STORE.into(),
+            patience: Duration::from_secs(Self::PATIENCE),
+        }
+    }
 }
 
 impl Settings {
@@ -38,6 +74,7 @@ impl Default for Settings {
             boot_log: Self::BOOT_LOG.into(),
             ima_list: Self::IMA_LIST.into(),
             boot_id: Self::BOOT_ID.into(),
+            keyprovider: KeyProviderSettings::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each is one JSON file of mode 0600. [`State`] holds the folder's lock and may write, [`Records`] reads.
 
+mod leases;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -18,6 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::identity::{Identity, Keys};
 use crate::private_file;
+
+pub(crate) use leases::keep_lease;
 
 const IDENTITY: &str = "identity.json";
 const DRAFT: &str = "draft.json";

@@ -1,8 +1,11 @@
 //! What the state folder says, without asking TPM or attestor.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::wire::Lease;
 
 use crate::settings::Settings;
 use crate::state::{self, Outcome, Records};
@@ -29,6 +32,8 @@ pub struct Status {
     pub enrolment_pending: bool,
     /// What the last round brought; it may have expired since.
     pub last: Option<Outcome>,
+    /// How many layers of encrypted images this host was given keys for; they may lie decrypted on its disk.
+    pub layers_opened: usize,
 }
 
 /// An enrolment, without its secrets.
@@ -60,5 +65,12 @@ pub fn status(settings: &Settings) -> Result<Status, Error> {
         enrolled,
         enrolment_pending: records.draft()?.is_some(),
         last: records.outcome()?,
+        layers_opened: layers(records.leases()?),
     })
+}
+
+/// One layer may have been opened for several manifests, and by several keys.
+fn layers(leases: Vec<Lease>) -> usize {
+    let layers: BTreeSet<_> = leases.iter().map(|lease| lease.layer).collect();
+    layers.len()
 }

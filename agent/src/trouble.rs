@@ -3,8 +3,10 @@
 //!
 //! Invariant: nothing else in this crate sorts errors into those that pass and those that do not.
 
+use std::error::Error as StdError;
 use std::io;
 
+use crate::keyprovider::{self, Refusal};
 use crate::{attest, client, enrol, private_file, run, state, status, tls, tpm};
 
 /// Codes with which the attestor says that the identity of a TLS key has ended. Old keys are never taken
@@ -86,6 +88,21 @@ impl Trouble {
     }
 }
 
+/// An error and its sources, without those that only say again what was said (as those of the TSS do).
+#[must_use]
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let link = error.to_string();
+        if !text.ends_with(&link) {
+            text = format!("{text}: {link}");
+        }
+        source = error.source();
+    }
+    text
+}
+
 /// Whether the daemon ends with `error`. A thread that is gone comes back with a new process only.
 pub(crate) fn ends_the_daemon(error: &run::Error) -> bool {
     let gone = matches!(
@@ -125,6 +142,7 @@ impl From<&attest::Error> for Trouble {
         match error {
             Error::NotEnrolled => Self::NotEnrolled,
             Error::Nonce(_)
+            | Error::Quote(_)
             | Error::Evidence(_)
             | Error::Boot(_)
             | Error::Runtime(_)
@@ -136,6 +154,42 @@ impl From<&attest::Error> for Trouble {
             Error::Client(error) => error.into(),
         }
     }
+}
+
+impl From<&Refusal> for Trouble {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Body
+            | Refusal::Frame(_)
+            | Refusal::Message(_)
+            | Refusal::Annotation(_)
+            | Refusal::Call(_)
+            | Refusal::Wrap => Self::Usage,
+            Refusal::Stranger(_)
+            | Refusal::Busy(_)
+            | Refusal::NotReady
+            | Refusal::Slow { .. }
+            | Refusal::Unsteady
+            | Refusal::Pcrs(_)
+            | Refusal::Lease(_)
+            | Refusal::Payload(_)
+            | Refusal::OtherLayer => Self::Passing,
+            Refusal::Round(error) => error.into(),
+            Refusal::Kept(error) => error.into(),
+        }
+    }
+}
+
+/// How the program ends that asked a daemon.
+#[must_use]
+pub fn exit_code(error: &keyprovider::ask::Error) -> u8 {
+    use keyprovider::ask::Error;
+    let trouble = match error {
+        Error::Refused { exit_code, .. } => return *exit_code,
+        Error::TooLarge => Trouble::Usage,
+        Error::Away { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => Trouble::Passing,
+    };
+    trouble.exit_code()
 }
 
 impl From<&status::Error> for Trouble {
@@ -239,6 +293,14 @@ mod tests {
     fn each_trouble_has_a_code_of_its_own() {
         let codes = Trouble::ALL.map(Trouble::exit_code);
         assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_source_that_repeats_is_said_once() {
+        let error = anyhow::anyhow!("refused")
+            .context("refused")
+            .context("quote failed");
+        assert_eq!(chain(error.as_ref()), "quote failed: refused");
     }
 
     #[test]

@@ -215,6 +215,7 @@ impl Host {
                 .unwrap_or_else(|| self.profile.boot_log()),
             ima_list: self.runtime_list.path().to_owned(),
             boot_id: self.boot_id(),
+            ..Settings::default()
         }
     }
 
@@ -294,8 +295,16 @@ pub fn command_of(program: &Path, settings: &Settings, arguments: &[&str]) -> Co
         .arg("--ima-list")
         .arg(&settings.ima_list)
         .arg("--boot-id")
-        .arg(&settings.boot_id);
+        .arg(&settings.boot_id)
+        // Not the machine's: many hosts run here at once.
+        .env("TOUCHSTONE_KEYPROVIDER", keyprovider(settings));
     command
+}
+
+/// Where a host's agent serves keys of encrypted images.
+#[must_use]
+pub fn keyprovider(settings: &Settings) -> PathBuf {
+    settings.state.with_extension("sock")
 }
 
 fn runtime_list(folder: &Path) -> RuntimeList {

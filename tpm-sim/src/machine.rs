@@ -73,6 +73,9 @@ impl Machine {
         let log = fs::File::create(self.agent_log())?;
         let mut command = self.agent_command();
         command.args(["run", "--interval", &interval.to_string()]);
+        // Not the machine's: many hosts run here at once.
+        let socket = self.folder.join("keyprovider.sock");
+        command.arg("--keyprovider").arg(socket);
         if let Some(token) = token {
             command.arg("--join-token").arg(token);
         }

@@ -13,13 +13,13 @@ impl Agent {
     /// Takes up the CA certificates whose digest the attestor told, where they are not those that are kept. What
     /// goes wrong is told, and tried again after the next round.
     pub(super) async fn follow(&mut self, told: Option<Sha256Digest>) {
-        let Some(told) = told.filter(|told| *told != self.client.ca_digest()) else {
+        let Some(told) = told.filter(|told| *told != self.client().ca_digest()) else {
             return;
         };
         match self.take_up(told).await {
             Ok(()) => tracing::info!(
                 "the attestor's CA changes: believed from now on is {}",
-                self.client.believed()
+                self.client().believed()
             ),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -33,7 +33,7 @@ impl Agent {
     }
 
     async fn take_up(&mut self, told: Sha256Digest) -> Result<(), Error> {
-        let ca = authority::bundle(&self.client.ca().await?)?;
+        let ca = authority::bundle(&self.client().ca().await?)?;
         // Behind a balancer another attestor may have answered, which has not been given the next CA yet.
         if Sha256Digest::of(ca.as_bytes()) != told {
             return Err(Error::OtherBundle);
@@ -47,7 +47,7 @@ impl Agent {
         client.readiness().await?;
         self.state.replace_identity(&identity)?;
         self.identity = identity;
-        self.client = client;
+        self.client.send_replace(client);
         Ok(())
     }
 }

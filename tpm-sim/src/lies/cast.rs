@@ -256,6 +256,7 @@ impl Part {
             boot_log: self.folder.join("binary_bios_measurements"),
             ima_list: self.runtime_list.path().to_owned(),
             boot_id: self.folder.join("boot_id"),
+            ..Settings::default()
         }
     }
 }
