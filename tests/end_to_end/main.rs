@@ -57,4 +57,5 @@ mod runtime;
 mod schemas;
 mod server_ca;
 mod suites;
+mod unwrapping;
 mod webhook_secret;

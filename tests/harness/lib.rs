@@ -15,6 +15,8 @@ pub mod daemon;
 pub mod database;
 pub mod disk;
 pub mod host;
+pub mod impostor;
+pub mod keyprovider;
 pub mod liar;
 pub mod many_banks;
 pub mod programs;

@@ -98,14 +98,17 @@ impl Slow {
     }
 }
 
-fn connect(server: &str, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+pub(crate) fn connect(
+    server: &str,
+    config: Arc<ClientConfig>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let tcp = TcpStream::connect(server.trim_start_matches("https://")).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     StreamOwned::new(ClientConnection::new(config, name).unwrap(), tcp)
 }
 
-fn config(ca: &str, key: &TlsKey) -> Arc<ClientConfig> {
+pub(crate) fn config(ca: &str, key: &TlsKey) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca.as_bytes()).unwrap();
     roots.add(ca).unwrap();

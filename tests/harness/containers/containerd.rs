@@ -126,6 +126,13 @@ impl Containerd {
         socket(self.folder.path())
     }
 
+    /// Its blobs.
+    #[must_use]
+    pub fn content_store(&self) -> PathBuf {
+        let store = "root/io.containerd.content.v1.content/blobs/sha256";
+        self.folder.path().join(store)
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn said(&self) -> String {

@@ -37,9 +37,15 @@ pub fn decrypt(from: &str, key: &Key) -> Said {
 /// The manifest of an image of a registry.
 #[must_use]
 pub fn manifest(reference: &str) -> Value {
+    serde_json::from_str(&raw_manifest(reference)).unwrap()
+}
+
+/// The same, as it was pushed.
+#[must_use]
+pub fn raw_manifest(reference: &str) -> String {
     let mut command = tool::command("skopeo");
     command.args(["inspect", "--raw", "--tls-verify=false", &docker(reference)]);
-    serde_json::from_str(&tool::run(&mut command).good()).unwrap()
+    tool::run(&mut command).good()
 }
 
 fn copy() -> Command {

@@ -1,0 +1,247 @@
+//! Real container tools: encrypted where images are built, opened on a healthy host, and closed on every other one, with
+//! the reason in what the tool says.
+
+use std::fs;
+
+use touchstone_agent::state::Records;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_tests::containers::containerd::Containerd;
+use touchstone_tests::containers::image::Image;
+use touchstone_tests::containers::keys::{Key, Provider};
+use touchstone_tests::containers::podman::Podman;
+use touchstone_tests::containers::registry::Registry;
+use touchstone_tests::containers::tool::Said;
+use touchstone_tests::containers::{kubelet, rights, skopeo};
+use touchstone_tests::host::{self, Host, Profile};
+use touchstone_tests::keyprovider::KeyProvider;
+use touchstone_tests::programs;
+use touchstone_tests::world::{World, healthy_host, sample_policy};
+use touchstone_tpm_sim::swtpm::Bank;
+
+use crate::layer_keys::{publisher, register};
+
+const SECRET: &str = "read by a healthy host";
+
+/// An image that was encrypted where it was built.
+struct Built {
+    registry: Registry,
+    /// Its name there.
+    name: String,
+    /// Its manifest, as it was pushed.
+    manifest: String,
+    /// The credential that it was encrypted with.
+    publisher: String,
+}
+
+/// Encrypts an image with a new key of the policy `payments`.
+fn built(world: &World, more: &[&str]) -> Built {
+    let create = ["key", "create", "payments", "--policy", "payments"];
+    world.server.command(&[&create[..], more].concat());
+    let publisher = publisher(&world.server, "ci");
+    let arguments = ["keyprovider", "--credential", &publisher];
+    let provider = Provider::program(&programs::path("touchstone"), &arguments);
+    let registry = Registry::start();
+    let name = registry.image("payments:v1");
+    let image = Image::saying(SECRET);
+    let _said = skopeo::encrypt(&image, &name, &provider.key("payments")).good();
+    Built {
+        manifest: skopeo::raw_manifest(&name),
+        registry,
+        name,
+        publisher,
+    }
+}
+
+impl Built {
+    fn digest(&self) -> OciDigest {
+        OciDigest(Sha256Digest::of(self.manifest.as_bytes()))
+    }
+}
+
+/// How the tools of a host reach its agent: by its socket, and through its program.
+struct Node {
+    socket: Provider,
+    program: Provider,
+}
+
+impl Node {
+    fn of(host: &Host, world: &World) -> Self {
+        let socket = host::keyprovider(&host.settings(&world.server));
+        let arguments = ["keyprovider", "--socket", socket.to_str().unwrap()];
+        Self {
+            program: Provider::program(&programs::path("touchstone-agent"), &arguments),
+            socket: Provider::socket(&socket),
+        }
+    }
+
+    fn keys(&self) -> [Key; 2] {
+        [&self.socket, &self.program].map(|provider| provider.key("node"))
+    }
+}
+
+/// It failed, and gave this reason.
+fn says(said: Said, words: &str) {
+    // skopeo writes a log line, with quotation marks of its own.
+    let said = said.refused().replace('\\', "");
+    assert!(said.contains(words), "{words}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_host_runs_an_encrypted_image() {
+    if !rights::allow_containers() {
+        return;
+    }
+    let (world, host, _maker) = healthy_host().await;
+    let built = built(&world, &[]);
+    let node = Node::of(&host, &world);
+    let containerds = node.keys().map(|key| Containerd::start(&key));
+    let store = containerds[0].content_store();
+    let more = ["--content-store", store.to_str().unwrap()];
+    let provider = KeyProvider::start_with(&host, &world.server, &more);
+    for key in node.keys() {
+        let _said = skopeo::decrypt(&built.name, &key).good();
+        let podman = Podman::new(&built.registry);
+        let _said = podman.pull(&built.name, Some(&key)).good();
+        assert!(podman.run(&built.name).good().contains(SECRET));
+    }
+    let leases = || {
+        let records = Records::at(&host.settings(&world.server).state);
+        records.leases().unwrap()
+    };
+    // Two layers, of an image that nobody named.
+    assert_eq!(leases().len(), 2);
+    assert!(leases().iter().all(|lease| lease.manifest.is_none()));
+    for containerd in &containerds {
+        let _said = containerd.pull(&built.name).good();
+        assert!(containerd.run(&built.name).good().contains(SECRET));
+    }
+    // It is on the disk of the first containerd.
+    let manifest = Some(built.digest());
+    let found = leases();
+    let found = found.iter().filter(|lease| lease.manifest == manifest);
+    assert_eq!(found.count(), 2);
+    containerds[0].purge(&built.name);
+    kubelet::pull(&containerds[0], &built.name).await.unwrap();
+    assert!(containerds[0].run(&built.name).good().contains(SECRET));
+    provider.daemon.stop();
+    says(
+        skopeo::decrypt(&built.name, &node.keys()[0]),
+        "code = Unavailable",
+    );
+    says(
+        skopeo::decrypt(&built.name, &node.keys()[1]),
+        "see that `touchstone-agent run` runs",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_may_not_read_an_image_is_told_why_by_each_tool() {
+    if !rights::allow_containers() {
+        return;
+    }
+    let (world, _host, maker) = healthy_host().await;
+    let built = built(&world, &[]);
+    for (name, profile, country, words) in [
+        (
+            "de-2",
+            Profile::Altered,
+            Some("DE"),
+            "kernel command line changed",
+        ),
+        (
+            "us-1",
+            Profile::Healthy,
+            Some("US"),
+            "outside the region `germany`",
+        ),
+        ("x-1", Profile::Healthy, None, "no location tag"),
+    ] {
+        let host = Host::boot(&maker.authority, name, profile);
+        world.join(&host, country).await;
+        let node = Node::of(&host, &world);
+        let _provider = KeyProvider::start(&host, &world.server);
+        for key in node.keys() {
+            says(skopeo::decrypt(&built.name, &key), words);
+            let podman = Podman::new(&built.registry);
+            says(podman.pull(&built.name, Some(&key)), words);
+            assert!(podman.layers().is_empty());
+            let containerd = Containerd::start(&key);
+            says(containerd.pull(&built.name), words);
+            let said = kubelet::pull(&containerd, &built.name).await.unwrap_err();
+            assert!(said.contains(words), "{said}");
+            assert!(containerd.snapshots().is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_healthy_reads_no_more_once_it_is_not() {
+    if !rights::allow_containers() {
+        return;
+    }
+    let (world, host, _maker) = healthy_host().await;
+    let built = built(&world, &[]);
+    let key = &Node::of(&host, &world).keys()[0];
+    let _provider = KeyProvider::start(&host, &world.server);
+    let podman = Podman::new(&built.registry);
+    let good = || {
+        let _said = podman.pull(&built.name, Some(key)).good();
+        let _said = podman.call(&["rmi", "--force", &built.name]).good();
+    };
+    good();
+    // What it booted is no longer what is to be booted.
+    let current = fs::read_to_string(sample_policy()).unwrap();
+    let retired = current.replace("lifeCycle: Active", "lifeCycle: Retired");
+    world.apply(&retired);
+    says(podman.pull(&built.name, Some(key)), "etired");
+    world.apply(&current);
+    good();
+    // It boots something else, and its last verdict is still in force.
+    host.reboot();
+    good();
+    host.reboot();
+    host.tpm.extend(4, &[(Bank::Sha256, vec![7; 32])]).unwrap();
+    says(podman.pull(&built.name, Some(key)), "PCR 4");
+    host.reboot();
+    good();
+    let retire = ["host", "retire", "de-1", "--reason", "old"];
+    world.server.command(&retire);
+    says(podman.pull(&built.name, Some(key)), "`host-retired`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_nobody_registered_stays_closed_with_a_registered_key() {
+    if !rights::allow_containers() {
+        return;
+    }
+    let (world, host, _maker) = healthy_host().await;
+    let built = built(&world, &["--registered"]);
+    let node = Node::of(&host, &world);
+    let key = &node.keys()[0];
+    let containerd = Containerd::start(key);
+    let store = containerd.content_store();
+    let more = ["--content-store", store.to_str().unwrap()];
+    let _provider = KeyProvider::start_with(&host, &world.server, &more);
+    let podman = Podman::new(&built.registry);
+    let named = node
+        .socket
+        .key(&format!("{}@{}", built.name, built.digest()));
+    says(
+        podman.pull(&built.name, Some(key)),
+        "--decryption-key provider:touchstone:IMAGE@sha256:",
+    );
+    says(
+        podman.pull(&built.name, Some(&named)),
+        "`touchstone image register`",
+    );
+    says(containerd.pull(&built.name), "`touchstone image register`");
+    let manifest = built.manifest.as_bytes();
+    register(&world.server, &built.publisher, manifest)
+        .await
+        .unwrap();
+    let _said = podman.pull(&built.name, Some(&named)).good();
+    assert!(podman.run(&built.name).good().contains(SECRET));
+    let _said = containerd.pull(&built.name).good();
+    assert!(containerd.run(&built.name).good().contains(SECRET));
+}
