@@ -75,7 +75,7 @@ pub struct Refused {
 
 /// An agent that serves.
 pub struct KeyProvider {
-    /// The agent, with a round a day.
+    /// The agent, with a round a day unless it was told another interval.
     pub daemon: Daemon,
     /// Where it serves.
     pub desk: Desk,
@@ -114,8 +114,8 @@ impl KeyProvider {
     /// One that listens, whether it is enrolled or not.
     #[must_use]
     pub fn begin(host: &Host, server: &Server, more: &[&str]) -> Self {
-        let run = ["run", "--interval", "86400"];
-        let command = host.agent_command(server, &[&run[..], more].concat());
+        let mut command = host.agent_command(server, &[&["run"], more].concat());
+        command.env("TOUCHSTONE_INTERVAL", "86400");
         let mut daemon = Daemon::start(command);
         daemon.wait_for("the key provider listens");
         let socket = host::keyprovider(&host.settings(server));

@@ -60,7 +60,7 @@ async fn what_answers_under_another_ca_gets_no_evidence() {
     let address = world.server.url.trim_start_matches("https://").to_owned();
     let impostor = Server::start_at(&Database::Sqlite, &address, &[]);
     let refused = told(&provider, &annotation).await;
-    assert_eq!(refused.status, 14, "{refused:?}");
+    assert_eq!(refused.status, 7, "{refused:?}");
     assert!(
         refused
             .text

@@ -68,7 +68,7 @@ async fn what_is_no_unwrap_is_refused_with_what_to_do() {
             12,
             "there is no call `/nobody/Calls`",
         ),
-        (UNWRAP, b"no frame", 3, "not one gRPC message"),
+        (UNWRAP, b"\0\0\0\0\x09half", 3, "not one gRPC message"),
         (UNWRAP, &frame(b"hush"), 3, "line 1, column"),
         (UNWRAP, &frame(&vec![b' '; 1 << 20]), 3, "too large"),
         (

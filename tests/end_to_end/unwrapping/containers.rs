@@ -182,7 +182,8 @@ async fn a_host_that_was_healthy_reads_no_more_once_it_is_not() {
     }
     let (world, host, _maker) = healthy_host().await;
     let built = built(&world, &[]);
-    let key = &Node::of(&host, &world).keys()[0];
+    let node = Node::of(&host, &world);
+    let key = &node.keys()[0];
     let _provider = KeyProvider::start(&host, &world.server);
     let podman = Podman::new(&built.registry);
     let good = || {
