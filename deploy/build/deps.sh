@@ -73,6 +73,8 @@ look() {
     [[ $level == test ]] || return 0
     # An oracle of certificate paths.
     has openssl || need "the openssl program" openssl
+    # The auditors' page checks the log with a program of its own.
+    has python3 || need "Python 3" python3-minimal libpython3-stdlib
     has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
     # Reads the same boot logs as our parser does.
     has tpm2_eventlog || need tpm2_eventlog tpm2-tools
