@@ -195,7 +195,10 @@ async fn a_host_that_was_healthy_reads_no_more_once_it_is_not() {
     let current = fs::read_to_string(sample_policy()).unwrap();
     let retired = current.replace("lifeCycle: Active", "lifeCycle: Retired");
     world.apply(&retired);
-    says(podman.pull(&built.name, Some(key)), "etired");
+    says(
+        podman.pull(&built.name, Some(key)),
+        "none of the policy's reference values is active",
+    );
     world.apply(&current);
     good();
     // It boots something else, and its last verdict is still in force.
