@@ -17,8 +17,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{
-    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, Release,
-    RoundAnswer,
+    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, Purge,
+    PurgeNoted, Release, RoundAnswer,
 };
 use zeroize::Zeroizing;
 
@@ -253,6 +253,14 @@ impl Client {
     /// [`Error::Refused`] if the TLS key is not of an enrolled host.
     pub async fn challenge(&self) -> Result<Challenge> {
         self.post("v1/challenges", &[], None).await
+    }
+
+    /// Says what was purged.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the TLS key is not of an enrolled host, or it said too much.
+    pub async fn purged(&self, purge: &Purge) -> Result<PurgeNoted> {
+        self.post("v1/purges", &json(purge)?, None).await
     }
 
     /// Sends evidence, already in JSON: once again, byte for byte, if the answer was lost, because the

@@ -3,6 +3,7 @@
 //! Every type refuses unknown fields and bounds its byte strings while they are read.
 
 mod join_token;
+mod purge;
 mod release;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use crate::pcr::{PcrSelection, PcrValues};
 use crate::result::TrustTier;
 
 pub use join_token::{JoinToken, NotAJoinToken};
+pub use purge::{ContainerRuntime, PURGED_MAX, Purge, PurgeNoted};
 pub use release::{LEASE_MAX, Lease, Release, ReleaseRequest};
 
 /// Most bytes of a boot log in a message: a little more than is read, so that a log that is too large gets

@@ -32,6 +32,7 @@ mod plan;
 mod platforms;
 mod policies;
 mod pressure;
+mod purges;
 mod references;
 mod release_keys;
 mod releases;

@@ -13,6 +13,7 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
+use touchstone_evidence::wire::ContainerRuntime;
 
 use super::{Actor, Reason};
 use crate::role::{CredentialName, Role, Way};
@@ -291,6 +292,13 @@ pub(crate) enum Event {
     },
     /// A round was appraised.
     HostAppraised(Box<Appraised>),
+    /// A host says that it took decrypted images off its disk. `complete`: that nothing of them is left.
+    ImagesPurged {
+        host: HostId,
+        runtime: ContainerRuntime,
+        digests: Vec<OciDigest>,
+        complete: bool,
+    },
     /// Messages that could not change anything were refused; counted by code since the last such entry.
     Refused { counts: BTreeMap<String, u64> },
     /// A pod or a binding that a policy is for was judged.
@@ -582,6 +590,12 @@ mod tests {
                 node: String::new(),
                 host: host.clone(),
                 before: Some(host.clone()),
+            },
+            Event::ImagesPurged {
+                host: host.clone(),
+                runtime: ContainerRuntime::Podman,
+                digests: vec![OciDigest(digest)],
+                complete: true,
             },
             Event::FirmwareAccepted {
                 host,

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::credentials;
 use crate::enrollment::Joining;
 use crate::role::{Role, Way};
-use crate::store::{End, StoreError};
+use crate::store::{End, StoreError, Tx};
 use crate::tls::Peer;
 
 /// The rule of a route.
@@ -252,16 +252,22 @@ async fn host(app: &App, parts: &mut Parts) -> Result<(), Problem> {
 
 async fn enrolled(app: &App, tls_key: &Sha256Digest) -> Result<HostId, Problem> {
     let mut tx = app.attestor.store.read().await?;
-    let Some(record) = tx.host_by_tls_key(tls_key).await? else {
-        return Err(match tx.end_of(tls_key).await? {
-            Some(end) => ended(end),
-            None => {
-                Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
-            }
-        });
-    };
-    app.callers.insert(*tls_key, record.host.clone());
-    Ok(record.host)
+    let host = holder(&mut tx, tls_key).await?;
+    app.callers.insert(*tls_key, host.clone());
+    Ok(host)
+}
+
+/// The host that this TLS key is enrolled for, as `tx` sees it.
+pub(super) async fn holder(tx: &mut Tx, tls_key: &Sha256Digest) -> Result<HostId, Problem> {
+    if let Some(record) = tx.host_by_tls_key(tls_key).await? {
+        return Ok(record.host);
+    }
+    Err(match tx.end_of(tls_key).await? {
+        Some(end) => ended(end),
+        None => {
+            Problem::unauthenticated("the TLS key is not that of an enrolled host; enrol first")
+        }
+    })
 }
 
 /// A key that was enrolled once is nobody's now; its holder is told what became of it.

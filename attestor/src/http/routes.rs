@@ -18,6 +18,7 @@ mod log_key;
 mod nodes;
 mod oems;
 mod policies;
+mod purges;
 mod quarantine;
 mod references;
 mod releases;
@@ -111,6 +112,7 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/challenges", Host, rounds::challenge),
         Route::new(POST, "/v1/evidence", Host, rounds::evidence).with_body_of(EVIDENCE_MAX),
         Route::new(POST, "/v1/releases", Host, releases::release).with_body_of(EVIDENCE_MAX),
+        Route::new(POST, "/v1/purges", Host, purges::note),
         Route::new(POST, "/v1/endorsement-roots", OPERATE, endorsements::import)
             .with_body_of(DOCUMENT_MAX),
         Route::new(GET, "/v1/endorsement-roots", READ, endorsements::list),

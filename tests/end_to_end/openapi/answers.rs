@@ -87,6 +87,13 @@ impl Story {
         answer["tier"].clone()
     }
 
+    /// `de-1` says that it purged an image.
+    async fn purge(&self) {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let purge = json!({ "runtime": "podman", "digests": [digest], "complete": true });
+        self.post("/v1/purges", purge).await;
+    }
+
     /// The boot of `de-1` is bad, and becomes good once an officer says so.
     async fn policies(&self) {
         let sample = std::fs::read_to_string(sample_policy()).unwrap();
@@ -309,6 +316,7 @@ async fn every_answer_is_as_it_is_described() {
     let second = story.enrolment().await;
     story.pods().await;
     story.policies().await;
+    story.purge().await;
     story.strangers().await;
     story.makers().await;
     story.inventory().await;

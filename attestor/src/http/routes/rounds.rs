@@ -67,6 +67,7 @@ pub(super) async fn evidence(
     }
 }
 
+/// Takes a message of this many bytes off what the host may send.
 pub(super) fn within_budget(app: &App, host: &HostId, bytes: usize) -> Result<(), Problem> {
     let spent = app.attestor.budgets.spend(host, bytes, clock::now());
     spent.map_err(|seconds| {
