@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use touchstone_agent::purge::{Containerd, Podman};
 use touchstone_agent::settings::KeyProviderSettings;
-use touchstone_agent::{Settings, Trouble};
+use touchstone_agent::{Runtimes, Settings, Trouble};
 
 /// In the place of a socket.
 const NOBODY: &str = "none";
@@ -35,6 +36,8 @@ fn after() -> String {
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) settings: SettingsArguments,
+    #[command(flatten)]
+    pub(crate) runtimes: RuntimeArguments,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -99,6 +102,66 @@ impl KeyProviderArguments {
             socket: (socket.as_os_str() != NOBODY).then_some(socket),
             content_store: self.content_store,
             patience: Duration::from_secs(self.keyprovider_patience),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "What is purged when the verdict turns (nothing that is not named here)"
+)]
+pub(crate) struct RuntimeArguments {
+    /// The socket of a containerd, `/run/containerd/containerd.sock`; what reaches it has root's rights on this host
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        env = "TOUCHSTONE_CONTAINERD",
+        global = true
+    )]
+    containerd: Option<PathBuf>,
+
+    /// A namespace of it, `k8s.io` or `default`; repeatable, or several with commas; without it, all
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TOUCHSTONE_CONTAINERD_NAMESPACES",
+        value_delimiter = ',',
+        requires = "containerd",
+        global = true
+    )]
+    containerd_namespace: Vec<String>,
+
+    /// Where podman keeps images, `/var/lib/containers/storage`
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TOUCHSTONE_PODMAN_ROOT",
+        global = true
+    )]
+    podman_root: Option<PathBuf>,
+
+    /// Where it keeps what a boot does not outlive
+    #[arg(long, value_name = "DIR", env = "TOUCHSTONE_PODMAN_RUNROOT", default_value = Podman::RUNROOT, global = true)]
+    podman_runroot: PathBuf,
+
+    /// The program
+    #[arg(long, value_name = "FILE", env = "TOUCHSTONE_PODMAN", default_value = Podman::PROGRAM, global = true)]
+    podman: PathBuf,
+}
+
+impl RuntimeArguments {
+    pub(crate) fn resolve(self) -> Runtimes {
+        let (program, runroot) = (self.podman, self.podman_runroot);
+        Runtimes {
+            containerd: self.containerd.map(|socket| Containerd {
+                socket,
+                namespaces: self.containerd_namespace,
+            }),
+            podman: self.podman_root.map(|root| Podman {
+                program,
+                root,
+                runroot,
+            }),
         }
     }
 }
@@ -190,6 +253,21 @@ pub(crate) enum Command {
     Man {
         /// The folder; it is made if it is not there
         folder: PathBuf,
+    },
+
+    /// Take encrypted images off this host that lie decrypted in the runtimes that are named, with what runs of them,
+    /// and tell the attestor; the daemon does it by itself when the verdict turns
+    ///
+    /// It is every image with a layer whose manifest has the annotation of Touchstone's key provider. Exit code 1:
+    /// something is left, or could not be asked.
+    Purge {
+        /// Change nothing: show what would go
+        #[arg(long)]
+        dry_run: bool,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Show the enrolment and the last outcome, without asking TPM or attestor

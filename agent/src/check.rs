@@ -4,6 +4,7 @@
 
 mod attestor;
 mod kernel;
+mod runtimes;
 mod state;
 mod tpm;
 
@@ -11,6 +12,7 @@ use std::error::Error;
 
 use serde::Serialize;
 
+use crate::purge::Runtimes;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 
@@ -120,13 +122,14 @@ impl Report {
 }
 
 /// Looks at all of it. A running agent does not mind.
-pub async fn check(settings: &Settings) -> Report {
+pub async fn check(settings: &Settings, runtimes: &Runtimes) -> Report {
     let (mut checks, identity) = state::checks(&settings.state);
     checks.extend(tpm::checks(&settings.tcti, identity.as_ref()).await);
     checks.extend(kernel::checks(settings));
     if let Some(identity) = &identity {
         checks.extend(attestor::checks(identity).await);
     }
+    checks.extend(runtimes::checks(runtimes).await);
     Report { checks }
 }
 

@@ -14,9 +14,10 @@ use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use touchstone_agent::keyprovider::ask::{self, ask};
+use touchstone_agent::purge::{self, Mode};
 use touchstone_agent::trouble::{self, chain};
 use touchstone_agent::{
-    Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status, trust,
+    Runtimes, Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status, trust,
 };
 use touchstone_evidence::keyprovider::MESSAGE_MAX;
 use touchstone_evidence::wire::JoinToken;
@@ -57,6 +58,7 @@ fn trouble(error: &anyhow::Error) -> Trouble {
             .downcast_ref::<join_token::Error>()
             .map(|_| Trouble::Usage),
         error.downcast_ref::<Usage>().map(|_| Trouble::Usage),
+        error.downcast_ref::<NoRuntime>().map(|_| Trouble::Usage),
     ];
     known
         .into_iter()
@@ -69,6 +71,16 @@ fn trouble(error: &anyhow::Error) -> Trouble {
 #[derive(Debug, thiserror::Error)]
 #[error("this host cannot attest; what is `bad` above keeps it from that")]
 struct Kept(Trouble);
+
+/// There is nothing to purge from.
+#[derive(Debug, thiserror::Error)]
+#[error("no runtime is named; say which with `--containerd SOCKET` or `--podman-root DIR`")]
+struct NoRuntime;
+
+/// What was to go is there still.
+#[derive(Debug, thiserror::Error)]
+#[error("not all is purged; what is left or failed is named above")]
+struct Left;
 
 /// A setting, or a file that it names, which cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +113,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn act(arguments: Arguments) -> anyhow::Result<()> {
     let mut settings = arguments.settings.resolve();
+    let runtimes = arguments.runtimes.resolve();
     match arguments.command {
         Command::Enrol {
             join_token,
@@ -114,10 +127,10 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             once: true, json, ..
         } => output::outcome(&attest_once(&settings).await?, json),
         Command::Attest { interval, json, .. } => {
-            rounds(&settings, None, interval, Some(json)).await
+            rounds(&settings, &runtimes, None, interval, Some(json)).await
         }
-        Command::Check { json } => look(&settings, json).await,
-        Command::Run { check: true, .. } => look(&settings, false).await,
+        Command::Check { json } => look(&settings, &runtimes, json).await,
+        Command::Run { check: true, .. } => look(&settings, &runtimes, false).await,
         Command::Run {
             join_token,
             interval,
@@ -131,13 +144,14 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
                 }
                 _ => None,
             };
-            rounds(&settings, token.as_ref(), interval, None).await
+            rounds(&settings, &runtimes, token.as_ref(), interval, None).await
         }
         Command::Keyprovider { socket } => unwrap(&socket).await,
         Command::Trust { join_token } => {
             let token = join_token::read(&join_token)?;
             output::trusted(&token.server, &trust(&settings, &token)?)
         }
+        Command::Purge { dry_run, json } => purge_now(&settings, &runtimes, dry_run, json).await,
         Command::Status { json } => output::status(&status(&settings)?, json),
         Command::Man { folder } => {
             let cannot = || format!("cannot write man pages into `{}`", folder.display());
@@ -164,8 +178,8 @@ async fn unwrap(socket: &Path) -> anyhow::Result<()> {
 }
 
 /// Prints what was seen. Trouble is an error that says no more than that.
-async fn look(settings: &Settings, json: bool) -> anyhow::Result<()> {
-    let report = check(settings).await;
+async fn look(settings: &Settings, runtimes: &Runtimes, json: bool) -> anyhow::Result<()> {
+    let report = check(settings, runtimes).await;
     output::report(&report, json)?;
     match report.trouble() {
         Some(trouble) => Err(Kept(trouble).into()),
@@ -173,9 +187,41 @@ async fn look(settings: &Settings, json: bool) -> anyhow::Result<()> {
     }
 }
 
+/// The attestor is told if it can be.
+async fn purge_now(
+    settings: &Settings,
+    runtimes: &Runtimes,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    if runtimes.is_empty() {
+        return Err(NoRuntime.into());
+    }
+    let mode = if dry_run { Mode::DryRun } else { Mode::Purge };
+    let purged = touchstone_agent::purge(runtimes, mode).await;
+    output::purged(&purged, mode, json)?;
+    if mode == Mode::Purge
+        && let Err(error) = purge::tell(&settings.state, &purged).await
+    {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the attestor was not told"
+        );
+    }
+    let failed = |one: &purge::Purged| match mode {
+        Mode::Purge => !one.is_complete(),
+        Mode::DryRun => one.error.is_some(),
+    };
+    match purged.iter().any(failed) {
+        true => Err(Left.into()),
+        false => Ok(()),
+    }
+}
+
 /// Until SIGTERM or SIGINT; SIGHUP asks for a round at once. Outcomes are printed if `json` says how; the log tells them anyway.
 async fn rounds(
     settings: &Settings,
+    runtimes: &Runtimes,
     token: Option<&JoinToken>,
     interval: u64,
     json: Option<bool>,
@@ -199,7 +245,7 @@ async fn rounds(
         }
     };
     let interval = Duration::from_secs(interval);
-    run(settings, token, interval, report, &now, stop).await?;
+    run(settings, runtimes, token, interval, report, &now, stop).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use touchstone_agent::check::{Report, Verdict};
+use touchstone_agent::purge::{Mode, Purged};
 use touchstone_agent::{Enrolment, Outcome, Status};
 use touchstone_evidence::finding::Finding;
 
@@ -67,6 +68,45 @@ pub(crate) fn report(report: &Report, json: bool) -> anyhow::Result<()> {
         return print_json(report);
     }
     print(&report_text(report))
+}
+
+pub(crate) fn purged(purged: &[Purged], mode: Mode, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&purged);
+    }
+    print(
+        &purged
+            .iter()
+            .map(|one| purged_text(one, mode))
+            .collect::<String>(),
+    )
+}
+
+fn purged_text(purged: &Purged, mode: Mode) -> String {
+    let (runtime, place) = (purged.runtime.word(), &purged.place);
+    let word = match mode {
+        Mode::Purge if purged.is_complete() => "purged",
+        Mode::Purge => "not purged",
+        Mode::DryRun => "would go",
+    };
+    let said = |words: String| line(&format!("{runtime} {place}: {words}"));
+    let mut text = String::new();
+    for digest in &purged.digests {
+        text.push_str(&said(format!("{word} {digest}")));
+    }
+    if !purged.names.is_empty() {
+        text.push_str(&said(format!("called {}", purged.names.join(" "))));
+    }
+    for left in purged.left.iter().filter(|_| mode == Mode::Purge) {
+        text.push_str(&said(format!("left {left}")));
+    }
+    if let Some(error) = &purged.error {
+        text.push_str(&said(error.clone()));
+    }
+    if text.is_empty() {
+        text = said("nothing to purge".to_owned());
+    }
+    text
 }
 
 /// A line each, and another where there is something to do.

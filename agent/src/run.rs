@@ -3,17 +3,19 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use touchstone_evidence::wire::JoinToken;
 
 use crate::attest::{self, Agent};
 use crate::changes::Watch;
 use crate::enrol::{self, enrol};
 use crate::keyprovider::KeyProvider;
+use crate::purge::Runtimes;
+use crate::purge::guard::Guard;
 use crate::settings::Settings;
 use crate::state::{self, Outcome, Records};
 use crate::tpm;
-use crate::trouble;
+use crate::trouble::{self, Trouble};
 
 /// The pause after a first failure; it doubles with each one after it, up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -52,12 +54,39 @@ impl Error {
 /// Attests every `interval`, give or take a tenth, and at once when `now` is notified or when something
 /// changed that evidence covers, until `stop` is done. With a `token` a host that is not enrolled is enrolled
 /// first, however long the attestor takes to agree. `report` hears each outcome. Beside it the key provider is served,
-/// where the settings name its socket.
+/// where the settings name its socket, and decrypted images are purged from `runtimes` when the verdict turns.
 ///
 /// # Errors
 /// What time does not mend, see [`Trouble::ends_the_daemon`](crate::Trouble::ends_the_daemon): an unusable state folder, a TPM that has lost its
 /// key. All else is tried again.
 pub async fn run(
+    settings: &Settings,
+    runtimes: &Runtimes,
+    token: Option<&JoinToken>,
+    interval: Duration,
+    mut report: impl FnMut(&Outcome),
+    now: &Notify,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut guard = Guard::begin(settings.state.clone(), runtimes.clone());
+    let (outcomes, heard) = watch::channel(None);
+    let report = |outcome: &Outcome| {
+        outcomes.send_replace(Some(outcome.clone()));
+        report(outcome);
+    };
+    let ended = tokio::select! {
+        ended = attest_until(settings, token, interval, report, now, stop) => ended,
+        never = guard.watch(heard) => match never {},
+    };
+    if let Err(error) = &ended
+        && matches!(Trouble::from(error), Trouble::Ended | Trouble::Tpm)
+    {
+        guard.give_up("this host attests no more").await;
+    }
+    ended
+}
+
+async fn attest_until(
     settings: &Settings,
     token: Option<&JoinToken>,
     interval: Duration,

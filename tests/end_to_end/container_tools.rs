@@ -1,6 +1,8 @@
 //! Real tools around encrypted images, as nodes and build machines have them: what runs with which key, what a person
 //! reads when a key provider refuses, and what is left on a disk.
 
+mod purge;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -69,7 +69,8 @@ async fn a_genuine_tpm_waits_until_an_operator_approves_and_then_enrols_by_itsel
         let never = std::future::pending();
         let now = tokio::sync::Notify::new();
         let token = Some(&join_token);
-        let daemon = touchstone_agent::run(&settings, token, second, report, &now, never);
+        let none = touchstone_agent::Runtimes::default();
+        let daemon = touchstone_agent::run(&settings, &none, token, second, report, &now, never);
         let operator = async {
             let one = loop {
                 let listed = waiting().await;

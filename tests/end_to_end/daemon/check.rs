@@ -64,6 +64,8 @@ async fn a_sound_host_is_good_in_everything_and_nothing_changes() {
         assert_eq!(of(&report, subject).0, "good", "{report}");
     }
     assert!(of(&report, "TPM").1.contains("IBM"), "{report}");
+    let (verdict, said) = of(&report, "purge");
+    assert!(verdict == "notice" && said.contains("no runtime is purged"));
     assert_eq!((files(), world.server.audit_entries().len()), before);
 
     // As people read it, also beside a running agent.

@@ -73,6 +73,29 @@ impl Containerd {
         self.call(&arguments)
     }
 
+    /// Runs an image that is there until it is stopped; the container's id.
+    #[must_use]
+    pub fn keep_running(&self, image: &str) -> String {
+        let number = CONTAINERS.fetch_add(1, Ordering::Relaxed);
+        let id = format!("touchstone-{}-{number}", std::process::id());
+        let begin = ["run", "--detach", "--snapshotter", SNAPSHOTTER, image, &id];
+        let arguments = [&begin[..], &["/bin/busybox", "sleep", "1000"]].concat();
+        let _said = self.call(&arguments).good();
+        id
+    }
+
+    /// Ids of what runs.
+    #[must_use]
+    pub fn running(&self) -> Vec<String> {
+        lines(&self.call(&["tasks", "ls", "-q"]).good())
+    }
+
+    /// Ids of containers, whether they run or not.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        lines(&self.call(&["containers", "ls", "-q"]).good())
+    }
+
     /// Any command of ctr.
     #[must_use]
     pub fn call(&self, arguments: &[&str]) -> Said {

@@ -98,12 +98,27 @@ impl Podman {
         layers.iter().map(digest).collect()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = tool::command("podman");
+    /// Tells an agent of it.
+    pub fn tell(&self, agent: &mut Command) {
+        self.configured(agent)
+            .arg("--podman")
+            .arg(tool::path_of("podman"))
+            .arg("--podman-root")
+            .arg(self.path("storage"))
+            .arg("--podman-runroot")
+            .arg(self.path("run"));
+    }
+
+    fn configured<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("HOME", self.folder.path())
             .env("CONTAINERS_CONF", self.path("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", self.path("storage.conf"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = tool::command("podman");
+        self.configured(&mut command)
             .env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"))
             .env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
             .args(arguments);

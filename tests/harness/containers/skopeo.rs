@@ -20,6 +20,14 @@ pub fn encrypt(image: &Image, to: &str, key: &Key) -> Said {
     tool::run(&mut command)
 }
 
+/// Pushes them to a registry as they are.
+#[must_use]
+pub fn push(image: &Image, to: &str) -> Said {
+    let mut command = copy();
+    command.args([image.reference(), docker(to)]);
+    tool::run(&mut command)
+}
+
 /// Decrypts an image of a registry into a layout. Without a key it copies what is encrypted, and that goes well.
 #[must_use]
 pub fn decrypt(from: &str, key: &Key) -> Said {
@@ -40,7 +48,7 @@ pub fn manifest(reference: &str) -> Value {
     serde_json::from_str(&raw_manifest(reference)).unwrap()
 }
 
-/// The same, as it was pushed.
+/// Its very bytes.
 #[must_use]
 pub fn raw_manifest(reference: &str) -> String {
     let mut command = tool::command("skopeo");

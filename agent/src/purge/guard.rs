@@ -1,0 +1,268 @@
+//! Watches the agent's own verdict beside its rounds, and purges when it turns: to contraindicated or none, or because
+//! none was had for longer than the last one was to last.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use touchstone_evidence::result::TrustTier;
+
+use super::{Mode, Purged, Runtimes, purge, report};
+use crate::clock;
+use crate::state::{Outcome, Records};
+
+/// What a process that starts gives its first round where the last verdict is over, as after a night switched off.
+const FIRST_ROUND: Duration = Duration::from_secs(120);
+/// How often the clocks are looked at, and how often a host without a good verdict is purged again.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Until when a verdict counts, by both clocks: one can be set, the other stands still while the machine sleeps.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    wall: i64,
+    steady: Instant,
+}
+
+/// How this host stands.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    Good(Until),
+    Turned(&'static str),
+}
+
+/// Looks after the runtimes for as long as the daemon runs.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    state: PathBuf,
+    runtimes: Runtimes,
+    standing: Standing,
+    /// What the attestor has not been told yet.
+    untold: Vec<Purged>,
+    /// What was logged last, so that the same is said once.
+    said: Vec<Purged>,
+}
+
+impl Guard {
+    /// Takes up the last verdict that the state folder holds: a daemon may start anew at any time.
+    pub(crate) fn begin(state: PathBuf, runtimes: Runtimes) -> Self {
+        let last = Records::at(&state).outcome().ok().flatten();
+        let first = Until {
+            wall: clock::now().saturating_add(seconds(FIRST_ROUND)),
+            steady: Instant::now() + FIRST_ROUND,
+        };
+        let standing = match last.as_ref().map(standing) {
+            Some(Standing::Good(until)) if !until.is_over() => Standing::Good(until),
+            Some(turned @ Standing::Turned(_)) => turned,
+            _ => Standing::Good(first),
+        };
+        Self {
+            state,
+            runtimes,
+            standing,
+            untold: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Never ends by itself. What goes wrong is logged, and tried again.
+    pub(crate) async fn watch(
+        &mut self,
+        mut outcomes: watch::Receiver<Option<Outcome>>,
+    ) -> Infallible {
+        if self.runtimes.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Some(why) = self.turned() {
+                self.purge(why).await;
+            }
+            self.tell().await;
+            tokio::select! {
+                () = tokio::time::sleep(self.pause()) => {}
+                changed = outcomes.changed() => {
+                    if changed.is_err() {
+                        // Rounds have ended, and time goes on.
+                        tokio::time::sleep(self.pause()).await;
+                    } else if let Some(outcome) = &*outcomes.borrow_and_update() {
+                        self.standing = standing(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Purges because this host gets no verdict any more.
+    pub(crate) async fn give_up(&mut self, why: &'static str) {
+        if !self.runtimes.is_empty() {
+            self.purge(why).await;
+            self.tell().await;
+        }
+    }
+
+    fn turned(&self) -> Option<&'static str> {
+        match self.standing {
+            Standing::Turned(why) => Some(why),
+            Standing::Good(until) => until
+                .is_over()
+                .then_some("no verdict was had for longer than the last one was to last"),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self.standing {
+            Standing::Good(until) => until.left().clamp(Duration::from_secs(1), LOOK),
+            Standing::Turned(_) => LOOK,
+        }
+    }
+
+    async fn purge(&mut self, why: &'static str) {
+        let purged = purge(&self.runtimes, Mode::Purge).await;
+        if purged != self.said {
+            for one in purged.iter().filter(|one| !one.is_nothing()) {
+                say(one, why);
+            }
+            self.untold
+                .extend(purged.iter().filter(|one| !one.is_nothing()).cloned());
+            self.said = purged;
+        }
+    }
+
+    async fn tell(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
+        match report::tell(&self.state, &self.untold).await {
+            Ok(()) => {
+                self.untold.clear();
+                tracing::info!("the attestor knows what was purged");
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    error,
+                    "the attestor was not told what was purged; it will be"
+                );
+            }
+        }
+    }
+}
+
+fn say(purged: &Purged, why: &str) {
+    let runtime = purged.runtime.word();
+    let place = purged.place.as_str();
+    for digest in &purged.digests {
+        tracing::warn!(runtime, place, image.digest = %digest, why, "purged");
+    }
+    if !purged.is_complete() {
+        let (left, error) = (purged.left.join(" "), purged.error.as_deref());
+        tracing::error!(runtime, place, left, error, why, "not purged; trying again");
+    }
+}
+
+impl Until {
+    fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn left(&self) -> Duration {
+        let wall = self.wall.saturating_sub(clock::now());
+        let wall = Duration::from_secs(u64::try_from(wall).unwrap_or_default());
+        wall.min(self.steady.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What of a result says how long it lasts. The attestor sent it over its own connection: nothing else is believed.
+#[derive(Deserialize)]
+struct Lasts {
+    iat: i64,
+    exp: i64,
+}
+
+fn standing(outcome: &Outcome) -> Standing {
+    match outcome.tier {
+        TrustTier::Contraindicated => return Standing::Turned("this host is contraindicated"),
+        TrustTier::None => return Standing::Turned("the attestor says nothing good of this host"),
+        TrustTier::Affirming | TrustTier::Warning => {}
+    }
+    let Some(lasts) = lasts(&outcome.result) else {
+        return Standing::Turned("the attestor's result does not read");
+    };
+    // A clock that was set back makes nothing last longer.
+    let left = lasts.exp.saturating_sub(clock::now().max(lasts.iat));
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+    Standing::Good(Until {
+        wall: lasts.exp,
+        steady: Instant::now() + left,
+    })
+}
+
+fn lasts(token: &str) -> Option<Lasts> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use touchstone_evidence::digest::Sha256Digest;
+
+    use super::*;
+
+    fn outcome(tier: TrustTier, payload: &str) -> Outcome {
+        Outcome {
+            host: "de-1".parse().unwrap(),
+            at: 1,
+            tier,
+            findings: Vec::new(),
+            entry: Sha256Digest::ZERO,
+            result: format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload)),
+        }
+    }
+
+    fn turned(outcome: &Outcome) -> Option<&'static str> {
+        let mut guard = Guard::begin(PathBuf::from("/nonexistent"), Runtimes::default());
+        guard.standing = standing(outcome);
+        guard.turned()
+    }
+
+    #[tokio::test]
+    async fn a_verdict_turns_by_its_tier_and_by_its_end() {
+        let now = clock::now();
+        let lasts = |iat: i64, exp: i64| format!(r#"{{"iat":{iat},"exp":{exp},"more":[]}}"#);
+        let good = lasts(now, now + 60);
+        assert_eq!(turned(&outcome(TrustTier::Affirming, &good)), None);
+        assert_eq!(turned(&outcome(TrustTier::Warning, &good)), None);
+        for tier in [TrustTier::Contraindicated, TrustTier::None] {
+            assert!(turned(&outcome(tier, &good)).is_some());
+        }
+        let over = lasts(now - 60, now);
+        assert!(turned(&outcome(TrustTier::Affirming, &over)).is_some());
+        assert!(turned(&outcome(TrustTier::Affirming, "{}")).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_makes_nothing_last_longer() {
+        let now = clock::now();
+        let ahead = format!(r#"{{"iat":{},"exp":{}}}"#, now + 3600, now + 3660);
+        let until = match standing(&outcome(TrustTier::Affirming, &ahead)) {
+            Standing::Good(until) => Some(until),
+            Standing::Turned(_) => None,
+        };
+        assert!(until.unwrap().left() <= Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_starts_gives_its_first_round_time() {
+        let guard = Guard::begin(PathBuf::from("/nonexistent"), Runtimes::default());
+        assert_eq!(guard.turned(), None);
+    }
+}

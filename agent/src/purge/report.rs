@@ -1,0 +1,68 @@
+//! Telling the attestor what was purged, for its audit log.
+
+use std::path::Path;
+
+use touchstone_evidence::encoded::Few;
+use touchstone_evidence::wire::{PURGED_MAX, Purge};
+
+use super::Purged;
+use crate::attest::Error;
+use crate::client::Client;
+use crate::state::Records;
+
+/// Tells what there is to tell: what was found and is gone, and what failed. A running agent does not mind.
+///
+/// # Errors
+/// [`Error::NotEnrolled`]; [`Error::Client`]. What was told before that is told.
+pub async fn tell(state: &Path, purged: &[Purged]) -> Result<(), Error> {
+    let messages: Vec<Purge> = purged.iter().flat_map(messages).collect();
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let identity = Records::at(state).identity()?.ok_or(Error::NotEnrolled)?;
+    let client = Client::new(&identity.server, &identity.ca, &identity.keys.tls)?;
+    for message in &messages {
+        client.purged(message).await?;
+    }
+    Ok(())
+}
+
+fn messages(purged: &Purged) -> Vec<Purge> {
+    if purged.is_nothing() {
+        return Vec::new();
+    }
+    let message = |digests: &[_]| Purge {
+        runtime: purged.runtime,
+        digests: Few(digests.to_vec()),
+        complete: purged.is_complete(),
+    };
+    match purged.digests.is_empty() {
+        true => vec![message(&[])],
+        false => purged.digests.chunks(PURGED_MAX).map(message).collect(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+mod tests {
+    use touchstone_evidence::wire::ContainerRuntime;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_and_nothing_is_not() {
+        let nothing = Purged::new(ContainerRuntime::Podman, "/r");
+        assert!(messages(&nothing).is_empty());
+        let told = messages(&nothing.clone().failed(&Error::NotEnrolled));
+        assert!(told.len() == 1 && !told[0].complete);
+        let digests = (0..=PURGED_MAX)
+            .map(|n| super::super::manifest::digest(&[u8::try_from(n % 256).unwrap()]));
+        let many = Purged {
+            digests: digests.collect(),
+            ..nothing
+        };
+        let told = messages(&many);
+        assert_eq!(told[0].digests.0.len(), PURGED_MAX);
+        assert!(told.len() == 2 && told.iter().all(|told| told.complete));
+    }
+}
