@@ -24,11 +24,11 @@ async fn what_was_opened_is_kept_without_its_key() {
     };
     assert_eq!(lease.layer.to_string(), LAYER);
     let entries = world.server.audit_entries();
-    let released = entries
+    let mut released = entries
         .iter()
         .filter(|entry| entry["kind"] == "layer-key-released");
     assert_eq!(released.clone().count(), 2);
-    let last = released.last().unwrap();
+    let last = released.next_back().unwrap();
     assert_eq!(last["expires_at"], lease.expires_at);
     assert_eq!(opened(&host, &world), 1);
     for file in std::fs::read_dir(state.join("leases")).unwrap() {
