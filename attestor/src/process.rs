@@ -11,6 +11,14 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
+/// Takes memory in small pages: clearing a huge one takes milliseconds, for which everybody waits who commits. A kernel
+/// that knows no such setting has no huge pages either.
+pub(crate) fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("huge pages could not be switched off: {error}");
+    }
+}
+
 /// Resident memory, bytes (proc(5), `statm`); `None` where the kernel does not tell.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;

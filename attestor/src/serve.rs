@@ -23,6 +23,7 @@ use crate::http::{self, App};
 use crate::keys::ServerKeys;
 use crate::layer_keys::{MasterKey, MasterKeyFiles};
 use crate::operator_file;
+use crate::process;
 use crate::server_ca::ServerCa;
 use crate::store::Store;
 use crate::tls::PeerAcceptor;
@@ -90,6 +91,7 @@ pub fn start_logging(json: bool) {
 
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    process::take_small_pages();
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
     check_names(&settings)?;

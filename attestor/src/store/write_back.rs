@@ -8,8 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Backend, Store, StoreError};
 
-/// Between two times: what is written back at once is what was committed meanwhile.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Between two times: what is written back at once is what was committed meanwhile, each page once.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Pages of a log that is to begin anew: 32 MiB.
 const LOG_PAGES: i64 = 8192;
 
