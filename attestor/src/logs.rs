@@ -16,10 +16,14 @@ const EXPECTED: usize = 1024;
 /// Events that parsed logs may hold together: about 64 MiB.
 const EVENTS_MAX: u64 = 256 << 10;
 
+/// Logs that are known to be in the database.
+const KEPT_MAX: usize = 16 << 10;
+
 /// The caches.
 pub(crate) struct BootLogs {
     parsed: Cache<Sha256Digest, Arc<BootLog>, ByEvents>,
     replayed: Cache<(Sha256Digest, QuotedBoot), Arc<ReplayedLog>, ByEvents>,
+    kept: Cache<Sha256Digest, ()>,
 }
 
 /// Weighs a log by its events.
@@ -47,6 +51,7 @@ impl Default for BootLogs {
         Self {
             parsed: Cache::with_weighter(EXPECTED, EVENTS_MAX, ByEvents),
             replayed: Cache::with_weighter(EXPECTED, EVENTS_MAX, ByEvents),
+            kept: Cache::new(KEPT_MAX),
         }
     }
 }
@@ -60,6 +65,16 @@ impl BootLogs {
     /// Keeps a log that some host's TPM bore out. One that nobody proved must not push others out.
     pub(crate) fn keep(&self, digest: Sha256Digest, log: Arc<BootLog>) {
         self.parsed.insert(digest, log);
+    }
+
+    /// Whether the log with this digest is known to be in the database, which forgets none.
+    pub(crate) fn is_kept(&self, digest: &Sha256Digest) -> bool {
+        self.kept.get(digest).is_some()
+    }
+
+    /// The log with this digest is in the database.
+    pub(crate) fn note_kept(&self, digest: Sha256Digest) {
+        self.kept.insert(digest, ());
     }
 
     /// [`ReplayedLog::verify`], or what it came to before.

@@ -14,24 +14,49 @@ pub struct Bytes<const MAX: usize>(pub Vec<u8>);
 
 impl<const MAX: usize> Serialize for Bytes<MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(&self.0))
+        serializer.serialize_str(&text(&self.0))
     }
+}
+
+/// The text of `bytes`: base64url without padding (RFC 4648 §5), the only one that is read as them.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// How long the text of so many bytes is; `None`: no text is that long.
+#[must_use]
+pub fn text_length(bytes: usize) -> Option<usize> {
+    base64::encoded_len(bytes, false)
 }
 
 impl<'de, const MAX: usize> Deserialize<'de> for Bytes<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        deserializer.deserialize_str(ReadText)
+    }
+}
+
+/// Reads a text out of where it stands: a copy of a boot log costs as much as its digest.
+struct ReadText<const MAX: usize>;
+
+impl<const MAX: usize> Visitor<'_> for ReadText<MAX> {
+    type Value = Bytes<MAX>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "base64url of at most {MAX} bytes")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
         let bytes = URL_SAFE_NO_PAD
             .decode(text.as_bytes())
-            .map_err(|error| D::Error::custom(format_args!("not base64url: {error}")))?;
+            .map_err(|error| E::custom(format_args!("not base64url: {error}")))?;
         if bytes.len() > MAX {
-            return Err(D::Error::custom(format_args!(
+            return Err(E::custom(format_args!(
                 "{} bytes where at most {MAX} are allowed",
                 bytes.len()
             )));
         }
-        Ok(Self(bytes))
+        Ok(Bytes(bytes))
     }
 }
 

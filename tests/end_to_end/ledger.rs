@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::encoded;
 use touchstone_evidence::transparency::LeafHash;
 use touchstone_evidence::wire::{Challenge, RoundAnswer};
 use touchstone_tests::rows::{Columns, Rows};
@@ -103,8 +104,8 @@ pub(crate) async fn ask_again(liar: &Liar, ledger: &mut Ledger) {
 }
 
 /// Every challenge and what answered it, by nonce. All columns of these statements are text.
-const CHALLENGES: &str =
-    "SELECT lower(hex(nonce)), host, NULLIF(lower(hex(evidence)), ''), answer FROM challenges";
+const CHALLENGES: &str = "SELECT lower(hex(nonce)), host, NULLIF(lower(hex(evidence)), ''), answer
+     FROM challenges LEFT JOIN answers ON answers.id = challenges.answered";
 
 /// Where hosts stand.
 const HOSTS: &str = "SELECT host, verdict, result FROM hosts";
@@ -148,12 +149,20 @@ impl Held {
         // No list is empty in SQL.
         digests.push("NULL".to_owned());
         let evidence = format!(
-            "SELECT lower(hex(digest)), host, lower(hex(body)) FROM evidence WHERE lower(hex(digest)) IN ({})",
+            "SELECT lower(hex(e.digest)), e.host, lower(hex(e.body)), CAST(e.boot_log_at AS TEXT), lower(hex(l.body))
+             FROM evidence AS e LEFT JOIN boot_logs AS l ON l.digest = e.boot_log WHERE lower(hex(e.digest)) IN ({})",
             digests.join(", ")
         );
         Self {
             challenges: by_first(rows.all(CHALLENGES).await),
-            evidence: by_first(rows.all(&evidence).await),
+            evidence: by_first(rows.all(&evidence).await)
+                .into_iter()
+                .map(|(digest, mut columns)| {
+                    let body = whole_body(columns.split_off(1));
+                    columns.push(Some(body));
+                    (digest, columns)
+                })
+                .collect(),
             entries,
             standing,
         }
@@ -223,6 +232,23 @@ impl Held {
             assert_eq!(text(&next[0]), sent.host);
         }
     }
+}
+
+/// The body of evidence, of three columns: what is kept of it, and where the text of which boot log goes, if one was
+/// taken out. All in hexadecimal digits.
+pub(crate) fn whole_body(columns: Columns) -> String {
+    let [kept, at, log] = &columns[..] else {
+        panic!("{columns:?}");
+    };
+    let kept = text(kept).to_owned();
+    let (Some(at), Some(log)) = (at, log) else {
+        return kept;
+    };
+    let at: usize = at.parse().unwrap();
+    let log = encoded::text(&hex::decode(log).unwrap());
+    let mut body = hex::decode(kept).unwrap();
+    body.splice(at..at, log.into_bytes());
+    hex::encode(body)
 }
 
 /// Position, leaf and body of each entry from position `from` on.

@@ -11,8 +11,9 @@ use super::verdict::Reached;
 use super::verify::Verified;
 use super::{Known, Open, RoundError, next_challenge, open_challenge};
 use crate::audit::{Actor, Entry, Event};
+use crate::logs::BootLogs;
 use crate::metrics::Metrics;
-use crate::store::{Asked, Found, Group, Held, RoundRow, StoreError, Tx};
+use crate::store::{Asked, Found, Group, Held, RawEvidence, RoundRow, StoreError, Tx};
 use crate::trust_index::TrustIndex;
 
 /// A round that waits for its commit.
@@ -23,6 +24,7 @@ pub(crate) struct Round {
     /// The same, as what it says.
     pub(super) held: Arc<Held>,
     pub(super) verified: Verified,
+    pub(super) logs: Arc<BootLogs>,
     pub(super) reached: Reached,
     /// The evidence exactly as it was received.
     pub(super) body: Arc<Vec<u8>>,
@@ -82,14 +84,22 @@ impl Round {
         let order = self.reached.entry.append_to(group)?;
         self.advance(order, group)?;
         let answer = self.answer(&held, group, now)?;
-        group.answer(&self.asked.nonce, evidence, &answer);
-        group.evidence(evidence, self.host().as_str(), now, &self.body);
+        group.answer(order, &self.asked.nonce, evidence, &answer);
+        group.evidence(order, self.host().as_str(), now, &self.raw_evidence());
         let moved = self.note_move(&held, group, now)?;
         Ok(Decided::Moved {
             answer,
             order,
             moved,
         })
+    }
+
+    /// The evidence as it is kept. The boot log that a copy of the TPM sent is kept with it alone.
+    fn raw_evidence(&self) -> RawEvidence<'_> {
+        let log = self.verified.sent_boot_log.as_deref();
+        let log = log.filter(|_| !self.verified.behind);
+        let log = log.map(|log| (self.verified.boot_log_digest, log));
+        RawEvidence::of(self.reached.evidence, &self.body, log)
     }
 
     fn check_newer(&self, held: &Held) -> Result<(), RoundError> {
@@ -183,7 +193,8 @@ impl Round {
         if let Some(serial) = self.held.unproven_tag().filter(|_| proven.is_some()) {
             tx.mark_tag_proven(host, serial, self.verified.now).await?;
         }
-        match &self.verified.new_boot_log {
+        let log = self.verified.sent_boot_log.as_ref();
+        match log.filter(|_| !self.verified.boot_log_is_kept) {
             Some(log) => tx.add_boot_log(&self.verified.boot_log_digest, log).await,
             None => Ok(()),
         }
@@ -191,6 +202,9 @@ impl Round {
 
     /// Publishes the round, which is durable.
     pub(crate) fn publish(&self, order: u64, index: &TrustIndex, metrics: &Metrics, now: i64) {
+        if self.verified.sent_boot_log.is_some() && !self.verified.behind {
+            self.logs.note_kept(self.verified.boot_log_digest);
+        }
         let verdict = &self.reached.verdict;
         let host = self.host();
         index.put_host(order, verdict.standing(host), verdict.entry, now);

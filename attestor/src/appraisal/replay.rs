@@ -129,8 +129,8 @@ pub(crate) async fn replay(
     check(kept, verdict)?;
     let mut tx = attestor.store.read().await?;
     let missing = StoreError::Malformed("audit log: entries are missing");
-    let last = kept.entry.ok_or(NotReplayed::NotKept)?;
-    let last = tx.entry(last).await?.ok_or(missing)?;
+    let index = kept.entry.ok_or(NotReplayed::NotKept)?;
+    let last = tx.entry(index).await?.ok_or(missing)?;
     let entry = LeafHash::of(&last).digest();
     let last = RoundEntry::parse(&last)?;
     let before = match kept.entry_before {
@@ -138,7 +138,7 @@ pub(crate) async fn replay(
         None => None,
     };
     let before = before.as_deref().map(RoundEntry::parse).transpose()?;
-    let body = tx.evidence(&last.evidence).await?;
+    let body = tx.evidence(index, &last.evidence).await?;
     let body = body.ok_or(NotReplayed::NotKept)?;
     drop(tx);
     let evidence: Evidence =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use touchstone_evidence::boot_log::{BootLog, ReplayedLog};
+use touchstone_evidence::boot_log::{BootLog, BootLogError, ReplayedLog};
 use touchstone_evidence::claims::{Claims, Proof};
 use touchstone_evidence::continuity::{Continuity, ContinuityError, History, Reading, Window};
 use touchstone_evidence::digest::Sha256Digest;
@@ -55,7 +55,9 @@ pub(super) struct Verified {
     pub(super) now: i64,
     pub(super) boot_log_digest: Sha256Digest,
     /// The log's bytes, when they were sent and are proven.
-    pub(super) new_boot_log: Option<Vec<u8>>,
+    pub(super) sent_boot_log: Option<Vec<u8>>,
+    /// Whether the log is known to be kept.
+    pub(super) boot_log_is_kept: bool,
     /// Where replay of the runtime list stands after this round.
     pub(super) runtime: Option<ImaState>,
 }
@@ -110,7 +112,7 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         ),
     };
     let log_digest = inputs.evidence.boot_log_digest;
-    let new_boot_log = inputs
+    let sent_boot_log = inputs
         .evidence
         .boot_log
         .as_ref()
@@ -136,7 +138,8 @@ pub(super) fn verify(inputs: Inputs) -> Result<Verified, RoundError> {
         challenged_at: inputs.challenge.issued_at,
         now: inputs.now,
         boot_log_digest: log_digest,
-        new_boot_log,
+        sent_boot_log,
+        boot_log_is_kept: inputs.logs.is_kept(&log_digest),
         runtime: runtime.kept,
     })
 }
@@ -290,8 +293,8 @@ fn prove_boot(
         LogOf::Sent(bytes) if Sha256Digest::of(bytes) != digest => {
             return refuted(vec![Finding::new("boot-log-digest-mismatch")]);
         }
-        LogOf::Sent(bytes) => match BootLog::parse(bytes) {
-            Ok(log) => Arc::new(log),
+        LogOf::Sent(bytes) => match parsed(&inputs.logs, digest, bytes) {
+            Ok(log) => log,
             Err(error) => return refuted(vec![error.finding()]),
         },
     };
@@ -306,6 +309,18 @@ fn prove_boot(
         // If it is not even the history of the quoted bank, that says it all.
         (Err(error), _) => refuted(error.findings()),
         (Ok(_), Err(findings)) => refuted(findings),
+    }
+}
+
+/// The log of these bytes, of which `digest` is the digest.
+fn parsed(
+    logs: &BootLogs,
+    digest: Sha256Digest,
+    bytes: &[u8],
+) -> Result<Arc<BootLog>, BootLogError> {
+    match logs.parsed(&digest) {
+        Some(log) => Ok(log),
+        None => BootLog::parse(bytes).map(Arc::new),
     }
 }
 

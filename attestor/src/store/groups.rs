@@ -13,6 +13,7 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::transparency::{Frontier, LeafHash};
 
 use super::boots::Boot;
+use super::evidence::RawEvidence;
 use super::held::Snapshot;
 use super::hosts::QuoteClock;
 use super::rounds::StoredChallenge;
@@ -60,6 +61,7 @@ struct HostJson {
 struct AnsweredJson {
     nonce: String,
     evidence: Sha256Digest,
+    entry: u64,
     answer: usize,
     answer_length: usize,
 }
@@ -76,19 +78,22 @@ struct ChallengeJson {
 
 #[derive(Serialize)]
 struct EvidenceJson {
+    entry: u64,
     digest: Sha256Digest,
     host: String,
     received_at: i64,
-    start: usize,
-    length: usize,
+    body: usize,
+    body_length: usize,
+    boot_log: Option<Sha256Digest>,
+    boot_log_at: Option<usize>,
 }
 
 #[derive(Serialize)]
 struct EntryJson {
     idx: u64,
     leaf: Sha256Digest,
-    start: usize,
-    length: usize,
+    body: usize,
+    body_length: usize,
 }
 
 /// What is to be written together. Each host, nonce and piece of evidence is in it once at most.
@@ -163,11 +168,18 @@ impl Group {
         Ok(())
     }
 
-    /// Consumes a challenge.
-    pub(crate) fn answer(&mut self, nonce: &[u8], evidence: &Sha256Digest, answer: &str) {
+    /// Consumes a challenge. `entry`: index of the round's entry.
+    pub(crate) fn answer(
+        &mut self,
+        entry: u64,
+        nonce: &[u8],
+        evidence: &Sha256Digest,
+        answer: &str,
+    ) {
         self.answered.push(AnsweredJson {
             nonce: hex::encode(nonce),
             evidence: *evidence,
+            entry,
             answer: add(&mut self.texts, answer.as_bytes()),
             answer_length: answer.len(),
         });
@@ -191,15 +203,26 @@ impl Group {
         Ok(())
     }
 
-    /// Keeps raw evidence under its digest.
-    pub(crate) fn evidence(&mut self, digest: &Sha256Digest, host: &str, now: i64, body: &[u8]) {
-        let start = add(&mut self.evidence_bytes, body);
+    /// Keeps the evidence of a round. `entry`: index of its entry.
+    pub(crate) fn evidence(
+        &mut self,
+        entry: u64,
+        host: &str,
+        now: i64,
+        evidence: &RawEvidence<'_>,
+    ) {
+        let (before, after) = evidence.parts;
+        let body = add(&mut self.evidence_bytes, before);
+        self.evidence_bytes.extend_from_slice(after);
         self.evidence.push(EvidenceJson {
-            digest: *digest,
+            entry,
+            digest: evidence.digest,
             host: host.to_owned(),
             received_at: now,
-            start,
-            length: body.len(),
+            body,
+            body_length: before.len().saturating_add(after.len()),
+            boot_log: evidence.boot_log,
+            boot_log_at: evidence.boot_log.map(|_| before.len()),
         });
     }
 
@@ -208,12 +231,11 @@ impl Group {
         let leaf = LeafHash::of(body);
         let index = self.frontier.append(leaf);
         let idx = index.map_err(|_| StoreError::Malformed("tree"))?;
-        let start = add(&mut self.entry_bytes, body);
         self.entries.push(EntryJson {
             idx,
             leaf: leaf.digest(),
-            start,
-            length: body.len(),
+            body: add(&mut self.entry_bytes, body),
+            body_length: body.len(),
         });
         Ok(idx)
     }

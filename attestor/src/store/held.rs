@@ -104,7 +104,7 @@ macro_rules! look_up {
             $object,
             "(
                          'host', c.host, 'pcrs', c.pcrs, 'issued_at', c.issued_at, 'expires_at', c.expires_at,
-                         'evidence', hex(c.evidence), 'answer', c.answer, 'floor', c.floor) END,
+                         'evidence', hex(c.evidence), 'answer', a.answer, 'floor', c.floor) END,
                      'boot', CASE WHEN b.host IS NOT NULL THEN ",
             $object,
             "(
@@ -122,6 +122,7 @@ macro_rules! look_up {
                  FROM json_each($1) AS j
                  JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key')
                  LEFT JOIN challenges AS c ON c.nonce = unhex(j.value ->> 'nonce')
+                 LEFT JOIN answers AS a ON a.id = c.answered
                  LEFT JOIN boots AS b ON b.host = h.host
                  LEFT JOIN location_tags AS t ON t.host = h.host AND t.void = 0)"
         )

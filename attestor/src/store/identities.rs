@@ -99,6 +99,7 @@ impl Tx {
             for statement in [
                 "UPDATE location_tags SET void = 1 WHERE host = $1",
                 "DELETE FROM nodes WHERE host = $1",
+                "DELETE FROM answers WHERE id IN (SELECT answered FROM challenges WHERE host = $1)",
                 "DELETE FROM challenges WHERE host = $1",
                 "DELETE FROM boots WHERE host = $1",
                 "DELETE FROM reenrolments WHERE host = $1",

@@ -98,18 +98,4 @@ impl Tx {
         });
         Ok(row.map(|(body,)| body))
     }
-
-    /// Raw evidence with this digest.
-    pub(crate) async fn evidence(
-        &mut self,
-        evidence: &Sha256Digest,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let row: Option<(Vec<u8>,)> = on!(self, connection => {
-            sqlx::query_as("SELECT body FROM evidence WHERE digest = $1")
-                .bind(&evidence.0[..])
-                .fetch_optional(connection)
-                .await?
-        });
-        Ok(row.map(|(body,)| body))
-    }
 }

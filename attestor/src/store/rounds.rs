@@ -1,4 +1,4 @@
-//! Challenges, evidence and boot logs.
+//! Challenges and boot logs.
 
 use touchstone_evidence::continuity::Reading;
 use touchstone_evidence::digest::Sha256Digest;
@@ -22,8 +22,17 @@ pub(crate) struct StoredChallenge {
     pub(crate) issued_at: i64,
     /// Seconds since 1970.
     pub(crate) expires_at: i64,
-    /// Digest of the evidence that consumed it, and the answer that was given.
-    pub(crate) answered: Option<(Sha256Digest, String)>,
+    /// What consumed it.
+    pub(crate) answered: Option<Answered>,
+}
+
+/// What consumed a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// Digest of the evidence.
+    pub(crate) evidence: Sha256Digest,
+    /// The answer that was given, while it is kept for a host that lost it.
+    pub(crate) answer: Option<String>,
 }
 
 impl StoredChallenge {
@@ -68,10 +77,8 @@ pub(super) type Row = (
 /// Reads a challenge out of its columns.
 pub(super) fn challenge(row: Row) -> Result<StoredChallenge, StoreError> {
     let (host, pcrs, issued_at, expires_at, evidence, answer, floor) = row;
-    let answered = match (evidence, answer) {
-        (Some(evidence), Some(answer)) => Some((digest(&evidence)?, answer)),
-        _ => None,
-    };
+    let evidence = evidence.as_deref().map(digest).transpose()?;
+    let answered = evidence.map(|evidence| Answered { evidence, answer });
     Ok(StoredChallenge {
         host: host_id(&host)?,
         pcrs: serde_json::from_str(&pcrs).map_err(|_| StoreError::Malformed("PCR selection"))?,
@@ -129,13 +136,18 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets challenges that expired before `before`, answered or not.
+    /// Forgets challenges that expired before `before`, with their answers.
     pub(crate) async fn forget_challenges(&mut self, before: i64) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("DELETE FROM challenges WHERE expires_at < $1")
-                .bind(before)
-                .execute(connection)
-                .await?;
+            for statement in [
+                "DELETE FROM answers WHERE id IN (SELECT answered FROM challenges WHERE expires_at < $1)",
+                "DELETE FROM challenges WHERE expires_at < $1",
+            ] {
+                sqlx::query(statement)
+                    .bind(before)
+                    .execute(&mut *connection)
+                    .await?;
+            }
         });
         Ok(())
     }

@@ -7,6 +7,8 @@ use sqlx::migrate::Migrator;
 use touchstone_tests::database::Database;
 use touchstone_tests::rows::{Columns, Rows};
 
+use crate::ledger;
+
 /// Today's database, kept aside, of which older ones are made in its place.
 pub(super) struct Today {
     folder: PathBuf,
@@ -74,9 +76,12 @@ impl Today {
         for name in tables_of(&rows).await {
             let columns = columns_of(&rows, &name).await;
             let listed = columns.join(", ");
-            let source = where_it_went(&name, "today.");
+            let source = match name == "evidence" && !columns.contains(&"entry".to_owned()) {
+                true => whole_evidence(&rows).await,
+                false => format!("SELECT {listed} FROM {}", where_it_went(&name, "today.")),
+            };
             rows.execute(&format!(
-                "DELETE FROM {name}; INSERT INTO {name} ({listed}) SELECT {listed} FROM {source}"
+                "DELETE FROM {name}; INSERT INTO {name} ({listed}) {source}"
             ))
             .await;
             let held = contents(&rows, &name, &columns).await;
@@ -132,8 +137,44 @@ fn where_it_went(table: &str, schema: &str) -> String {
         "operator_tokens" => format!(
             "(SELECT key AS hash, created_at FROM {schema}credentials WHERE role = 'operator') AS t"
         ),
+        "challenges" => format!(
+            "(SELECT c.*, a.answer FROM {schema}challenges AS c
+              LEFT JOIN {schema}answers AS a ON a.id = c.answered) AS t"
+        ),
         _ => format!("{schema}{table}"),
     }
+}
+
+/// Evidence as it was kept when it was kept whole: digest, host, time and body of each.
+async fn whole_evidence(rows: &Rows) -> String {
+    let hex = match rows {
+        Rows::Sqlite(_) => "hex",
+        Rows::Postgres(_) => "today.hex",
+    };
+    let statement = format!(
+        "SELECT lower({hex}(e.digest)), e.host, CAST(e.received_at AS TEXT), lower({hex}(e.body)),
+             CAST(e.boot_log_at AS TEXT), lower({hex}(l.body))
+         FROM today.evidence AS e LEFT JOIN today.boot_logs AS l ON l.digest = e.boot_log"
+    );
+    let bytes = |digits: &str| match rows {
+        Rows::Sqlite(_) => format!("x'{digits}'"),
+        Rows::Postgres(_) => format!("decode('{digits}', 'hex')"),
+    };
+    let kept = rows.all(&statement).await.into_iter().map(|mut row| {
+        let body = ledger::whole_body(row.split_off(3));
+        let [digest, host, received_at] = &row[..] else {
+            panic!("{row:?}");
+        };
+        let text = |column: &Option<String>| column.clone().unwrap();
+        format!(
+            "({}, '{}', {}, {})",
+            bytes(&text(digest)),
+            text(host),
+            text(received_at),
+            bytes(&body)
+        )
+    });
+    format!("VALUES {}", kept.collect::<Vec<_>>().join(", "))
 }
 
 /// Tables in the order in which they were made: each after those that it refers to.

@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use touchstone_evidence::encoded;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::wire::{CA_HEADER, Challenge, Evidence};
 
@@ -51,7 +52,14 @@ pub(super) async fn evidence(
             return Err(problem);
         }
     };
-    match appraisal::round(&app.attestor, &tls_key, evidence, body.into()).await {
+    // On the heap: it is large, and whatever wraps this would copy it along.
+    let round = Box::pin(appraisal::round(
+        &app.attestor,
+        &tls_key,
+        evidence,
+        body.into(),
+    ));
+    match round.await {
         Ok(Accepted { answer, .. }) => {
             let ca = &app.attestor.keys.ca;
             ca.note(&host, headers.get(CA_HEADER));
@@ -82,7 +90,7 @@ pub(super) fn read(body: &[u8]) -> Result<Evidence, Problem> {
         Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, "malformed-body", error)
     };
     let evidence: Evidence = serde_json::from_slice(body).map_err(malformed)?;
-    if body.len() <= PADDING_MAX {
+    if body.len() <= PADDING_MAX.saturating_add(long_texts(&evidence)) {
         return Ok(evidence);
     }
     let compact = serde_json::to_vec(&evidence).map_err(malformed)?;
@@ -98,6 +106,14 @@ pub(super) fn read(body: &[u8]) -> Result<Evidence, Problem> {
             ),
         )),
     }
+}
+
+/// How long the texts are that can be long.
+fn long_texts(evidence: &Evidence) -> usize {
+    let log = evidence.boot_log.as_ref().map(|log| log.len());
+    let list = evidence.runtime.as_ref().map(|part| part.entries.len());
+    let lengths = [log, list].into_iter().flatten();
+    lengths.filter_map(encoded::text_length).sum()
 }
 
 pub(super) async fn refusal(app: &App, error: RoundError) -> Problem {

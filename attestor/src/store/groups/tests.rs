@@ -7,7 +7,8 @@ use touchstone_evidence::pcr::PcrSelection;
 
 use super::*;
 use crate::store::hosts::tests::enrol;
-use crate::store::{Asked, Held, Store};
+use crate::store::rounds::Answered;
+use crate::store::{Asked, Held, RawEvidence, Store};
 
 /// A host of the name, enrolled, in a database of its own.
 async fn enrolled(folder: &tempfile::TempDir, host: &HostId) -> Tx {
@@ -134,13 +135,21 @@ async fn what_a_group_writes_is_held_afterwards() {
     let evidence = [Sha256Digest([1; 32]), Sha256Digest([2; 32])];
     let mut group = begun(&mut tx).await;
     assert_eq!(group.append(b"next").unwrap(), 4);
-    group.answer(&[7; 32], &evidence[0], "the \"answer\"");
-    group.evidence(&evidence[0], "de-1", 5, b"one");
-    group.evidence(&evidence[1], "de-2", 6, b"\0two");
+    group.answer(4, &[7; 32], &evidence[0], "the \"answer\"");
+    let raw = |body| RawEvidence::of(Sha256Digest::of(body), body, None);
+    group.evidence(4, "de-1", 5, &raw(b"one"));
+    group.evidence(5, "de-2", 6, &raw(b"\0two"));
+    let log = Sha256Digest::of(b"log");
+    let body = br#"{"boot_log":"bG9n","more":1}"#;
+    let cut = RawEvidence::of(Sha256Digest::of(body), body, Some((log, b"log")));
+    group.evidence(6, "de-2", 6, &cut);
     tx.write_group(group).await.unwrap();
     let kept = held(&mut tx, [7; 32]).await.challenge.unwrap();
-    let answer = "the \"answer\"".to_owned();
-    assert_eq!(kept.answered, Some((evidence[0], answer)));
+    let answered = Answered {
+        evidence: evidence[0],
+        answer: Some("the \"answer\"".to_owned()),
+    };
+    assert_eq!(kept.answered, Some(answered));
     assert!(
         held(&mut tx, [8; 32])
             .await
@@ -149,9 +158,16 @@ async fn what_a_group_writes_is_held_afterwards() {
             .answered
             .is_none()
     );
-    for (digest, body) in [(&evidence[0], &b"one"[..]), (&evidence[1], b"\0two")] {
-        assert_eq!(tx.evidence(digest).await.unwrap().as_deref(), Some(body));
+    // Without its log the last one is not whole.
+    let digest = Sha256Digest::of(body);
+    assert!(tx.evidence(6, &digest).await.is_err());
+    tx.add_boot_log(&log, b"log").await.unwrap();
+    for (entry, body) in [(4, &b"one"[..]), (5, b"\0two"), (6, body)] {
+        let read = tx.evidence(entry, &Sha256Digest::of(body)).await;
+        assert_eq!(read.unwrap().as_deref(), Some(body));
     }
+    assert!(tx.evidence(5, &digest).await.is_err());
+    assert_eq!(tx.evidence(7, &digest).await.unwrap(), None);
 }
 
 #[tokio::test]
