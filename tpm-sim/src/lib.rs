@@ -4,6 +4,8 @@
 //! Without the feature `swtpm` there is nothing here that needs the agent or libtss2.
 
 #[cfg(feature = "swtpm")]
+pub mod containers;
+#[cfg(feature = "swtpm")]
 pub mod lies;
 #[cfg(feature = "swtpm")]
 pub mod mortal;

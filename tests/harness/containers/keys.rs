@@ -1,58 +1,14 @@
-//! Where a tool has keys from: a file, by ocicrypt's own JWE, or a key provider, by a path to it.
+//! Keys for tools, in folders that go with them: in files, by ocicrypt's own JWE, or of a key provider.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
+use touchstone_tpm_sim::containers::{self, keys};
 
 use super::tool;
 
-/// As ocicrypt calls it.
-pub const CONFIG: &str = "OCICRYPT_KEYPROVIDER_CONFIG";
-/// The provider's name in configurations, and in the annotation of each layer.
-const NAME: &str = "touchstone";
-
-/// What `--encryption-key` and `--decryption-key` take, and containerd's decoder.
-#[derive(Clone)]
-pub enum Key {
-    /// A PEM file.
-    File(PathBuf),
-    /// A key provider.
-    Provider {
-        /// The file that names it.
-        config: PathBuf,
-        /// What it is told: at a build machine the key's name.
-        parameter: String,
-    },
-}
-
-impl Key {
-    /// For `--encryption-key`.
-    #[must_use]
-    pub fn encrypting(&self) -> String {
-        match self {
-            Self::File(path) => format!("jwe:{}", path.display()),
-            Self::Provider { parameter, .. } => format!("provider:{NAME}:{parameter}"),
-        }
-    }
-
-    /// For `--decryption-key`.
-    #[must_use]
-    pub fn decrypting(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Provider { parameter, .. } => format!("provider:{NAME}:{parameter}"),
-        }
-    }
-
-    /// Tells a command of the provider.
-    pub fn tell(&self, command: &mut Command) {
-        if let Self::Provider { config, .. } = self {
-            command.env(CONFIG, config);
-        }
-    }
-}
+pub use touchstone_tpm_sim::containers::keys::{CONFIG, Key};
 
 /// A pair of RSA keys in files.
 pub struct Pair {
@@ -102,35 +58,34 @@ fn openssl(arguments: &[&str]) {
 
 /// A key provider's configuration, which goes with this value.
 pub struct Provider {
-    folder: TempDir,
+    provider: keys::Provider,
+    _folder: TempDir,
 }
 
 impl Provider {
     /// One that is a program: a request on its standard input, an answer on its output.
     #[must_use]
     pub fn program(path: &Path, arguments: &[&str]) -> Self {
-        Self::configured(&json!({"cmd": {"path": path, "args": arguments}}))
+        Self::in_folder(|config| keys::Provider::program(config, path, arguments))
     }
 
     /// One that serves gRPC on a unix socket.
     #[must_use]
     pub fn socket(path: &Path) -> Self {
-        Self::configured(&json!({"grpc": format!("unix://{}", path.display())}))
+        Self::in_folder(|config| keys::Provider::socket(config, path))
     }
 
-    fn configured(provider: &Value) -> Self {
+    fn in_folder(configure: impl FnOnce(PathBuf) -> containers::Result<keys::Provider>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = json!({"key-providers": {NAME: provider}});
-        std::fs::write(folder.path().join("ocicrypt.json"), config.to_string()).unwrap();
-        Self { folder }
+        Self {
+            provider: configure(folder.path().join("ocicrypt.json")).unwrap(),
+            _folder: folder,
+        }
     }
 
     /// The key that it has, or knows of, by this parameter.
     #[must_use]
     pub fn key(&self, parameter: &str) -> Key {
-        Key::Provider {
-            config: self.folder.path().join("ocicrypt.json"),
-            parameter: parameter.to_owned(),
-        }
+        self.provider.key(parameter)
     }
 }

@@ -1,8 +1,8 @@
 //! A registry on a port of its own.
 
 use tempfile::TempDir;
+use touchstone_tpm_sim::containers::registry;
 
-use super::tool;
 use crate::daemon::Daemon;
 
 /// A running registry, empty at first, which goes with this value.
@@ -17,21 +17,10 @@ impl Registry {
     #[must_use]
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\n",
-            folder.path().join("blobs").display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = tool::command("docker-registry");
-        command.arg("serve").arg(config);
-        let mut process = Daemon::start(command);
-        let line = process.wait_for("listening on ");
-        let (_, rest) = line.split_once("listening on ").unwrap();
-        let end = rest.find(['"', ' ']).unwrap_or(rest.len());
+        let mut process = Daemon::start(registry::command(folder.path()).unwrap());
+        let line = process.wait_for(registry::LISTENS);
         Self {
-            address: rest[..end].to_owned(),
+            address: registry::address(&line).unwrap().to_owned(),
             _process: process,
             _folder: folder,
         }

@@ -1,8 +1,7 @@
 //! skopeo, which encrypts images and moves them.
 
-use std::process::Command;
-
 use serde_json::Value;
+use touchstone_tpm_sim::containers::skopeo;
 
 use super::image::Image;
 use super::keys::Key;
@@ -11,35 +10,21 @@ use super::tool::{self, Said};
 /// Encrypts every layer and pushes them to a registry, as `to` (`127.0.0.1:PORT/NAME`).
 #[must_use]
 pub fn encrypt(image: &Image, to: &str, key: &Key) -> Said {
-    let mut command = copy();
-    command
-        .arg("--encryption-key")
-        .arg(key.encrypting())
-        .args([image.reference(), docker(to)]);
-    key.tell(&mut command);
-    tool::run(&mut command)
+    tool::run(&mut skopeo::encrypt(&image.reference(), to, key).unwrap())
 }
 
 /// Pushes them to a registry as they are.
 #[must_use]
 pub fn push(image: &Image, to: &str) -> Said {
-    let mut command = copy();
-    command.args([image.reference(), docker(to)]);
-    tool::run(&mut command)
+    tool::run(&mut skopeo::push(&image.reference(), to).unwrap())
 }
 
 /// Decrypts an image of a registry into a layout. Without a key it copies what is encrypted, and that goes well.
 #[must_use]
 pub fn decrypt(from: &str, key: &Key) -> Said {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = copy();
-    command
-        .arg("--decryption-key")
-        .arg(key.decrypting())
-        .arg(docker(from))
-        .arg(format!("oci:{}:v1", folder.path().display()));
-    key.tell(&mut command);
-    tool::run(&mut command)
+    let to = format!("oci:{}:v1", folder.path().display());
+    tool::run(&mut skopeo::decrypt(from, &to, key).unwrap())
 }
 
 /// The manifest of an image of a registry.
@@ -51,19 +36,5 @@ pub fn manifest(reference: &str) -> Value {
 /// Its very bytes.
 #[must_use]
 pub fn raw_manifest(reference: &str) -> String {
-    let mut command = tool::command("skopeo");
-    command.args(["inspect", "--raw", "--tls-verify=false", &docker(reference)]);
-    tool::run(&mut command).good()
-}
-
-fn copy() -> Command {
-    let mut command = tool::command("skopeo");
-    // No image here is signed.
-    command.args(["--insecure-policy", "copy", "--quiet"]);
-    command.args(["--src-tls-verify=false", "--dest-tls-verify=false"]);
-    command
-}
-
-fn docker(reference: &str) -> String {
-    format!("docker://{reference}")
+    tool::run(&mut skopeo::manifest(reference).unwrap()).good()
 }

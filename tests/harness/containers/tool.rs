@@ -1,9 +1,9 @@
-//! The programs that `make deps` unpacked into the target folder; elsewhere than on Debian those in PATH.
+//! Runs the tools, and keeps what they said.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::programs;
+use touchstone_tpm_sim::containers::tool;
 
 /// What a program said, on both of its streams, and whether it went well.
 pub struct Said {
@@ -33,15 +33,11 @@ impl Said {
     }
 }
 
-/// A command for the tool called `name`, which finds the others too and dies with the test.
+/// A command for the tool called `name`, which finds the others too and dies with the test. No test is skipped for one
+/// that is missing.
 #[must_use]
 pub fn command(name: &str) -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder()).chain(std::env::split_paths(&path));
-    let folders = std::env::join_paths(folders).unwrap();
-    let mut command = programs::command(&path_of(name));
-    command.env("PATH", folders);
-    command
+    tool::command(name).unwrap()
 }
 
 /// Runs a command to its end.
@@ -53,27 +49,6 @@ pub fn run(command: &mut Command) -> Said {
         good: output.status.success(),
         text: String::from_utf8_lossy(&text).into_owned(),
     }
-}
-
-/// Where the tool called `name` is.
-#[must_use]
-pub fn path_of(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder()).chain(std::env::split_paths(&path));
-    let found = folders
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists());
-    found.unwrap_or_else(|| {
-        panic!("`{name}` is missing, and no test is skipped for it; run `make deps`")
-    })
-}
-
-/// Where the tools are that were unpacked.
-#[must_use]
-pub fn folder() -> PathBuf {
-    // target/debug/deps/end_to_end-…
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(3).unwrap().join("tools/bin")
 }
 
 /// A file of this repository.
