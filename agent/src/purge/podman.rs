@@ -49,12 +49,16 @@ async fn until_gone(settings: &Podman, mode: Mode, purged: &mut Purged) -> Resul
             return Ok(());
         }
         let mut gone = Ok(());
+        // What runs of any goes first: it may have another one mounted, and podman does not end it without that.
         for image in &found.images {
-            gone = gone.and(remove(settings, image).await);
+            gone = gone.and(end_what_runs(settings, image).await);
+        }
+        for image in &found.images {
+            gone = gone.and(command::run(settings, &["rmi", "--force", image]).await);
         }
         // Layers that no image has, as a pull leaves them that was refused in its middle.
         let rest = ["system", "check", "--quick", "--max=0s", "--repair"];
-        gone.and(command::run(settings, &rest).await.map_err(Error::from))?;
+        gone.and(command::run(settings, &rest).await)?;
         if found.images.is_empty() {
             return Ok(());
         }
@@ -62,11 +66,10 @@ async fn until_gone(settings: &Podman, mode: Mode, purged: &mut Purged) -> Resul
     Ok(())
 }
 
-async fn remove(settings: &Podman, image: &str) -> Result<(), Error> {
+async fn end_what_runs(settings: &Podman, image: &str) -> Result<(), command::Error> {
     let made_of_it = format!("ancestor={image}");
-    let stop = ["rm", "--force", "--time", "0", "--filter", &made_of_it];
-    command::run(settings, &stop).await?;
-    Ok(command::run(settings, &["rmi", "--force", image]).await?)
+    let end = ["rm", "--force", "--time", "0", "--filter", &made_of_it];
+    command::run(settings, &end).await
 }
 
 async fn left(root: &Path, found: &Found, all: &Found) -> Result<Vec<String>, Error> {

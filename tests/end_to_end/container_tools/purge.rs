@@ -191,6 +191,55 @@ fn what_podman_decrypted_runs_no_more_once_it_is_purged() {
     assert!(podman.run(&plain.1).good().contains("seen by everybody"));
 }
 
+/// Starts a container that has another image mounted.
+fn keep_mounting(podman: &Podman, image: &str, mounted: &str) -> String {
+    let mount = format!("type=image,source={mounted},destination=/other");
+    let keep = ["run", "--detach", "--pull=never", "--mount", &mount];
+    let busybox = ["--entrypoint", "/bin/busybox", image, "sleep", "1000"];
+    let id = podman.call(&[&keep[..], &busybox].concat()).good();
+    id.trim().to_owned()
+}
+
+#[test]
+fn images_that_containers_have_mounted_are_purged_too() {
+    if !rights::allow_containers() {
+        return;
+    }
+    let script = Script::new();
+    let scene = Scene::encrypted(&script.key());
+    let other = scene.registry.image("other:v1");
+    let image = Image::saying("seen by who has the key, too");
+    let _said = skopeo::encrypt(&image, &other, &script.key()).good();
+    let plain = scene.registry.image("plain:v1");
+    let image = Image::saying("seen by everybody");
+    let _said = skopeo::push(&image, &plain).good();
+    let podman = Podman::new(&scene.registry);
+    for name in [&scene.name, &other] {
+        let _said = podman.pull(name, Some(&script.key())).good();
+    }
+    let _said = podman.pull(&plain, None).good();
+    // Each way: whichever is removed first is mounted into a container of the other.
+    let _first = keep_mounting(&podman, &scene.name, &other);
+    let _second = keep_mounting(&podman, &other, &scene.name);
+    let reader = keep_mounting(&podman, &plain, &scene.name);
+    let read = ["exec", &reader, "/bin/busybox", "cat", "/other/secret"];
+    assert!(podman.call(&read).good().contains(SECRET));
+
+    let (code, purged) = purge(false, |agent| podman.tell(agent));
+    assert_eq!(purged[0]["error"], Value::Null, "{purged:?}");
+    for name in [&scene.name, &other] {
+        let _said = podman.run(name).refused();
+    }
+    // A container of somebody else's image runs on. The busybox below is that image's, too, and all else is gone.
+    let running = podman.call(&["ps", "--quiet", "--no-trunc"]).good();
+    assert_eq!(running.trim(), reader);
+    assert_eq!(code, Some(1));
+    assert_eq!(podman.layers(), image.layers);
+    let mount = format!("type=image,source={},destination=/other", scene.name);
+    let again = ["run", "--rm", "--pull=never", "--mount", &mount, &plain];
+    let _said = podman.call(&again).refused();
+}
+
 #[test]
 fn nothing_is_touched_that_is_not_named_and_what_cannot_be_asked_is_said() {
     let said = agent(&["purge"], |_| ()).output().unwrap();
