@@ -36,10 +36,16 @@ build: ## build every program, unoptimised
 	$(call stage,build)
 	cargo build --locked --workspace --bins
 
-.PHONY: demo demo-stop
+.PHONY: demo demo-encrypted demo-stop
 demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: boots exchanged, must fail; KEEP=1: leave it running)
 	$(call stage,demo)
-	$(strip $(BIN)/tpm-sim demo $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep))
+	$(strip $(BIN)/tpm-sim demo $(demo_options))
+
+demo-encrypted: deps-encrypted build ## go on with encrypted images, run by podman (root; SWAP=1 and KEEP=1 as above)
+	$(call stage,demo with encrypted images)
+	$(strip $(BIN)/tpm-sim demo --encrypted $(demo_options))
+
+demo_options = $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep)
 
 demo-stop: ## stop a demo that KEEP=1 left running
 	$(BIN)/tpm-sim demo-stop

@@ -12,11 +12,18 @@ Start here:
   tpm-sim demo --swap          the same with two boots exchanged: fails and says which cell differs
   tpm-sim fleet --hosts 10     ten hosts with their agents, and a table of their tiers until Ctrl-C
   tpm-sim demo --keep          leave everything running and print what to try next
+  tpm-sim demo --encrypted     go on with encrypted images, which open on the right host alone (root)
   tpm-sim break                tell an attestor every lie that a host can tell
   tpm-sim demo-stop            end what --keep left running
 
 The demo needs swtpm, and `touchstone` and `touchstone-agent` in the folder of this program
 (`cargo build --workspace --bins`).";
+
+const ON_AFTER: &str = "\
+Examples:
+  tpm-sim on operator touchstone key list
+  tpm-sim on build 'skopeo list-tags docker://$REGISTRY/hello'
+  tpm-sim on us-1 podman images";
 
 const FLEET_AFTER: &str = "\
 Examples:
@@ -49,6 +56,9 @@ pub(crate) enum Command {
 
     /// End every demo of this user that `demo --keep` left running
     DemoStop,
+
+    /// Run a command as on a machine of a demo that `demo --encrypted --keep` left running
+    On(On),
 
     /// Run a fleet of simulated hosts, each with its TPM and its agent, and show their tiers until Ctrl-C
     Fleet(Fleet),
@@ -86,7 +96,12 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) swap: bool,
 
-    /// Leave attestor and hosts running, attesting every 30 seconds, until `tpm-sim demo-stop`
+    /// Go on with stages 3 and 4 of NIST IR 8320B: images are encrypted, and podman runs them on each host or is
+    /// refused. Needs root, and the container tools of `make deps-encrypted`
+    #[arg(long)]
+    pub(crate) encrypted: bool,
+
+    /// Leave attestor and hosts running, attesting every 30 seconds (2 with `--encrypted`), until `tpm-sim demo-stop`
     #[arg(long)]
     pub(crate) keep: bool,
 
@@ -97,6 +112,20 @@ pub(crate) struct Demo {
     /// This process is to own a demo that is kept: standard input is the way to whoever asked for it
     #[arg(long, hide = true, requires = "keep")]
     pub(crate) keeper: bool,
+}
+
+/// The machines are `operator`, `build` (which has a publisher's credential), `de-1`, `us-1` and `de-2` (hosts with
+/// a podman and an agent of their own). A shell runs the command, as with ssh: `$REGISTRY` is the demo's registry.
+/// Exit code: the command's.
+#[derive(Args, Debug)]
+#[command(after_help = ON_AFTER)]
+pub(crate) struct On {
+    /// The machine
+    pub(crate) machine: String,
+
+    /// The command, in quotation marks where this shell should not read it first
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// Each host is a swtpm process that went through a recorded boot, and an agent that enrols and attests on. Its

@@ -3,10 +3,12 @@
 //! Every cell of the table comes from the attestor's interface, and each is compared with what is due.
 //! Children die with this process, and its folder goes with it unless there is something to look up.
 
+mod encrypted;
 mod expectation;
 mod fleet;
 mod host;
 mod keep;
+mod machines;
 mod progress;
 mod registry;
 mod report;
@@ -30,11 +32,12 @@ use touchstone_tpm_sim::swtpm;
 use webhook::Webhook;
 
 pub(crate) use keep::stop;
+pub(crate) use machines::Environment;
 
 /// What the folders of demos are called.
 const FOLDER_PREFIX: &str = "touchstone-demo-";
-/// Longest that a demo may take; it takes a few seconds.
-const DEMO_MAX: Duration = Duration::from_secs(120);
+/// Longest that a demo may take; it takes a few seconds, and with encrypted images half a minute.
+const DEMO_MAX: Duration = Duration::from_secs(240);
 /// What work that was cut off gets to end in.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -46,6 +49,9 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
     swtpm::available()?;
     for program in ["touchstone", "touchstone-agent"] {
         process::sibling(program)?;
+    }
+    if options.encrypted {
+        encrypted::available()?;
     }
     let caller = options.keeper.then(Caller::inherit).transpose()?;
     let folder = scratch::make(FOLDER_PREFIX)?;

@@ -66,7 +66,10 @@ async fn live(options: &Fleet, folder: &Path) -> anyhow::Result<ExitCode> {
     } = mustered;
     let agents = hosts
         .iter()
-        .map(|host| host.machine.keep_attesting(options.interval, Some(&token)))
+        .map(|host| {
+            host.machine
+                .keep_attesting(options.interval, Some(&token), None)
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let began = Instant::now();
     let mut board = Board::start(options);

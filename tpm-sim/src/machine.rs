@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::Context as _;
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use touchstone_tpm_sim::containers::podman::Podman;
 use touchstone_tpm_sim::profile::Profile;
 use touchstone_tpm_sim::runtime_list::RuntimeList;
 use touchstone_tpm_sim::swtpm::{Authority, RunningTpm, Swtpm};
@@ -64,18 +65,23 @@ impl Machine {
         process::json(command)
     }
 
-    /// Starts the agent as a daemon, with a round every so many seconds. With a join token it enrols first.
+    /// Starts the agent as a daemon, with a round every so many seconds. With a join token it enrols first; a podman is
+    /// purged when the host's verdict turns.
     pub(crate) fn keep_attesting(
         &self,
         interval: u32,
         token: Option<&Path>,
+        podman: Option<&Podman>,
     ) -> anyhow::Result<Child> {
         let log = fs::File::create(self.agent_log())?;
         let mut command = self.agent_command();
         command.args(["run", "--interval", &interval.to_string()]);
-        // Not the machine's: many hosts run here at once.
-        let socket = self.folder.join("keyprovider.sock");
-        command.arg("--keyprovider").arg(socket);
+        command.arg("--keyprovider").arg(self.keyprovider());
+        // Each round, also one that brings nothing new: whoever starts an agent waits for the first.
+        command.env("TOUCHSTONE_LOG", "info,touchstone_agent::attest=debug");
+        if let Some(podman) = podman {
+            podman.tell(command.as_std_mut())?;
+        }
         if let Some(token) = token {
             command.arg("--join-token").arg(token);
         }
@@ -83,6 +89,16 @@ impl Machine {
             .stderr(Stdio::from(log))
             .spawn()
             .context("cannot start the agent")
+    }
+
+    /// What is of this host alone.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where its daemon serves keys of encrypted layers: not the machine's, since many hosts run here at once.
+    pub(crate) fn keyprovider(&self) -> PathBuf {
+        self.folder.join("keyprovider.sock")
     }
 
     /// What the agent says while it runs.

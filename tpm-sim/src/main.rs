@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod fleet;
 mod machine;
+mod on;
 mod process;
 mod scratch;
 
@@ -37,6 +38,7 @@ fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fleet(options) => fleet::run(&options),
         Command::Break(options) => break_command::run(&options),
         Command::DemoStop => demo::stop(),
+        Command::On(on) => on::run(&on),
         Command::Review(review) => demo::review(&review),
         Command::Profile(command) => profile(command).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => man(&folder).map(|()| ExitCode::SUCCESS),

@@ -4,8 +4,9 @@
 //! thread only, so the runtime is a current-thread one.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,11 +15,15 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use touchstone_tpm_sim::mortal;
 
 /// Longest that a command may take: a round in an unoptimised build takes well under a second.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
+/// Longest that a program may take until it says that it is ready.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// From one look into a log to the next.
+const LOOK: Duration = Duration::from_millis(20);
 /// Longest that an orderly end may take.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
@@ -54,7 +59,12 @@ pub(crate) async fn told_to_end() -> anyhow::Result<()> {
 
 /// A command that runs no longer than this process, silent, and with none of the user's settings.
 pub(crate) fn command(program: &Path) -> Command {
-    let mut command = Command::from(mortal::command(program));
+    quiet(mortal::command(program))
+}
+
+/// A command that was made as [`mortal::command`] makes it, silent, and with none of the user's settings.
+pub(crate) fn quiet(command: std::process::Command) -> Command {
+    let mut command = Command::from(command);
     command
         .kill_on_drop(true)
         .stdin(Stdio::null())
@@ -70,20 +80,51 @@ pub(crate) fn command(program: &Path) -> Command {
     command
 }
 
-/// Runs a command to its end and reads the JSON that it prints.
-pub(crate) async fn json(mut command: Command) -> anyhow::Result<Value> {
+/// Runs a command to its end, whatever that is.
+pub(crate) async fn output(mut command: Command) -> anyhow::Result<Output> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let words = words(&command);
-    let output = timeout(COMMAND_MAX, command.output())
+    timeout(COMMAND_MAX, command.output())
         .await
         .with_context(|| format!("`{words}` takes longer than {COMMAND_MAX:?}"))?
-        .with_context(|| format!("cannot run `{words}`"))?;
+        .with_context(|| format!("cannot run `{words}`"))
+}
+
+/// Runs a command to its end, which is to be a good one; what it printed.
+pub(crate) async fn printed(command: Command) -> anyhow::Result<Vec<u8>> {
+    let words = words(&command);
+    let output = output(command).await?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{words}` failed ({}): {}", output.status, said.trim());
     }
-    serde_json::from_slice(&output.stdout)
+    Ok(output.stdout)
+}
+
+/// Runs a command to its end and reads the JSON that it prints.
+pub(crate) async fn json(command: Command) -> anyhow::Result<Value> {
+    let words = words(&command);
+    serde_json::from_slice(&printed(command).await?)
         .with_context(|| format!("`{words}` does not answer with JSON"))
+}
+
+/// Waits until a log that somebody writes has a line with these words; that line.
+pub(crate) async fn line_in(log: &Path, words: &str) -> anyhow::Result<String> {
+    let line = async {
+        loop {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            if let Some(line) = said.lines().find(|line| line.contains(words)) {
+                return line.to_owned();
+            }
+            sleep(LOOK).await;
+        }
+    };
+    timeout(READY_MAX, line).await.with_context(|| {
+        format!(
+            "`{words}` is not said after {READY_MAX:?}; see `{}`",
+            log.display()
+        )
+    })
 }
 
 /// Asks a child to end and waits until it has.

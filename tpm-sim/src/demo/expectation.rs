@@ -35,6 +35,21 @@ pub(super) enum Why {
     },
 }
 
+impl Why {
+    /// Words of a refusal that gives this reason; empty: there is nothing to refuse for.
+    pub(super) fn refusal(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Region(region) => outside(region),
+            Self::CommandLine { .. } => "kernel command line changed".to_owned(),
+        }
+    }
+}
+
+fn outside(region: &str) -> String {
+    format!("outside the region `{region}`")
+}
+
 /// A cell that is not as it should be.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Mismatch {
@@ -104,7 +119,7 @@ fn missing_reason(why: &Why, row: &Row) -> Option<String> {
             "no findings".to_owned(),
         ),
         Why::Region(region) => {
-            let words = format!("outside the region `{region}`");
+            let words = outside(region);
             let said = message.is_some_and(|message| message.contains(&words));
             (findings.is_empty() && said, words)
         }

@@ -4,6 +4,8 @@
 //! The keeper runs the whole demo, since children cannot change their parent. Its standard input is a
 //! socket to the caller: the caller's end before the release ends the demo, as Ctrl-C would.
 
+mod words;
+
 use std::env;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -21,6 +23,8 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::runtime::Runtime;
 
+use super::encrypted;
+use super::machines;
 use super::registry::{self, Entry};
 use super::stages::Running;
 use super::{FOLDER_PREFIX, interruption, process};
@@ -36,6 +40,7 @@ pub(super) fn start(options: Demo) -> anyhow::Result<ExitCode> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut arguments = vec!["demo", "--keep", "--keeper"];
     arguments.extend(options.swap.then_some("--swap"));
+    arguments.extend(options.encrypted.then_some("--encrypted"));
     arguments.extend(options.json.then_some("--json"));
     // In one statement, so that no copy of the keeper's end stays here: its end is our end of file.
     let mut keeper = Command::new(env::current_exe()?)
@@ -63,6 +68,7 @@ pub(crate) fn stop() -> anyhow::Result<ExitCode> {
         // What a keeper that was killed could not clear away.
         let name = entry.folder.file_name().and_then(|name| name.to_str());
         if name.is_some_and(|name| name.starts_with(FOLDER_PREFIX)) && entry.folder.is_dir() {
+            encrypted::end_what_runs_in(&entry.folder)?;
             fs::remove_dir_all(&entry.folder)?;
         }
         entry.remove()?;
@@ -141,12 +147,19 @@ pub(super) fn hold(
     let entry = Entry::of_this_process(folder.path())?;
     entry.write()?;
     let held = runtime.block_on(async {
-        let agents = running
-            .hosts
-            .iter()
-            .map(|host| host.machine.keep_attesting(INTERVAL, None))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let words = what_to_try(&running, folder.path())?;
+        let agents = match &running.containers {
+            Some(_) => Vec::new(),
+            None => running
+                .hosts
+                .iter()
+                .map(|host| host.machine.keep_attesting(INTERVAL, None, None))
+                .collect::<anyhow::Result<_>>()?,
+        };
+        if let Some(containers) = &running.containers {
+            containers.workshop.offer().await?;
+            machines::write(folder.path(), running.attestor.console(), containers)?;
+        }
+        let words = words::what_to_try(&running, folder.path())?;
         match json {
             true => eprintln!("{words}"),
             false => println!("{words}"),
@@ -170,40 +183,5 @@ async fn wait(mut running: Running, agents: Vec<Child>) -> anyhow::Result<()> {
             eprintln!("{error:#}");
         }
     }
-    running.attestor.stop().await
-}
-
-/// Commands to copy, with their real paths.
-fn what_to_try(running: &Running, folder: &Path) -> anyhow::Result<String> {
-    let console = running.attestor.console();
-    let touchstone = console.touchstone.display();
-    let operator = console.operator.display();
-    let key = running.authority_key.display();
-    let folder = folder.display();
-    let this = env::current_exe()?;
-    let this = this.display();
-    let abroad = running.hosts.iter().find(|host| host.plan.name == "us-1");
-    let state = abroad.context("the fleet has no us-1")?.machine.state();
-    let state = state.display();
-    Ok(format!(
-        "
-It goes on running, and hosts attest every {INTERVAL} seconds. To try next:
-
-  export TOUCHSTONE_OPERATOR={operator}
-  {touchstone} host list
-  {touchstone} host show de-2
-  {touchstone} audit export --out {folder}/now.jsonl
-  {touchstone} audit verify {folder}/now.jsonl
-
-  # say that us-1 was carried to Germany: two rounds later, a minute at most, the pod is admitted there
-  {this} review worker-us-1
-  {touchstone} location tag --host us-1 --key {key} --country DE --site fra2
-  {touchstone}-agent --state {state} status
-  {this} review worker-us-1
-
-  # edit the policy, and see what becomes of the hosts
-  {touchstone} policy apply {folder}/germany-only.yaml
-
-To end it: {this} demo-stop (or make demo-stop)"
-    ))
+    running.stop().await
 }

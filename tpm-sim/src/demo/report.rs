@@ -6,6 +6,7 @@ use comfy_table::presets::UTF8_FULL;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
+use super::encrypted::{self, Outcome};
 use super::expectation::{Mismatch, admission};
 use super::progress::StageTime;
 use super::row::Row;
@@ -19,6 +20,9 @@ pub(super) struct Report {
     pub(super) as_expected: bool,
     pub(super) mismatches: Vec<Mismatch>,
     pub(super) rows: Vec<Row>,
+    /// With encrypted images: one for each host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) encrypted: Vec<Outcome>,
     pub(super) audit: Audit,
     pub(super) stages: Vec<StageTime>,
     pub(super) seconds: f64,
@@ -43,6 +47,11 @@ impl Report {
         writeln!(out, "\n{}", table(&self.rows))?;
         for line in not_demanded(&self.rows) {
             writeln!(out, "{line}")?;
+        }
+        if !self.encrypted.is_empty() {
+            let mut table = empty_table();
+            encrypted::fill(&mut table, &self.encrypted);
+            writeln!(out, "\n{table}")?;
         }
         let stages: Vec<_> = self
             .stages
@@ -70,15 +79,20 @@ impl Report {
     }
 }
 
-fn table(rows: &[Row]) -> Table {
+fn empty_table() -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["host", "place", "tier", "why", "pod payments/api"]);
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if !io::stdout().is_terminal() {
         table.set_width(WIDTH);
     }
+    table
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = empty_table();
+    table.set_header(["host", "place", "tier", "why", "pod payments/api"]);
     for row in rows {
         let place = row.host.place.as_ref();
         table.add_row([

@@ -1,5 +1,5 @@
 //! The stages of NIST IR 8320A, straight through: platform attestation, trusted placement, trusted
-//! location; before them the preparation, after them the audit.
+//! location; before them the preparation, after them those of encrypted images if asked for, and the audit.
 
 mod audit;
 mod preparation;
@@ -7,7 +7,8 @@ mod preparation;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::expectation::{admission, mismatches};
+use super::encrypted::{self, Containers, Outcome};
+use super::expectation::{Due, Mismatch, admission, mismatches};
 use super::fleet::Plan;
 use super::host::Host;
 use super::progress::Progress;
@@ -33,42 +34,66 @@ pub(super) struct Running {
     pub(super) hosts: Vec<Host>,
     /// The file of the location authority's key.
     pub(super) authority_key: PathBuf,
+    /// Where images are encrypted and run, if they are.
+    pub(super) containers: Option<Containers>,
 }
 
 /// Runs all stages in `folder`.
 pub(super) async fn run(options: Demo, folder: &Path) -> anyhow::Result<Staged> {
     let mut progress = Progress::start(options.json);
-    let running = preparation::prepare(options.swap, folder, &mut progress).await?;
+    let mut running = preparation::prepare(options.swap, folder, &mut progress).await?;
     let rows = stages(&running, folder, &mut progress).await?;
+    let mut encrypted = match options.encrypted {
+        true => encrypted::run(&mut running, folder, &mut progress).await?,
+        false => Vec::new(),
+    };
     let console = running.attestor.console().clone();
-    let mismatches: Vec<_> = running
-        .hosts
-        .iter()
-        .zip(&rows)
-        .flat_map(|(host, row)| mismatches(&host.plan.due, row))
-        .collect();
+    let dues: Vec<_> = running.hosts.iter().map(|host| host.plan.due).collect();
 
     let exported = audit::export(&console, folder, &mut progress).await?;
     let running = match options.keep {
         true => Some(running),
         false => {
             progress.doing("stopping the attestor");
-            running.attestor.stop().await?;
+            running.stop().await?;
             progress.note("the attestor is stopped");
             None
         }
     };
     let audit = audit::verify(&console, &exported, &mut progress).await?;
+    for outcome in &mut encrypted {
+        outcome.recorded = encrypted::count(exported.file(), outcome.host)?;
+    }
     let (stages, seconds) = progress.finish();
+    let mismatches = compare(&dues, &rows, &encrypted);
     let report = Report {
         as_expected: mismatches.is_empty(),
         mismatches,
         rows,
+        encrypted,
         audit,
         stages,
         seconds,
     };
     Ok(Staged { report, running })
+}
+
+impl Running {
+    /// An orderly end; the attestor is the last.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        if let Some(containers) = self.containers {
+            containers.stop().await?;
+        }
+        self.attestor.stop().await
+    }
+}
+
+fn compare(dues: &[Due], rows: &[Row], encrypted: &[Outcome]) -> Vec<Mismatch> {
+    let rows = dues.iter().zip(rows);
+    let encrypted = dues.iter().zip(encrypted);
+    rows.flat_map(|(due, row)| mismatches(due, row))
+        .chain(encrypted.flat_map(|(due, outcome)| encrypted::mismatches(due, outcome)))
+        .collect()
 }
 
 /// One row for each host.
@@ -163,7 +188,11 @@ async fn locate(
     Ok(())
 }
 
-async fn tag(console: &Console, plan: &Plan, authority_key: &Path) -> anyhow::Result<()> {
+pub(super) async fn tag(
+    console: &Console,
+    plan: &Plan,
+    authority_key: &Path,
+) -> anyhow::Result<()> {
     console
         .run(&[
             &"location",

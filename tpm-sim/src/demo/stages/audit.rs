@@ -15,6 +15,13 @@ pub(super) struct Exported {
     key: String,
 }
 
+impl Exported {
+    /// Where it lies.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
 /// Asks the attestor for its key and its log.
 pub(super) async fn export(
     console: &Console,

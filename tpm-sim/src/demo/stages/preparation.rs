@@ -49,6 +49,7 @@ pub(super) async fn prepare(
         attestor,
         hosts,
         authority_key,
+        containers: None,
     })
 }
 
