@@ -1,5 +1,7 @@
 //! The demos are a promise to newcomers: every row as expected, and able to fail.
 
+mod first_image;
+
 use std::process::Output;
 
 use serde_json::Value;
