@@ -98,7 +98,7 @@ impl Attestor {
     pub(crate) async fn open(
         folder: &Path,
         store: Store,
-        keys: ServerKeys,
+        mut keys: ServerKeys,
         production: bool,
     ) -> Result<Arc<Self>, OpenError> {
         if production {

@@ -12,7 +12,7 @@ use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
 use crate::clock;
 use crate::layer_keys::{self, LayerKeyError};
-use crate::store::{ImageLayerKey, ImageRecord, StoreError, Tx};
+use crate::store::{ImageLayerKey, ImageRecord, StoreError};
 
 /// Longest reference, bytes (OCI distribution-spec: a name has 255 at most, a tag 128).
 const REFERENCE_MAX: usize = 512;
@@ -65,8 +65,7 @@ pub(crate) async fn register(
         return Err(ImageError::Reference);
     }
     let read = Manifest::parse(manifest)?;
-    let mut tx = attestor.store.write().await?;
-    let (shown, keys) = layers(attestor, &mut tx, &read).await?;
+    let (shown, keys) = layers(attestor, &read).await?;
     let layers = serde_json::to_string(&shown).map_err(|_| StoreError::Malformed("image"))?;
     let image = ImageRecord {
         manifest: OciDigest(Sha256Digest::of(manifest)),
@@ -77,6 +76,10 @@ pub(crate) async fn register(
         publisher: actor.credential().unwrap_or_default().to_owned(),
         registered_at: clock::now(),
     };
+    let mut tx = attestor.store.write().await?;
+    for key in &keys {
+        layer_keys::still_usable(&mut tx, &key.key).await?;
+    }
     if !tx.add_image(&image, &keys).await? {
         let before = tx.image(&image.manifest).await?;
         return Ok(before.ok_or(StoreError::Malformed("image"))?);
@@ -97,7 +100,6 @@ pub(crate) async fn register(
 /// could ever run it.
 async fn layers(
     attestor: &Attestor,
-    tx: &mut Tx,
     manifest: &Manifest,
 ) -> Result<(Vec<Shown>, Vec<ImageLayerKey>), ImageError> {
     let (mut shown, mut all) = (Vec::new(), Vec::new());
@@ -109,8 +111,7 @@ async fn layers(
             keys: Vec::new(),
         };
         for annotation in &layer.untrusted_annotations {
-            let (_, opened) =
-                layer_keys::open_within(&attestor.keys.master, tx, annotation).await?;
+            let (_, opened) = layer_keys::open(attestor, annotation).await?;
             let bound = opened.binding();
             this.plain = Some(bound.layer);
             this.keys.push(bound.key.to_string());

@@ -18,7 +18,7 @@ use crate::store::{KeyState, LayerKeyRecord, Origin, Tx, Wrapped, WrappedVersion
 
 pub(crate) use error::LayerKeyError;
 pub(crate) use imports::{Imported, import, make_import_key};
-pub(crate) use master::{MasterKey, MasterKeyError, MasterKeyFiles};
+pub(crate) use master::{MasterKey, MasterKeyError, MasterKeyPlaces};
 
 use master::purpose_of_version;
 
@@ -41,11 +41,33 @@ pub(crate) async fn create(
     wanted: Wanted,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
     let bytes = Zeroizing::new(random::bytes()?);
+    let first = wrapped_version(attestor, &wanted.name, 1, &bytes).await?;
     let mut tx = attestor.store.write().await?;
     let made = begin(attestor, &mut tx, actor, wanted).await?;
-    let made = add_version(attestor, &mut tx, made, &bytes, Origin::Made).await?;
+    let made = add_version(attestor, &mut tx, made, &first, Origin::Made).await?;
     tx.commit().await?;
     Ok(made)
+}
+
+/// Encrypts a version under the master key: before the transaction that keeps it, since a token may take its time.
+async fn wrapped_version(
+    attestor: &Attestor,
+    name: &KeyName,
+    version: u32,
+    bytes: &KeyBytes,
+) -> Result<WrappedVersion, LayerKeyError> {
+    let purpose = purpose_of_version(name.as_str(), version);
+    Ok(WrappedVersion {
+        name: name.clone(),
+        version,
+        wrapped: attestor.keys.master.wrap(&purpose, &bytes[..]).await?,
+    })
+}
+
+/// The version that a key gets next, if nobody is faster.
+async fn next_version(attestor: &Attestor, name: &KeyName) -> Result<u32, LayerKeyError> {
+    let key = attestor.store.read().await?.layer_key(name).await?;
+    Ok(key.map_or(0, |key| key.version).saturating_add(1))
 }
 
 /// A new key, which has no version yet.
@@ -86,19 +108,12 @@ async fn add_version(
     attestor: &Attestor,
     tx: &mut Tx,
     key: LayerKeyRecord,
-    bytes: &KeyBytes,
+    next: &WrappedVersion,
     origin: Origin,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
-    let master = &attestor.keys.master;
-    master.agrees(tx).await?;
-    let version = key.version.saturating_add(1);
-    let purpose = purpose_of_version(key.name.as_str(), version);
-    let next = WrappedVersion {
-        name: key.name.clone(),
-        version,
-        wrapped: master.wrap(&purpose, &bytes[..])?,
-    };
-    tx.add_key_version(&next, origin, clock::now()).await?;
+    attestor.keys.master.agrees(tx).await?;
+    tx.add_key_version(next, origin, clock::now()).await?;
+    let version = next.version;
     Ok(LayerKeyRecord { version, ..key })
 }
 
@@ -110,17 +125,25 @@ pub(crate) async fn rotate(
     reason: Option<Reason>,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
     let bytes = Zeroizing::new(random::bytes()?);
-    let mut tx = attestor.store.write().await?;
-    let key = usable(known(&mut tx, name).await?)?;
-    let key = add_version(attestor, &mut tx, key, &bytes, Origin::Made).await?;
-    let event = Event::LayerKeyRotated {
-        key: key.name.clone(),
-        version: key.version,
-        reason,
-    };
-    audit::append(&mut tx, &event, actor, clock::now()).await?;
-    tx.commit().await?;
-    Ok(key)
+    loop {
+        let version = next_version(attestor, &name).await?;
+        let next = wrapped_version(attestor, &name, version, &bytes).await?;
+        let mut tx = attestor.store.write().await?;
+        let key = usable(known(&mut tx, name.clone()).await?)?;
+        if key.version.saturating_add(1) != version {
+            // Somebody else made that version meanwhile.
+            continue;
+        }
+        let key = add_version(attestor, &mut tx, key, &next, Origin::Made).await?;
+        let event = Event::LayerKeyRotated {
+            key: key.name.clone(),
+            version,
+            reason,
+        };
+        audit::append(&mut tx, &event, actor, clock::now()).await?;
+        tx.commit().await?;
+        return Ok(key);
+    }
 }
 
 /// Lets a key be used for nothing until it is enabled, or for everything again. Once more changes nothing.
@@ -192,30 +215,47 @@ pub(crate) async fn wrap(
     options: &[u8],
 ) -> Result<Annotation, LayerKeyError> {
     let layer = layer_of(options)?;
-    let nonce = random::bytes()?;
-    let mut tx = attestor.store.write().await?;
-    let key = known(&mut tx, name).await?;
+    loop {
+        let nonce = random::bytes()?;
+        let (key, bytes) = current(attestor, &name).await?;
+        let binding = Binding {
+            key: key.name,
+            key_version: key.version,
+            layer,
+            policy: key.policy,
+        };
+        let sealed = Annotation::seal(binding, options, &bytes, nonce)?;
+        let json = sealed.to_json().map_err(|_| malformed())?;
+        let bound = sealed.untrusted_binding();
+        let event = Event::LayerWrapped {
+            key: bound.key.clone(),
+            version: bound.key_version,
+            layer,
+            policy: bound.policy.clone(),
+            annotation: Sha256Digest::of(&json),
+        };
+        let mut tx = attestor.store.write().await?;
+        if usable(known(&mut tx, name.clone()).await?)?.version != key.version {
+            // It was rotated meanwhile.
+            continue;
+        }
+        audit::append(&mut tx, &event, actor, clock::now()).await?;
+        tx.commit().await?;
+        return Ok(sealed);
+    }
+}
+
+/// The current version of a key that may be used, and its bytes.
+async fn current(
+    attestor: &Attestor,
+    name: &KeyName,
+) -> Result<(LayerKeyRecord, KeyBytes), LayerKeyError> {
+    let mut tx = attestor.store.read().await?;
+    let key = known(&mut tx, name.clone()).await?;
     let (key, wrapped) = version_of(&mut tx, key.name, key.version).await?;
-    let bytes = unwrap(&attestor.keys.master, &key, key.version, &wrapped)?;
-    let binding = Binding {
-        key: key.name,
-        key_version: key.version,
-        layer,
-        policy: key.policy,
-    };
-    let sealed = Annotation::seal(binding, options, &bytes, nonce)?;
-    let json = sealed.to_json().map_err(|_| malformed())?;
-    let bound = sealed.untrusted_binding();
-    let event = Event::LayerWrapped {
-        key: bound.key.clone(),
-        version: bound.key_version,
-        layer,
-        policy: bound.policy.clone(),
-        annotation: Sha256Digest::of(&json),
-    };
-    audit::append(&mut tx, &event, actor, clock::now()).await?;
-    tx.commit().await?;
-    Ok(sealed)
+    drop(tx);
+    let bytes = unwrap(&attestor.keys.master, &key, key.version, &wrapped).await?;
+    Ok((key, bytes))
 }
 
 /// Opens an annotation under the version of the key that it names, which must be active: the key, and a layer's cipher
@@ -234,31 +274,10 @@ pub(crate) async fn open(
         let mut tx = attestor.store.read().await?;
         return Err(no_version(&mut tx, named.key.clone(), named.key_version).await);
     };
-    opened(&attestor.keys.master, found, &annotation)
-}
-
-/// The same within a transaction: if that writes, the key is as it is when that commits.
-pub(crate) async fn open_within(
-    master: &MasterKey,
-    tx: &mut Tx,
-    annotation: &[u8],
-) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
-    let annotation = Annotation::parse(annotation)?;
-    let named = annotation.untrusted_binding();
-    let Some(found) = tx.key_version(&named.key, named.key_version).await? else {
-        return Err(no_version(tx, named.key.clone(), named.key_version).await);
-    };
-    opened(master, found, &annotation)
-}
-
-fn opened(
-    master: &MasterKey,
-    found: (LayerKeyRecord, Option<Wrapped>),
-    annotation: &Annotation,
-) -> Result<(LayerKeyRecord, Opened), LayerKeyError> {
+    let master = &attestor.keys.master;
     let (key, wrapped) = usable_version(found)?;
     let version = annotation.untrusted_binding().key_version;
-    let bytes = unwrap(master, &key, version, &wrapped)?;
+    let bytes = unwrap(master, &key, version, &wrapped).await?;
     let opened = annotation.open(&bytes)?;
     // The key's policy never changes; what says otherwise is not of this database.
     if opened.binding().policy != key.policy {
@@ -266,6 +285,11 @@ fn opened(
         return Err(LayerKeyError::PolicyOther { key, policy });
     }
     Ok((key, opened))
+}
+
+/// Within the transaction that rests on what a key opened before: that the key may still be used.
+pub(crate) async fn still_usable(tx: &mut Tx, name: &KeyName) -> Result<(), LayerKeyError> {
+    usable(known(tx, name.clone()).await?).map(drop)
 }
 
 async fn known(tx: &mut Tx, name: KeyName) -> Result<LayerKeyRecord, LayerKeyError> {
@@ -309,13 +333,14 @@ async fn no_version(tx: &mut Tx, name: KeyName, version: u32) -> LayerKeyError {
     }
 }
 
-fn unwrap(
+async fn unwrap(
     master: &MasterKey,
     key: &LayerKeyRecord,
     version: u32,
     wrapped: &Wrapped,
 ) -> Result<KeyBytes, LayerKeyError> {
-    let opened = master.open(&purpose_of_version(key.name.as_str(), version), wrapped)?;
+    let purpose = purpose_of_version(key.name.as_str(), version);
+    let opened = master.open(&purpose, wrapped).await?;
     let mut bytes = Zeroizing::new([0; 32]);
     match opened.len() == bytes.len() {
         true => bytes.copy_from_slice(&opened),

@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     hosts: Family<OfTier, Gauge>,
     log_entries: Gauge,
     host_moves: Counter,
+    master_key: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,6 +88,12 @@ impl Metrics {
             "Hosts that proved another place than before",
             host_moves.clone(),
         );
+        let master_key = Gauge::default();
+        registry.register(
+            "master_key_available",
+            "Whether the master key can be used: 0 while its token is away",
+            master_key.clone(),
+        );
         Self {
             registry,
             rounds,
@@ -96,6 +103,7 @@ impl Metrics {
             hosts,
             log_entries,
             host_moves,
+            master_key,
         }
     }
 
@@ -115,6 +123,11 @@ impl Metrics {
     pub(crate) fn refusal(&self, code: &str) {
         let code = code.to_owned();
         self.refusals.get_or_create(&OfCode { code }).inc();
+    }
+
+    /// Notes whether the master key can be used.
+    pub(crate) fn master_key(&self, available: bool) {
+        self.master_key.set(i64::from(available));
     }
 
     /// Notes how many changes one commit made durable.

@@ -21,7 +21,7 @@ use crate::attestor::Attestor;
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
-use crate::layer_keys::{MasterKey, MasterKeyFiles};
+use crate::layer_keys::{MasterKey, MasterKeyPlaces};
 use crate::operator_file;
 use crate::process;
 use crate::server_ca::ServerCa;
@@ -60,11 +60,12 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
-    /// File of the master key, mode 0600, under which keys of encrypted layers are kept: 64 hexadecimal digits. By
-    /// default `master.key` in the data folder, where it is made
+    /// Master key, under which keys of encrypted layers are kept: a file of mode 0600 with 64 hexadecimal digits, or
+    /// `pkcs11:token=…;object=…?module-path=…&pin-source=FILE`, a key in a token. By default `master.key` in the data
+    /// folder, where it is made
     #[arg(long, env = "TOUCHSTONE_MASTER_KEY")]
     pub master_key: Option<PathBuf>,
-    /// File of the master key before this one: what was kept under it is taken over at the start
+    /// The master key before this one, file or token: what was kept under it is taken over at the start
     #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
     pub previous_master_key: Option<PathBuf>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
@@ -116,12 +117,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ca = ServerCa::load(&settings.data, new_database, names.clone())?;
     let tls = ca.tls();
     let callers = settings.webhook_callers.clone();
-    let files = MasterKeyFiles {
+    let places = MasterKeyPlaces {
         folder: &settings.data,
         named: settings.master_key.as_deref(),
         previous: settings.previous_master_key.as_deref(),
     };
-    let master = MasterKey::load(files, &store).await?;
+    let master = MasterKey::load(places, &store).await?;
     let keys = ServerKeys::load(
         &settings.data,
         new_database,

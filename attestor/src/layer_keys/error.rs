@@ -76,6 +76,8 @@ impl LayerKeyError {
             Self::Unregistered { .. } => "image-unregistered",
             Self::Annotation(error) => error.code(),
             Self::Master(MasterKeyError::Other { .. }) => "master-key-other",
+            Self::Master(MasterKeyError::Away(_)) => "master-key-away",
+            Self::Master(MasterKeyError::Busy) => "busy",
             Self::Master(_) | Self::Randomness(_) | Self::Store(_) => "internal",
         }
     }

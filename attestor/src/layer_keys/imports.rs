@@ -8,7 +8,9 @@ use aws_lc_rs::rsa::{
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 use zeroize::Zeroizing;
 
-use super::{KeyBytes, LayerKeyError, Wanted, add_version, begin, usable};
+use super::{
+    KeyBytes, LayerKeyError, Wanted, add_version, begin, next_version, usable, wrapped_version,
+};
 use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
 use crate::clock;
@@ -50,9 +52,10 @@ pub(crate) async fn make_import_key(
     let id = hex::encode(random::bytes::<16>()?);
     let now = clock::now();
     let expires_at = now.saturating_add(LIFETIME);
+    let master = &attestor.keys.master;
+    let wrapped = master.wrap(&purpose(&id), &private).await?;
     let mut tx = attestor.store.write().await?;
-    attestor.keys.master.agrees(&mut tx).await?;
-    let wrapped = attestor.keys.master.wrap(&purpose(&id), &private)?;
+    master.agrees(&mut tx).await?;
     tx.forget_import_keys(now).await?;
     tx.add_import_key(&id, &wrapped, now, expires_at).await?;
     let event = Event::ImportKeyMade {
@@ -75,41 +78,69 @@ pub(crate) async fn import(
     actor: &Actor,
     brought: Imported,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
-    let now = clock::now();
-    let mut tx = attestor.store.write().await?;
-    tx.overwrite_deleted().await?;
-    let private = tx.take_import_key(&brought.import_key, now).await?;
-    let private = private.ok_or(LayerKeyError::ImportKeyUnknown)?;
-    let private = attestor
-        .keys
-        .master
-        .open(&purpose(&brought.import_key), &private)?;
-    let Some(bytes) = decrypt(&private, &brought.wrapped) else {
-        tx.commit().await?;
-        return Err(LayerKeyError::ImportMalformed);
-    };
-    let key = match tx.layer_key(&brought.name).await? {
-        Some(key) => next_of(usable(key)?, &brought)?,
-        None => {
-            let policy = brought.policy.clone();
-            let wanted = Wanted {
-                policy: policy.ok_or_else(|| LayerKeyError::PolicyMissing(brought.name.clone()))?,
-                name: brought.name,
-                registered: brought.registered,
-            };
-            begin(attestor, &mut tx, actor, wanted).await?
+    let bytes = bytes_of(attestor, &brought).await?;
+    loop {
+        let version = next_version(attestor, &brought.name).await?;
+        let next = match &bytes {
+            Some(bytes) => Some(wrapped_version(attestor, &brought.name, version, bytes).await?),
+            None => None,
+        };
+        let now = clock::now();
+        let mut tx = attestor.store.write().await?;
+        tx.overwrite_deleted().await?;
+        if !tx.take_import_key(&brought.import_key, now).await? {
+            return Err(LayerKeyError::ImportKeyUnknown);
         }
-    };
-    let key = add_version(attestor, &mut tx, key, &bytes, Origin::Imported).await?;
-    let event = Event::LayerKeyImported {
-        key: key.name.clone(),
-        version: key.version,
-        import_key: brought.import_key,
-    };
-    audit::append(&mut tx, &event, actor, now).await?;
-    tx.commit().await?;
-    attestor.store.scrub_layer_keys().await;
-    Ok(key)
+        let Some(next) = next else {
+            tx.commit().await?;
+            return Err(LayerKeyError::ImportMalformed);
+        };
+        let key = match tx.layer_key(&brought.name).await? {
+            Some(key) => next_of(usable(key)?, &brought)?,
+            None => begin(attestor, &mut tx, actor, wanted(&brought)?).await?,
+        };
+        if key.version.saturating_add(1) != version {
+            // Somebody else made that version meanwhile.
+            continue;
+        }
+        let key = add_version(attestor, &mut tx, key, &next, Origin::Imported).await?;
+        let event = Event::LayerKeyImported {
+            key: key.name.clone(),
+            version,
+            import_key: brought.import_key,
+        };
+        audit::append(&mut tx, &event, actor, now).await?;
+        tx.commit().await?;
+        attestor.store.scrub_layer_keys().await;
+        return Ok(key);
+    }
+}
+
+/// What was encrypted to the import key, if that is 32 bytes.
+async fn bytes_of(
+    attestor: &Attestor,
+    brought: &Imported,
+) -> Result<Option<KeyBytes>, LayerKeyError> {
+    let id = &brought.import_key;
+    let found = attestor
+        .store
+        .read()
+        .await?
+        .import_key(id, clock::now())
+        .await?;
+    let private = found.ok_or(LayerKeyError::ImportKeyUnknown)?;
+    let private = attestor.keys.master.open(&purpose(id), &private).await?;
+    Ok(decrypt(&private, &brought.wrapped))
+}
+
+/// A key that there was not.
+fn wanted(brought: &Imported) -> Result<Wanted, LayerKeyError> {
+    let (name, policy) = (brought.name.clone(), brought.policy.clone());
+    Ok(Wanted {
+        policy: policy.ok_or_else(|| LayerKeyError::PolicyMissing(name.clone()))?,
+        name,
+        registered: brought.registered,
+    })
 }
 
 /// The key that gets another version, if it is for the policy that was named with it.

@@ -1,30 +1,31 @@
 //! The master key: all that is secret in the database is encrypted under it, and it is in no database.
 //!
-//! Whatever holds it encrypts and decrypts 32 bytes and some more for a purpose; nobody above sees its own bytes. Today
-//! that is a file; a token (PKCS#11) would take the file's place here.
+//! It is in a file or in a PKCS#11 token. Whatever holds it encrypts and decrypts 32 bytes and some more for a purpose;
+//! nobody above sees its own bytes.
 
-use std::path::{Path, PathBuf};
+mod file;
+mod sealing;
+mod token;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use touchstone_evidence::digest::Sha256Digest;
+use std::path::Path;
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::audit::{self, Actor, Event};
 use crate::clock;
-use crate::keys::{self, KeyError};
-use crate::random::{self, NoRandomness};
+use crate::keys::KeyError;
+use crate::random::NoRandomness;
 use crate::store::{Store, StoreError, Tx, Wrapped, WrappedVersion};
 
-/// Its file, if no other is named.
-const FILE: &str = "master.key";
-/// What its id is a hash of, before its bytes: the id says nothing of them, since they are random.
-const ID_DOMAIN: &[u8] = b"touchstone master key id v1\0";
+use file::{FILE, FileKey};
+use token::{TokenError, TokenKey, TokenUri};
 
 /// Where it is.
-pub(crate) struct MasterKeyFiles<'a> {
-    /// The data folder, where it is made if no file is named.
+pub(crate) struct MasterKeyPlaces<'a> {
+    /// The data folder, where it is made if no place is named.
     pub(crate) folder: &'a Path,
-    /// Another file: that of a secret mount.
+    /// Another file, such as that of a secret mount; or the `pkcs11:` URI of a key in a token.
     pub(crate) named: Option<&'a Path>,
     /// The one before, from which everything is taken over.
     pub(crate) previous: Option<&'a Path>,
@@ -32,10 +33,15 @@ pub(crate) struct MasterKeyFiles<'a> {
 
 /// The key that encrypts keys.
 pub(crate) struct MasterKey {
-    secret: Zeroizing<[u8; 32]>,
     id: String,
-    /// What everything was encrypted under so far, if that is to be taken over.
+    holder: Holder,
+    /// What everything was encrypted under so far, until it is taken over.
     previous: Option<Box<MasterKey>>,
+}
+
+enum Holder {
+    File(FileKey),
+    Token(TokenKey),
 }
 
 /// Why it cannot be used.
@@ -44,10 +50,21 @@ pub(crate) enum MasterKeyError {
     /// Its file.
     #[error(transparent)]
     File(#[from] KeyError),
+    /// Its token, at the start.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Its token, later on.
+    #[error(
+        "the token that holds the master key does not do its work, so no key of a layer is used: {0}"
+    )]
+    Away(Arc<TokenError>),
+    /// More is asked of the token than it gets done.
+    #[error("more is asked of the master key's token than it gets done; ask again in a while")]
+    Busy,
     /// Something in the database is encrypted under another one.
     #[error(
         "keys in the database are encrypted under the master key `{other}`, and this attestor has `{ours}`; give it the \
-         right file with --master-key, or the old one with --previous-master-key to take everything over"
+         right one with --master-key, or the old one with --previous-master-key to take everything over"
     )]
     Other {
         /// Its id.
@@ -69,55 +86,64 @@ pub(crate) enum MasterKeyError {
 }
 
 impl MasterKey {
-    /// Reads it; makes it in the data folder, if it is not there and nothing in the database is encrypted yet.
+    /// Reads it, or finds it in its token. It is made, in the data folder or in the token, if it is not there and
+    /// nothing in the database is encrypted yet, or what is will be taken over.
     pub(crate) async fn load(
-        files: MasterKeyFiles<'_>,
+        places: MasterKeyPlaces<'_>,
         store: &Store,
     ) -> Result<Self, MasterKeyError> {
-        let path: PathBuf = match files.named {
-            Some(path) => path.to_owned(),
-            None => files.folder.join(FILE),
+        let previous = match places.previous {
+            Some(place) => Some(Box::new(Self::at(place, false).await?)),
+            None => None,
         };
         let in_use = !store.read().await?.master_keys().await?.is_empty();
-        let makes = files.named.is_none() && (!in_use || files.previous.is_some());
-        if !makes && !path.exists() {
-            return Err(KeyError::Missing(path).into());
-        }
-        let previous = files.previous.map(Self::read_existing).transpose()?;
-        let mut key = Self::read(&path)?;
-        key.previous = previous.map(Box::new);
-        Ok(key)
+        let may_make = !in_use || previous.is_some();
+        let key = match places.named {
+            Some(place) => Self::at(place, may_make).await?,
+            None => Self::in_file(&places.folder.join(FILE), may_make)?,
+        };
+        Ok(Self { previous, ..key })
     }
 
-    fn read_existing(path: &Path) -> Result<Self, KeyError> {
-        match path.exists() {
-            true => Self::read(path),
-            false => Err(KeyError::Missing(path.to_owned())),
-        }
+    /// Where an operator says. A file is never made there: it may be a mount that is late.
+    async fn at(place: &Path, may_make_in_token: bool) -> Result<Self, MasterKeyError> {
+        let Some(uri) = TokenUri::of(place) else {
+            return Ok(Self::in_file(place, false)?);
+        };
+        let (id, key) = TokenKey::find(uri?, may_make_in_token).await?;
+        Ok(Self::held(id, Holder::Token(key)))
     }
 
-    fn read(path: &Path) -> Result<Self, KeyError> {
-        Ok(Self::of(keys::secret(path)?))
+    fn in_file(path: &Path, may_make: bool) -> Result<Self, KeyError> {
+        let key = FileKey::read(path, may_make)?;
+        Ok(Self::held(key.id(), Holder::File(key)))
     }
 
-    fn of(secret: Zeroizing<[u8; 32]>) -> Self {
-        let id = Sha256Digest::of_parts(&[ID_DOMAIN, &secret[..]]).to_string();
+    fn held(id: String, holder: Holder) -> Self {
         Self {
-            secret,
-            id: id.chars().take(16).collect(),
+            id,
+            holder,
             previous: None,
         }
     }
 
+    /// Whether it can be used now, as far as is known.
+    pub(crate) fn is_there(&self) -> bool {
+        match &self.holder {
+            Holder::File(_) => true,
+            Holder::Token(key) => key.is_there(),
+        }
+    }
+
     /// Looks whether everything in the database is encrypted under it, and takes over what is encrypted under the
-    /// one before.
-    pub(crate) async fn begin(&self, store: &Store) -> Result<(), MasterKeyError> {
+    /// one before, which is forgotten then.
+    pub(crate) async fn begin(&mut self, store: &Store) -> Result<(), MasterKeyError> {
+        let previous = self.previous.take();
         let mut tx = store.write().await?;
         let known = tx.master_keys().await?;
         if known.iter().all(|id| *id == self.id) {
             return Ok(());
         }
-        let previous = self.previous.as_ref();
         let Some(previous) =
             previous.filter(|before| known.iter().all(|id| *id == self.id || *id == before.id))
         else {
@@ -128,8 +154,8 @@ impl MasterKey {
         for kept in tx.wrapped_versions().await? {
             if kept.wrapped.master == previous.id {
                 let purpose = purpose_of(&kept);
-                let secret = previous.open(&purpose, &kept.wrapped)?;
-                let wrapped = self.wrap(&purpose, &secret)?;
+                let secret = previous.open(&purpose, &kept.wrapped).await?;
+                let wrapped = self.wrap(&purpose, &secret).await?;
                 tx.rewrap_version(&WrappedVersion { wrapped, ..kept })
                     .await?;
                 count = count.saturating_add(1);
@@ -161,28 +187,25 @@ impl MasterKey {
         }
     }
 
-    /// Encrypts `secret` for a purpose, which it must be asked back for.
-    pub(crate) fn wrap(&self, purpose: &[u8], secret: &[u8]) -> Result<Wrapped, MasterKeyError> {
-        let nonce = random::bytes::<NONCE_LEN>()?;
-        let failed = || MasterKeyError::Altered(self.id.clone());
-        let mut sealed = Zeroizing::new(secret.to_vec());
-        let tag = self
-            .cipher()
-            .ok_or_else(failed)?
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(purpose),
-                &mut sealed,
-            )
-            .map_err(|_| failed())?;
+    /// Encrypts `secret` for a purpose, which it must be asked back for. A token may take seconds: not to be called
+    /// while anything is locked.
+    pub(crate) async fn wrap(
+        &self,
+        purpose: &[u8],
+        secret: &[u8],
+    ) -> Result<Wrapped, MasterKeyError> {
+        let bytes = match &self.holder {
+            Holder::File(key) => key.wrap(purpose, secret)?,
+            Holder::Token(key) => key.wrap(purpose, secret).await?,
+        };
         Ok(Wrapped {
             master: self.id.clone(),
-            bytes: [&nonce[..], &sealed, tag.as_ref()].concat(),
+            bytes: bytes.ok_or_else(|| self.altered())?,
         })
     }
 
-    /// Decrypts what was encrypted for this purpose.
-    pub(crate) fn open(
+    /// Decrypts what was encrypted for this purpose. As slow as [`Self::wrap`].
+    pub(crate) async fn open(
         &self,
         purpose: &[u8],
         wrapped: &Wrapped,
@@ -190,25 +213,15 @@ impl MasterKey {
         if wrapped.master != self.id {
             return Err(self.other(wrapped.master.clone()));
         }
-        let failed = || MasterKeyError::Altered(self.id.clone());
-        let (nonce, sealed) = wrapped
-            .bytes
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or_else(failed)?;
-        let mut opened = Zeroizing::new(sealed.to_vec());
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let cipher = self.cipher().ok_or_else(failed)?;
-        let length = cipher
-            .open_in_place(nonce, Aad::from(purpose), &mut opened)
-            .map_err(|_| failed())?
-            .len();
-        opened.truncate(length);
-        Ok(opened)
+        let opened = match &self.holder {
+            Holder::File(key) => key.open(purpose, &wrapped.bytes),
+            Holder::Token(key) => key.open(purpose, &wrapped.bytes).await?,
+        };
+        opened.ok_or_else(|| self.altered())
     }
 
-    fn cipher(&self) -> Option<LessSafeKey> {
-        let key = UnboundKey::new(&AES_256_GCM, &self.secret[..]);
-        key.ok().map(LessSafeKey::new)
+    fn altered(&self) -> MasterKeyError {
+        MasterKeyError::Altered(self.id.clone())
     }
 
     fn other(&self, other: String) -> MasterKeyError {
@@ -235,35 +248,38 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> MasterKey {
-        MasterKey::of(Zeroizing::new([byte; 32]))
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        crate::keys::write_private(&path, hex::encode([byte; 32]).as_bytes()).unwrap();
+        MasterKey::in_file(&path, false).unwrap()
     }
 
-    #[test]
-    fn what_is_wrapped_opens_for_its_purpose_alone() {
+    #[tokio::test]
+    async fn what_is_wrapped_opens_for_its_purpose_alone() {
         let master = key(7);
-        let wrapped = master.wrap(b"a", &[9; 32]).unwrap();
-        assert_eq!(**master.open(b"a", &wrapped).unwrap(), [9; 32]);
+        let wrapped = master.wrap(b"a", &[9; 32]).await.unwrap();
+        assert_eq!(**master.open(b"a", &wrapped).await.unwrap(), [9; 32]);
         assert!(!wrapped.bytes.windows(32).any(|part| part == [9; 32]));
         assert!(matches!(
-            master.open(b"b", &wrapped),
+            master.open(b"b", &wrapped).await,
             Err(MasterKeyError::Altered(_))
         ));
         assert!(matches!(
-            key(8).open(b"a", &wrapped),
+            key(8).open(b"a", &wrapped).await,
             Err(MasterKeyError::Other { .. })
         ));
         for at in 0..wrapped.bytes.len() {
             let mut changed = wrapped.clone();
             changed.bytes[at] ^= 1;
-            assert!(master.open(b"a", &changed).is_err(), "byte {at}");
+            assert!(master.open(b"a", &changed).await.is_err(), "byte {at}");
         }
-        assert_ne!(wrapped, master.wrap(b"a", &[9; 32]).unwrap());
+        assert_ne!(wrapped, master.wrap(b"a", &[9; 32]).await.unwrap());
     }
 
-    #[test]
-    fn an_error_says_nothing_of_the_key() {
-        let wrapped = key(8).wrap(b"a", &[9; 32]).unwrap();
-        let said = format!("{:?}", key(7).open(b"a", &wrapped).err().unwrap());
+    #[tokio::test]
+    async fn an_error_says_nothing_of_the_key() {
+        let wrapped = key(8).wrap(b"a", &[9; 32]).await.unwrap();
+        let said = format!("{:?}", key(7).open(b"a", &wrapped).await.err().unwrap());
         assert!(!said.contains(&hex::encode([7; 32])) && !said.contains("7, 7"));
     }
 }

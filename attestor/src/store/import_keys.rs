@@ -27,20 +27,32 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes one out, for its one use. `None`: there is none, or it has expired.
-    pub(crate) async fn take_import_key(
+    /// One that has not expired at `now`.
+    pub(crate) async fn import_key(
         &mut self,
         id: &str,
         now: i64,
     ) -> Result<Option<Wrapped>, StoreError> {
         let row: Option<(Vec<u8>, String)> = on!(self, connection => {
-            sqlx::query_as("DELETE FROM import_keys WHERE id = $1 AND expires_at > $2 RETURNING wrapped, master")
+            sqlx::query_as("SELECT wrapped, master FROM import_keys WHERE id = $1 AND expires_at > $2")
                 .bind(id)
                 .bind(now)
                 .fetch_optional(connection)
                 .await?
         });
         Ok(row.map(|(bytes, master)| Wrapped { master, bytes }))
+    }
+
+    /// Takes one out, for its one use. `false`: there is none, or it has expired.
+    pub(crate) async fn take_import_key(&mut self, id: &str, now: i64) -> Result<bool, StoreError> {
+        Ok(on!(self, connection => {
+            sqlx::query("DELETE FROM import_keys WHERE id = $1 AND expires_at > $2")
+                .bind(id)
+                .bind(now)
+                .execute(connection)
+                .await?
+                .rows_affected()
+        }) == 1)
     }
 
     /// Deletes those that have expired at `now`.

@@ -178,7 +178,10 @@ pub(super) fn refusal(error: &LayerKeyError) -> Problem {
     match error.code() {
         "internal" => Problem::internal(error),
         code @ "layer-key-unknown" => Problem::refused(StatusCode::NOT_FOUND, code, error),
-        code @ "master-key-other" => Problem::refused(StatusCode::SERVICE_UNAVAILABLE, code, error),
+        code @ ("master-key-away" | "master-key-other") => {
+            Problem::refused(StatusCode::SERVICE_UNAVAILABLE, code, error)
+        }
+        "busy" => Problem::busy(),
         code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
     }
 }

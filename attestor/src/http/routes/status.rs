@@ -17,7 +17,7 @@ pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// Says whether the attestor can do its work, and what keeps it from it.
+/// Says whether the attestor can do its work, and what keeps it from it, or from a part of it.
 pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Problem> {
     const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     let Attestor { store, index, .. } = &*app.attestor;
@@ -39,13 +39,25 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Proble
         );
         return Err(Problem::refused(UNREADY, "clock-set-back", why));
     }
-    Ok(Json(json!({ "status": "ready" })))
+    // Rounds and admissions go on without it: who sends these here should go on too.
+    match app.attestor.keys.master.is_there() {
+        true => Ok(Json(json!({ "status": "ready" }))),
+        false => Ok(Json(
+            json!({ "status": "ready", "without": ["master-key"] }),
+        )),
+    }
 }
 
 /// Counters, OpenMetrics text.
 pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let Attestor { metrics, index, .. } = &*app.attestor;
+    let Attestor {
+        metrics,
+        index,
+        keys,
+        ..
+    } = &*app.attestor;
+    metrics.master_key(keys.master.is_there());
     let text = metrics.expose(&index.tiers(clock::now()), index.committed());
     ([(CONTENT_TYPE, OPEN_METRICS)], text)
 }
