@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event, Reason};
 use crate::clock;
-use crate::random;
+use crate::random::{self, NoRandomness};
 use crate::store::{KeyState, LayerKeyRecord, Origin, Tx, Wrapped, WrappedVersion};
 
 pub(crate) use error::LayerKeyError;
@@ -22,8 +22,8 @@ pub(crate) use master::{MasterKey, MasterKeyError, MasterKeyPlaces};
 
 use master::purpose_of_version;
 
-/// 32 bytes under which layers' keys are wrapped.
-type KeyBytes = Zeroizing<[u8; 32]>;
+/// 32 bytes under which layers' keys are wrapped. They stay where they are, so that no copy is left when they move.
+type KeyBytes = Box<Zeroizing<[u8; 32]>>;
 
 /// A key that is wanted.
 pub(crate) struct Wanted {
@@ -40,13 +40,19 @@ pub(crate) async fn create(
     actor: &Actor,
     wanted: Wanted,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
-    let bytes = Zeroizing::new(random::bytes()?);
+    let bytes = fresh()?;
     let first = wrapped_version(attestor, &wanted.name, 1, &bytes).await?;
     let mut tx = attestor.store.write().await?;
     let made = begin(attestor, &mut tx, actor, wanted).await?;
     let made = add_version(attestor, &mut tx, made, &first, Origin::Made).await?;
     tx.commit().await?;
     Ok(made)
+}
+
+fn fresh() -> Result<KeyBytes, NoRandomness> {
+    let mut bytes = KeyBytes::default();
+    random::fill(&mut bytes[..])?;
+    Ok(bytes)
 }
 
 /// Encrypts a version under the master key: before the transaction that keeps it, since a token may take its time.
@@ -124,7 +130,7 @@ pub(crate) async fn rotate(
     name: KeyName,
     reason: Option<Reason>,
 ) -> Result<LayerKeyRecord, LayerKeyError> {
-    let bytes = Zeroizing::new(random::bytes()?);
+    let bytes = fresh()?;
     loop {
         let version = next_version(attestor, &name).await?;
         let next = wrapped_version(attestor, &name, version, &bytes).await?;
@@ -341,7 +347,7 @@ async fn unwrap(
 ) -> Result<KeyBytes, LayerKeyError> {
     let purpose = purpose_of_version(key.name.as_str(), version);
     let opened = master.open(&purpose, wrapped).await?;
-    let mut bytes = Zeroizing::new([0; 32]);
+    let mut bytes = KeyBytes::default();
     match opened.len() == bytes.len() {
         true => bytes.copy_from_slice(&opened),
         false => return Err(malformed()),

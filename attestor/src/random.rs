@@ -8,6 +8,11 @@ pub(crate) struct NoRandomness;
 /// `N` fresh random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same into a place that they are not to leave.
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| NoRandomness)
 }

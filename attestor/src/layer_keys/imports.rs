@@ -177,7 +177,7 @@ fn decrypt(private: &[u8], wrapped: &[u8]) -> Option<KeyBytes> {
     let opened = private
         .decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut out, None)
         .ok()?;
-    let mut bytes = Zeroizing::new([0; 32]);
+    let mut bytes = KeyBytes::default();
     match opened.len() == bytes.len() {
         true => bytes.copy_from_slice(opened),
         false => return None,
