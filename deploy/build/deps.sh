@@ -49,7 +49,7 @@ has_tabrmd() {
 
 # A token in software, and what lets it live in a process of its own.
 has_token() {
-    has softhsm2-util && has p11-kit || return
+    has softhsm2-util && has p11-kit && has p11tool || return
     compgen -G '/usr/lib*/*/pkcs11/p11-kit-client.so' >/dev/null ||
         compgen -G '/usr/lib*/pkcs11/p11-kit-client.so' >/dev/null
 }
@@ -82,7 +82,8 @@ look() {
     has_tabrmd ||
         need "tpm2-abrmd, its TCTI and dbus-daemon" tpm2-abrmd libtss2-tcti-tabrmd0 dbus
     # A master key that is in no memory of ours.
-    has_token || need "SoftHSM and p11-kit with its client module" softhsm2 p11-kit p11-kit-modules
+    has_token || need "SoftHSM, p11tool, and p11-kit with its client module" \
+        softhsm2 gnutls-bin p11-kit p11-kit-modules
 }
 
 # With apt: what container-tools.sh fetches them with. Else: the tools themselves.

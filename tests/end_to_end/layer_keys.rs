@@ -3,6 +3,8 @@
 
 mod imports;
 mod master;
+mod memory;
+mod token;
 
 use std::path::Path;
 

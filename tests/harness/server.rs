@@ -22,6 +22,8 @@ pub struct Server {
     data: PathBuf,
     /// It lives as long as who needs it.
     database: Database,
+    /// What is in its environment, also after it was started again.
+    env: Vec<(String, String)>,
     _folder: TempDir,
     http: reqwest::Client,
 }
@@ -42,16 +44,32 @@ impl Server {
     /// Starts one at an address of its own choice, with an empty data folder.
     #[must_use]
     pub fn start_at(database: &Database, address: &str, more: &[&str]) -> Self {
+        Self::start_at_in(&[], database, address, more)
+    }
+
+    /// Starts one that always has this in its environment.
+    #[must_use]
+    pub fn start_in(env: &[(&str, &str)], database: &Database, more: &[&str]) -> Self {
+        Self::start_at_in(env, database, ANY_PORT, more)
+    }
+
+    fn start_at_in(
+        env: &[(&str, &str)],
+        database: &Database,
+        address: &str,
+        more: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Made by the attestor itself, with the mode that it demands.
         let data = folder.path().join("data");
-        let (process, url) = serve(&data, database, address, more);
+        let (process, url) = serve_in(env, &data, database.url().as_deref(), address, more);
         let http = client(&operator_file(&data));
         Self {
             process,
             url,
             data,
             database: database.clone(),
+            env: owned(env),
             _folder: folder,
             http,
         }
@@ -69,6 +87,7 @@ impl Server {
             url,
             data,
             database: database.clone(),
+            env: Vec::new(),
             _folder: folder,
             http,
         }
@@ -99,6 +118,7 @@ impl Server {
             url,
             data,
             database: self.database.clone(),
+            env: Vec::new(),
             _folder: folder,
             http,
         }
@@ -156,7 +176,13 @@ impl Server {
     pub fn restart_with(&mut self, database: &Database, more: &[&str]) {
         self.stop();
         let address = self.url.trim_start_matches("https://").to_owned();
-        let (process, url) = serve(&self.data, database, &address, more);
+        let (process, url) = serve_in(
+            &self.env(),
+            &self.data,
+            database.url().as_deref(),
+            &address,
+            more,
+        );
         self.process = process;
         assert_eq!(self.url, url);
     }
@@ -179,7 +205,8 @@ impl Server {
             .args(["serve", "--listen", ANY_PORT, "--data"])
             .arg(&self.data)
             .args(more)
-            .env("RUST_LOG", "warn");
+            .env("RUST_LOG", "warn")
+            .envs(self.env());
         if let Some(url) = database.url() {
             command.env("TOUCHSTONE_DATABASE", url);
         }
@@ -198,6 +225,17 @@ impl Server {
         let output = process.wait_with_output().unwrap();
         assert!(line.is_empty() && !output.status.success(), "it serves");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn env(&self) -> Vec<(&str, &str)> {
+        let pairs = self.env.iter();
+        pairs.map(|(name, value)| (&**name, &**value)).collect()
+    }
+
+    /// The id of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// The database that it was started with first.
@@ -372,6 +410,13 @@ impl Drop for Server {
 
 /// Wherever there is room.
 const ANY_PORT: &str = "127.0.0.1:0";
+
+fn owned(env: &[(&str, &str)]) -> Vec<(String, String)> {
+    let pairs = env.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
 
 fn serve(data: &Path, database: &Database, listen: &str, more: &[&str]) -> (Child, String) {
     serve_on(data, database.url().as_deref(), listen, more)
