@@ -256,7 +256,8 @@ pub fn layer_of(options: &[u8]) -> Result<OciDigest, AnnotationError> {
         .map_err(|_| AnnotationError::Options("they name no plain layer by its SHA-256"))
 }
 
-fn cipher(key: &[u8; 32]) -> Option<LessSafeKey> {
+/// AES-256-GCM under `key`.
+pub(crate) fn cipher(key: &[u8; 32]) -> Option<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, key)
         .ok()
         .map(LessSafeKey::new)

@@ -2,6 +2,7 @@
 //!
 //! Every type refuses unknown fields and bounds its byte strings while they are read.
 
+mod data_key;
 mod join_token;
 mod purge;
 mod release;
@@ -19,6 +20,7 @@ use crate::location::TAG_MAX;
 use crate::pcr::{PcrSelection, PcrValues};
 use crate::result::TrustTier;
 
+pub use data_key::{DataKeyLease, DataKeyMade, DataKeyRequest, DataKeyWish};
 pub use join_token::{JoinToken, NotAJoinToken};
 pub use purge::{ContainerRuntime, PURGED_MAX, Purge, PurgeNoted};
 pub use release::{LEASE_MAX, Lease, Release, ReleaseRequest};

@@ -11,6 +11,7 @@ use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 use touchstone_evidence::annotation::{Annotation, Binding};
 use touchstone_evidence::boot_log::BootLog;
+use touchstone_evidence::data_key::{self, DataKey, WrappedDataKey};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::finding::Finding;
@@ -21,6 +22,7 @@ use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::result::{AttestationResult, ResultSigner};
 use touchstone_evidence::sealed_release::{DATA_OBJECT_ATTRIBUTES, ReleasePolicy};
+use touchstone_evidence::secret::Secret;
 use touchstone_evidence::tpm::template::RELEASE_KEY_TEMPLATE;
 use touchstone_evidence::transparency::{
     CheckpointSigner, ConsistencyProof, Frontier, InclusionProof, LeafHash, checkpoint_line,
@@ -41,6 +43,7 @@ fn main() {
     results();
     messages();
     layers();
+    secrets();
 }
 
 fn profile(path: &str) -> Vec<u8> {
@@ -544,4 +547,19 @@ fn layers() {
             );
         }
     }
+}
+
+/// What a host keeps of a secret that it encrypted, and the wrapped data key in it.
+fn secrets() {
+    let data_key = DataKey::read(&[3; 32]).unwrap();
+    let binding = data_key::Binding {
+        key: "disks".parse().unwrap(),
+        key_version: 3,
+        id: data_key.id(),
+        policy: "disks-eu".parse().unwrap(),
+    };
+    let wrapped = WrappedDataKey::seal(binding, &data_key, &SECRET, [1; 12]).unwrap();
+    write("secret", "wrapped", wrapped.to_json().unwrap());
+    let secret = Secret::seal(wrapped, &data_key, b"hush", b"", [2; 12]).unwrap();
+    write("secret", "secret", secret.to_string());
 }
