@@ -17,8 +17,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{
-    Activation, CA_HEADER, Challenge, Enrolled, EnrolmentChallenge, EnrolmentRequest, Purge,
-    PurgeNoted, Release, RoundAnswer,
+    Activation, CA_HEADER, Challenge, DataKeyMade, Enrolled, EnrolmentChallenge, EnrolmentRequest,
+    Purge, PurgeNoted, Release, RoundAnswer,
 };
 use zeroize::Zeroizing;
 
@@ -304,6 +304,26 @@ impl Client {
     /// [`Error::Refused`] if this host may not have it; its detail says why, and what to do.
     pub async fn release(&self, request: &[u8]) -> Result<Release> {
         let (_, answer) = self.ask(self.request("v1/releases", request)).await?;
+        self.parsed(&answer)
+    }
+
+    /// Asks for a new data key; `request`: a [`DataKeyWish`](touchstone_evidence::wire::DataKeyWish), already in JSON. It
+    /// is asked once.
+    ///
+    /// # Errors
+    /// As [`Client::release`].
+    pub async fn make_data_key(&self, request: &[u8]) -> Result<DataKeyMade> {
+        let (_, answer) = self.ask(self.request("v1/data-keys", request)).await?;
+        self.parsed(&answer)
+    }
+
+    /// Asks for the data key of a secret; `request`: a [`DataKeyRequest`](touchstone_evidence::wire::DataKeyRequest),
+    /// already in JSON. It is asked once.
+    ///
+    /// # Errors
+    /// As [`Client::release`].
+    pub async fn open_data_key(&self, request: &[u8]) -> Result<Release> {
+        let (_, answer) = self.ask(self.request("v1/data-keys/open", request)).await?;
         self.parsed(&answer)
     }
 

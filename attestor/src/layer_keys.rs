@@ -2,6 +2,7 @@
 //!
 //! Not decided here: whether a host may read a layer. [`open`] gives whoever decides what an annotation was bound to.
 
+mod data_keys;
 mod error;
 mod imports;
 mod master;
@@ -16,6 +17,7 @@ use crate::clock;
 use crate::random::{self, NoRandomness};
 use crate::store::{KeyState, LayerKeyRecord, Origin, Tx, Wrapped, WrappedVersion};
 
+pub(crate) use data_keys::{make_data_key, open_data_key};
 pub(crate) use error::LayerKeyError;
 pub(crate) use imports::{Imported, import, make_import_key};
 pub(crate) use master::{MasterKey, MasterKeyError, MasterKeyPlaces};

@@ -14,6 +14,7 @@ mod clock;
 mod commits;
 pub mod console;
 mod credentials;
+mod data_keys;
 mod enrollment;
 mod explain;
 mod follower;

@@ -117,7 +117,7 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
         }
     };
     let now = clock::now();
-    match judge(attestor, &asked, opened.binding(), now) {
+    match judge(attestor, &asked.host, &opened.binding().policy, now) {
         Ok(judged) => asked.grant(attestor, &key, &opened, &judged, now).await,
         Err(refusals) => Err(asked.refuse(attestor, refusals).await?),
     }
@@ -145,16 +145,16 @@ async fn open(
 }
 
 /// What was held about a host that may have the key, and the policies that say so.
-struct Judged {
-    held: Held,
-    policies: Sha256Digest,
+pub(crate) struct Judged {
+    pub(crate) held: Held,
+    pub(crate) policies: Sha256Digest,
 }
 
-/// Whether what is held about the host is enough; else why it is not.
-fn judge(
+/// Whether what is held about the host is enough for what is released by `policy`; else why it is not.
+pub(crate) fn judge(
     attestor: &Attestor,
-    asked: &Asked,
-    bound: &Binding,
+    host: &HostId,
+    policy: &PolicyName,
     now: i64,
 ) -> Result<Judged, Vec<Finding>> {
     // What is held of hosts, and of policies, may be over.
@@ -162,9 +162,9 @@ fn judge(
         return Err(vec![Finding::new("standing-unconfirmed")]);
     }
     let policies = attestor.index.policies();
-    let held = attestor.index.standing(&asked.host);
+    let held = attestor.index.standing(host);
     let standing = held.as_ref().map(|held| &held.standing);
-    let refusals = release::release(&policies, bound.policy.as_str(), standing, now);
+    let refusals = release::release(&policies, policy.as_str(), standing, now);
     match held {
         Some(held) if refusals.is_empty() => Ok(Judged {
             held,
@@ -267,7 +267,7 @@ impl Asked {
 }
 
 /// From `now` to `end`, both seconds; none if it is over.
-fn milliseconds(now: i64, end: i64) -> u64 {
+pub(crate) fn milliseconds(now: i64, end: i64) -> u64 {
     let seconds = end.saturating_sub(now);
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
 }

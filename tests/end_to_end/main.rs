@@ -20,6 +20,7 @@ mod container_tools;
 mod corpus;
 mod crashes;
 mod daemon;
+mod data_keys;
 mod databases;
 mod demo;
 mod disks;

@@ -16,6 +16,7 @@ mod boots;
 mod clocks;
 mod console;
 mod crashes;
+mod data_keys;
 mod endorsement_keys;
 mod endorsements;
 mod enrolment;

@@ -4,7 +4,10 @@ use std::ops::Deref;
 
 use touchstone_agent::client::Problem;
 use touchstone_evidence::pcr::PcrSelection;
-use touchstone_evidence::wire::{Challenge, Evidence, Release, ReleaseRequest, SignedAttest};
+use touchstone_evidence::wire::{
+    Challenge, DataKeyMade, DataKeyRequest, DataKeyWish, Evidence, Release, ReleaseRequest,
+    SignedAttest,
+};
 use touchstone_tpm_sim::lies::{self, Said};
 
 use crate::host::Host;
@@ -70,6 +73,30 @@ impl Liar {
     /// Opens in the TPM what was released.
     pub async fn open(&self, wish: &ReleaseRequest, release: &Release) -> lies::Result<Vec<u8>> {
         Ok(self.0.open(wish, release).await?.to_vec())
+    }
+
+    /// Asks for a new data key under the key `name`: the wish, and what came of it.
+    pub async fn make_data_key(&self, name: &str) -> (DataKeyWish, Result<DataKeyMade, Problem>) {
+        let wish = self.0.data_key_wish(&name.parse().unwrap()).await.unwrap();
+        let made = self.make_data_key_by(&wish).await;
+        (wish, made)
+    }
+
+    /// Asks for a new data key with this wish.
+    pub async fn make_data_key_by(&self, wish: &DataKeyWish) -> Result<DataKeyMade, Problem> {
+        self.0.make_data_key(wish).await.unwrap()
+    }
+
+    /// Asks for the data key that was wrapped to this: the request, and what came of it.
+    pub async fn ask_data_key(&self, wrapped: &[u8]) -> (DataKeyRequest, Result<Release, Problem>) {
+        let request = self.0.data_key_request(wrapped).await.unwrap();
+        let released = self.ask_data_key_by(&request).await;
+        (request, released)
+    }
+
+    /// Asks for a data key with this request.
+    pub async fn ask_data_key_by(&self, request: &DataKeyRequest) -> Result<Release, Problem> {
+        self.0.ask_data_key(request).await.unwrap()
     }
 
     /// Sends evidence: the answer, or the code of the refusal.

@@ -236,6 +236,33 @@ pub(crate) enum Event {
         /// Codes; what they expected and saw stands in the entry of the result.
         refusals: Vec<String>,
     },
+    /// A data key went to a host, sealed to its TPM and this boot of it: one that was `made` for a new secret, or the one of
+    /// a secret that is there. `data_key`: its id.
+    DataKeyReleased {
+        host: HostId,
+        reset_count: u32,
+        restart_count: u32,
+        key: KeyName,
+        version: u32,
+        data_key: Sha256Digest,
+        made: bool,
+        policy: PolicyName,
+        policy_digest: Sha256Digest,
+        result_entry: Sha256Digest,
+        expires_at: i64,
+        clock_end: u64,
+    },
+    /// A host that had proven who it is did not get a data key. What it asked for is as its request says; without a
+    /// `version`, for a new one.
+    DataKeyRefused {
+        host: HostId,
+        key: KeyName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_key: Option<Sha256Digest>,
+        refusals: Vec<String>,
+    },
     /// An image was registered, by its manifest. `encrypted`: every layer is.
     ImageRegistered {
         manifest: OciDigest,
@@ -561,6 +588,27 @@ mod tests {
                 version: 1,
                 layer: touchstone_evidence::oci_digest::OciDigest(digest),
                 manifest: None,
+                refusals: Vec::new(),
+            },
+            Event::DataKeyReleased {
+                host: host.clone(),
+                reset_count: 1,
+                restart_count: 0,
+                key: "k".parse().unwrap(),
+                version: 1,
+                data_key: digest,
+                made: true,
+                policy: "p".parse().unwrap(),
+                policy_digest: digest,
+                result_entry: digest,
+                expires_at: 1,
+                clock_end: 1,
+            },
+            Event::DataKeyRefused {
+                host: host.clone(),
+                key: "k".parse().unwrap(),
+                version: Some(1),
+                data_key: Some(digest),
                 refusals: Vec::new(),
             },
             Event::ImageRegistered {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod data_keys;
 mod endorsements;
 mod enrolments;
 mod explanations;
@@ -112,6 +113,8 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/challenges", Host, rounds::challenge),
         Route::new(POST, "/v1/evidence", Host, rounds::evidence).with_body_of(EVIDENCE_MAX),
         Route::new(POST, "/v1/releases", Host, releases::release).with_body_of(EVIDENCE_MAX),
+        Route::new(POST, "/v1/data-keys", Host, data_keys::make).with_body_of(EVIDENCE_MAX),
+        Route::new(POST, "/v1/data-keys/open", Host, data_keys::open).with_body_of(EVIDENCE_MAX),
         Route::new(POST, "/v1/purges", Host, purges::note),
         Route::new(POST, "/v1/endorsement-roots", OPERATE, endorsements::import)
             .with_body_of(DOCUMENT_MAX),

@@ -1,6 +1,7 @@
 //! Why a key of encrypted layers was not made, changed or used.
 
 use touchstone_evidence::annotation::{AnnotationError, KeyName, PolicyName};
+use touchstone_evidence::data_key::DataKeyError;
 use touchstone_evidence::oci_digest::OciDigest;
 
 use super::master::MasterKeyError;
@@ -26,7 +27,7 @@ pub(crate) enum LayerKeyError {
     Disabled(KeyName),
     #[error("the key `{0}` was destroyed: what was encrypted with it cannot be read any more")]
     Destroyed(KeyName),
-    #[error("the key `{key}` has no version {version}: the annotation is of another attestor")]
+    #[error("the key `{key}` has no version {version}: what names it is of another attestor")]
     VersionUnknown { key: KeyName, version: u32 },
     #[error(
         "there is no such import key: it was used, has expired after an hour, or never was; make one with `touchstone \
@@ -48,8 +49,15 @@ pub(crate) enum LayerKeyError {
          register it with `touchstone image register`"
     )]
     Unregistered { key: KeyName, manifest: OciDigest },
+    #[error(
+        "the key `{0}` is for layers of registered images alone; an operator makes another for secrets with `touchstone \
+         key create`"
+    )]
+    ImagesAlone(KeyName),
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     #[error(transparent)]
     Master(MasterKeyError),
     #[error(transparent)]
@@ -74,7 +82,9 @@ impl LayerKeyError {
             Self::ImportMalformed => "import-malformed",
             Self::ManifestMissing(_) => "manifest-missing",
             Self::Unregistered { .. } => "image-unregistered",
+            Self::ImagesAlone(_) => "layer-key-images-alone",
             Self::Annotation(error) => error.code(),
+            Self::DataKey(error) => error.code(),
             Self::Master(MasterKeyError::Other { .. }) => "master-key-other",
             Self::Master(MasterKeyError::Away(_)) => "master-key-away",
             Self::Master(MasterKeyError::Busy) => "busy",

@@ -233,6 +233,20 @@ impl Story {
             "manifest": registered["manifest"],
         });
         self.post("/v1/releases", wish).await;
+        let key = json!({ "name": "secrets", "policy": "payments" });
+        self.post("/v1/layer-keys", key).await;
+        let evidence = async || {
+            let challenge = self.ask(Method::POST, "/v1/challenges", "de-1", None).await;
+            let challenge: Challenge = serde_json::from_value(challenge).unwrap();
+            self.callers
+                .liar
+                .evidence_with_release_key(&challenge)
+                .await
+        };
+        let wish = json!({ "evidence": evidence().await, "key": "secrets" });
+        let made = self.post("/v1/data-keys", wish).await;
+        let held = json!({ "evidence": evidence().await, "wrapped": made["wrapped"] });
+        self.post("/v1/data-keys/open", held).await;
         let made = self
             .ask(Method::POST, "/v1/layer-key-imports", "", None)
             .await;

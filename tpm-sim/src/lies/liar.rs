@@ -8,6 +8,7 @@ use touchstone_agent::state::Records;
 use touchstone_agent::tls::TlsKey;
 use touchstone_agent::tpm::{AttestRequest, BankAttestation, LOCATION_INDEX, NvArea, Signed, Tpm};
 use touchstone_agent::{Outcome, Settings, attest_once, enrol, runtime_list};
+use touchstone_evidence::annotation::KeyName;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::{PcrSelection, PcrValues};
 use touchstone_evidence::qualifying::QualifyingData;
@@ -16,8 +17,8 @@ use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::sealed_release::{ReleasePolicy, payload};
 use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::wire::{
-    BankEvidence, Challenge, Evidence, JoinToken, Lease, Release, ReleaseKey, ReleaseRequest,
-    RoundAnswer, SignedAttest,
+    BankEvidence, Challenge, DataKeyLease, DataKeyMade, DataKeyRequest, DataKeyWish, Evidence,
+    JoinToken, Lease, Release, ReleaseKey, ReleaseRequest, RoundAnswer, SignedAttest,
 };
 use zeroize::Zeroizing;
 
@@ -31,6 +32,17 @@ const NO_ANSWER: &str = "no-answer";
 
 /// What came of a message: the answer, or the code of the refusal.
 pub type Said = std::result::Result<RoundAnswer, String>;
+
+/// An answer, or the refusal; what is neither is an error.
+fn refused<T>(
+    asked: std::result::Result<T, ClientError>,
+) -> Result<std::result::Result<T, Problem>> {
+    match asked {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(ClientError::Refused(problem)) => Ok(Err(problem)),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// An enrolled host under the control of its root user.
 #[derive(Debug)]
@@ -318,11 +330,7 @@ impl Liar {
         &self,
         wish: &ReleaseRequest,
     ) -> Result<std::result::Result<Release, Problem>> {
-        match self.client.release(&serde_json::to_vec(wish)?).await {
-            Ok(release) => Ok(Ok(release)),
-            Err(ClientError::Refused(problem)) => Ok(Err(problem)),
-            Err(error) => Err(error.into()),
-        }
+        refused(self.client.release(&serde_json::to_vec(wish)?).await)
     }
 
     /// Opens in the TPM what was released for `wish`, whatever the lease says otherwise.
@@ -336,7 +344,80 @@ impl Liar {
     ) -> Result<Zeroizing<Vec<u8>>> {
         let lease: Lease = serde_json::from_slice(&release.lease)?;
         let counters = (lease.reset_count, lease.restart_count);
-        let policy = ReleasePolicy::new(&wish.evidence.pcrs, counters, lease.clock_end);
+        self.unseal(&wish.evidence, release, counters, lease.clock_end)
+            .await
+    }
+
+    /// What an honest host asks for a new data key under the key `name`.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`] or [`Error::Client`] if there is no evidence.
+    pub async fn data_key_wish(&self, name: &KeyName) -> Result<DataKeyWish> {
+        let challenge = self.challenge().await?;
+        Ok(DataKeyWish {
+            evidence: self.evidence_with_release_key(&challenge).await?,
+            key: name.clone(),
+        })
+    }
+
+    /// Asks for it: what was made, or the refusal.
+    ///
+    /// # Errors
+    /// [`Error::Client`] if there is no answer.
+    pub async fn make_data_key(
+        &self,
+        wish: &DataKeyWish,
+    ) -> Result<std::result::Result<DataKeyMade, Problem>> {
+        refused(self.client.make_data_key(&serde_json::to_vec(wish)?).await)
+    }
+
+    /// What an honest host asks for the data key that was wrapped to this.
+    ///
+    /// # Errors
+    /// [`Error::Tpm`] or [`Error::Client`] if there is no evidence.
+    pub async fn data_key_request(&self, wrapped: &[u8]) -> Result<DataKeyRequest> {
+        let challenge = self.challenge().await?;
+        Ok(DataKeyRequest {
+            evidence: self.evidence_with_release_key(&challenge).await?,
+            wrapped: wrapped.to_vec().into(),
+        })
+    }
+
+    /// Asks for it: what was released, or the refusal.
+    ///
+    /// # Errors
+    /// [`Error::Client`] if there is no answer.
+    pub async fn ask_data_key(
+        &self,
+        request: &DataKeyRequest,
+    ) -> Result<std::result::Result<Release, Problem>> {
+        let request = serde_json::to_vec(request)?;
+        refused(self.client.open_data_key(&request).await)
+    }
+
+    /// Opens in the TPM the data key that was released for this evidence.
+    ///
+    /// # Errors
+    /// As [`Liar::open`].
+    pub async fn open_data_key(
+        &self,
+        evidence: &Evidence,
+        release: &Release,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let lease: DataKeyLease = serde_json::from_slice(&release.lease)?;
+        let counters = (lease.reset_count, lease.restart_count);
+        self.unseal(evidence, release, counters, lease.clock_end)
+            .await
+    }
+
+    async fn unseal(
+        &self,
+        evidence: &Evidence,
+        release: &Release,
+        counters: (u32, u32),
+        clock_end: u64,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let policy = ReleasePolicy::new(&evidence.pcrs, counters, clock_end);
         let policy = policy.map_err(|_| Error::Scene("the boot PCRs were not quoted"))?;
         let secret = self
             .tpm

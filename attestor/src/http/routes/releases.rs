@@ -66,7 +66,7 @@ pub(super) async fn release(
     }
 }
 
-async fn refusal(app: &App, error: ReleaseError) -> Problem {
+pub(super) async fn refusal(app: &App, error: ReleaseError) -> Problem {
     let problem = match error {
         ReleaseError::Round(error) => return rounds::refusal(app, error).await,
         ReleaseError::LayerKey(error) => layer_keys::refusal(&error),
