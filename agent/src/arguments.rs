@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use touchstone_agent::purge::{Containerd, Podman};
 use touchstone_agent::settings::KeyProviderSettings;
 use touchstone_agent::{Runtimes, Settings, Trouble};
+use touchstone_evidence::annotation::KeyName;
 
 /// In the place of a socket.
 const NOBODY: &str = "none";
@@ -80,11 +81,15 @@ impl SettingsArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Encrypted images")]
+#[command(next_help_heading = "Encrypted images and secrets")]
 pub(crate) struct KeyProviderArguments {
     /// Serve keys of encrypted images to container runtimes on this unix socket, for root alone; `none`: serve nobody
     #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_KEYPROVIDER", default_value = KeyProviderSettings::SOCKET)]
     keyprovider: PathBuf,
+
+    /// Encrypt and decrypt secrets on this unix socket, as Vault's transit engine does, for root alone; `none`: for nobody
+    #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_TRANSIT", default_value = KeyProviderSettings::TRANSIT)]
+    transit: PathBuf,
 
     /// Seconds that one key may take in all, the wait for its turn and for the attestor included
     #[arg(long, value_name = "SECONDS", env = "TOUCHSTONE_KEYPROVIDER_PATIENCE", default_value_t = KeyProviderSettings::PATIENCE, value_parser = patience())]
@@ -97,9 +102,10 @@ pub(crate) struct KeyProviderArguments {
 
 impl KeyProviderArguments {
     pub(crate) fn resolve(self) -> KeyProviderSettings {
-        let socket = self.keyprovider;
+        let named = |socket: PathBuf| (socket.as_os_str() != NOBODY).then_some(socket);
         KeyProviderSettings {
-            socket: (socket.as_os_str() != NOBODY).then_some(socket),
+            socket: named(self.keyprovider),
+            transit: named(self.transit),
             content_store: self.content_store,
             patience: Duration::from_secs(self.keyprovider_patience),
         }
@@ -230,6 +236,27 @@ pub(crate) enum Command {
         socket: PathBuf,
     },
 
+    /// Encrypt or decrypt a secret that is this host's while it is trusted, from standard input to standard output
+    ///
+    /// It asks `touchstone-agent run` on its socket, which answers to root and to its own user. The secret stays on this
+    /// host; the key that it is encrypted under is released by the attestor, to hosts that its policy is for.
+    Transit {
+        #[command(subcommand)]
+        act: Transit,
+
+        /// The daemon's socket
+        #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_TRANSIT", default_value = KeyProviderSettings::TRANSIT, global = true)]
+        socket: PathBuf,
+
+        /// What belongs to the secret and is no secret, such as what it is for: it is decrypted with the same words alone
+        #[arg(long, value_name = "TEXT", default_value = "", global = true)]
+        associated_data: String,
+
+        /// Seconds to go on trying while the daemon is not there, not ready, or does not reach the attestor
+        #[arg(long, value_name = "SECONDS", default_value_t = 0, global = true, value_parser = clap::value_parser!(u64).range(..=86_400))]
+        wait: u64,
+    },
+
     /// Look at everything that a round takes and say what is wrong and what to do; change nothing. The exit
     /// code is that of the first thing that keeps this host from attesting
     Check {
@@ -281,6 +308,22 @@ pub(crate) enum Command {
     Completions {
         /// Which shell
         shell: Shell,
+    },
+}
+
+/// What is done with a secret.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Transit {
+    /// The secret on standard input, at most 64 KiB; a line `vault:vN:…` on standard output, for this host to keep
+    Encrypt {
+        /// Name of the attestor's key
+        key: KeyName,
+    },
+
+    /// What `encrypt` gave on standard input; the secret on standard output, as it was
+    Decrypt {
+        /// Name of the attestor's key
+        key: KeyName,
     },
 }
 

@@ -1,4 +1,5 @@
-//! The key provider: what container runtimes on this host ask for the keys of encrypted layers (ocicrypt).
+//! The key provider: what container runtimes on this host ask for the keys of encrypted layers (ocicrypt), and beside it
+//! what asks for secrets ([`transit`](crate::transit)).
 //!
 //! Each call is a round of evidence of its own, and the key that comes of it was sealed to this TPM and this boot.
 //! Invariant: nothing is kept of a key, and nobody but root and the agent's user is answered.
@@ -10,19 +11,23 @@ mod grpc;
 mod lease;
 mod refusal;
 mod release;
-mod socket;
+pub(crate) mod socket;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::settings::KeyProviderSettings;
-use desk::Desk;
+use crate::transit;
+use socket::Socket;
 
 pub use ask::ask;
+pub(crate) use desk::Desk;
+pub(crate) use grpc::EXIT_CODE;
 pub use lease::NotTheLease;
 pub use refusal::{Refusal, Waiting};
-pub(crate) use release::Releases;
+pub(crate) use release::{Question, Releases, Seen};
 
 /// The service of a daemon; it ends with this value.
 pub(crate) struct KeyProvider {
@@ -36,17 +41,18 @@ impl KeyProvider {
     pub(crate) async fn serve(settings: &KeyProviderSettings) -> Self {
         let desk = Arc::new(Desk::new(settings));
         let mut served = JoinSet::new();
-        if let Some(path) = &settings.socket {
-            match socket::listen(path).await {
-                Ok(socket) => {
-                    tracing::info!("the key provider listens on `{}`", path.display());
-                    served.spawn(grpc::serve(socket, desk.clone()));
-                }
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "no encrypted image can be opened on this host");
-                }
-            }
+        let (path, lost) = (
+            &settings.socket,
+            "no encrypted image can be opened on this host",
+        );
+        if let Some(socket) = listen(path.as_deref(), "--keyprovider", lost).await {
+            tracing::info!("the key provider listens on {socket}");
+            served.spawn(grpc::serve(socket, desk.clone()));
+        }
+        let (path, lost) = (&settings.transit, "no secret can be read on this host");
+        if let Some(socket) = listen(path.as_deref(), "--transit", lost).await {
+            tracing::info!("secrets are encrypted and decrypted on {socket}");
+            served.spawn(transit::serve(socket, desk.clone()));
         }
         Self {
             desk,
@@ -57,6 +63,18 @@ impl KeyProvider {
     /// From now on keys are asked for.
     pub(crate) fn open(&self, releases: Releases) {
         self.desk.open(releases);
+    }
+}
+
+/// The socket that a setting names, if it does; `lost` says what there is not without it.
+async fn listen(path: Option<&Path>, setting: &'static str, lost: &str) -> Option<Socket> {
+    match socket::listen(path?, setting).await {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "{lost}");
+            None
+        }
     }
 }
 

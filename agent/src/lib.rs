@@ -1,7 +1,7 @@
 //! The host's side: enrols the TPM once, then answers the attestor's challenges with evidence.
 //!
 //! [`enrol()`] and [`attest_once`] each do one thing over a [`Settings`]; [`Agent`] keeps TPM and
-//! connection open between rounds; [`run()`] goes on for ever, and serves the [`keyprovider`].
+//! connection open between rounds; [`run()`] goes on for ever, and serves the [`keyprovider`] and [`transit`].
 //! Invariant: nothing here judges. The agent knows no policy and believes no verdict but the attestor's.
 
 pub mod attest;
@@ -26,6 +26,7 @@ pub mod state;
 pub mod status;
 pub mod tls;
 pub mod tpm;
+pub mod transit;
 pub mod trouble;
 pub mod trust;
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod output;
+mod secrets;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,7 +18,8 @@ use touchstone_agent::keyprovider::ask::{self, ask};
 use touchstone_agent::purge::{self, Mode};
 use touchstone_agent::trouble::{self, chain};
 use touchstone_agent::{
-    Runtimes, Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status, trust,
+    Runtimes, Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status,
+    transit, trust,
 };
 use touchstone_evidence::keyprovider::MESSAGE_MAX;
 use touchstone_evidence::wire::JoinToken;
@@ -40,8 +42,11 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<ask::Error>() {
-        Some(error) => trouble::exit_code(error),
+    if let Some(error) = error.downcast_ref::<ask::Error>() {
+        return trouble::exit_code(error);
+    }
+    match error.downcast_ref::<transit::ask::Error>() {
+        Some(error) => trouble::exit_code_of_transit(error),
         None => trouble(error).exit_code(),
     }
 }
@@ -147,6 +152,12 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             rounds(&settings, &runtimes, token.as_ref(), interval, None).await
         }
         Command::Keyprovider { socket } => unwrap(&socket).await,
+        Command::Transit {
+            act,
+            socket,
+            associated_data,
+            wait,
+        } => secrets::transit(&act, &socket, &associated_data, wait).await,
         Command::Trust { join_token } => {
             let token = join_token::read(&join_token)?;
             output::trusted(&token.server, &trust(&settings, &token)?)
@@ -174,7 +185,7 @@ async fn unwrap(socket: &Path) -> anyhow::Result<()> {
     let mut message = Zeroizing::new(Vec::new());
     let read = io::stdin().lock().take(most).read_to_end(&mut message);
     read.context("cannot read the message on standard input")?;
-    output::unwrapped(&ask(socket, &message).await?)
+    output::secret(&ask(socket, &message).await?)
 }
 
 /// Prints what was seen. Trouble is an error that says no more than that.

@@ -55,11 +55,11 @@ pub(crate) fn status(status: &Status, json: bool) -> anyhow::Result<()> {
     print(&status_text(status))
 }
 
-/// What the key provider answered. Past the buffer of standard output, which would keep a copy of the key.
-pub(crate) fn unwrapped(answer: &[u8]) -> anyhow::Result<()> {
+/// What holds a key or a secret. Past the buffer of standard output, which would keep a copy of it.
+pub(crate) fn secret(bytes: &[u8]) -> anyhow::Result<()> {
     let stdout = io::stdout().as_fd().try_clone_to_owned();
     stdout
-        .and_then(|stdout| File::from(stdout).write_all(answer))
+        .and_then(|stdout| File::from(stdout).write_all(bytes))
         .context("cannot write to standard output")
 }
 

@@ -20,11 +20,13 @@ pub struct Settings {
     pub keyprovider: KeyProviderSettings,
 }
 
-/// How container runtimes on this host ask for the keys of encrypted layers.
+/// How container runtimes on this host ask for the keys of encrypted layers, and others for secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyProviderSettings {
     /// The unix socket to serve on; `None`: nobody is served.
     pub socket: Option<PathBuf>,
+    /// The unix socket where secrets are encrypted and decrypted; `None`: nowhere.
+    pub transit: Option<PathBuf>,
     /// The blobs of containerd's content store, in which an annotation's manifest is looked up.
     pub content_store: PathBuf,
     /// How long one call may take in all.
@@ -34,6 +36,8 @@ pub struct KeyProviderSettings {
 impl KeyProviderSettings {
     /// Where `touchstone-agent run` serves, and `touchstone-agent keyprovider` asks.
     pub const SOCKET: &str = "/run/touchstone-agent/keyprovider.sock";
+    /// Where `touchstone-agent run` serves secrets, and `touchstone-agent transit` asks.
+    pub const TRANSIT: &str = "/run/touchstone-agent/transit.sock";
     /// Default of [`KeyProviderSettings::content_store`].
     pub const CONTENT_STORE: &str =
         "/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256";
@@ -47,6 +51,7 @@ impl Default for KeyProviderSettings {
     fn default() -> Self {
         Self {
             socket: None,
+            transit: None,
             content_store: Self::CONTENT_STORE.into(),
             patience: Duration::from_secs(Self::PATIENCE),
         }

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use crate::keyprovider::{self, Refusal};
+use crate::transit::{self, Refused};
 use crate::{attest, client, enrol, private_file, run, state, status, tls, tpm};
 
 /// Codes with which the attestor says that the identity of a TLS key has ended. Old keys are never taken
@@ -173,11 +174,43 @@ impl From<&Refusal> for Trouble {
             | Refusal::Pcrs(_)
             | Refusal::Lease(_)
             | Refusal::Payload(_)
-            | Refusal::OtherLayer => Self::Passing,
+            | Refusal::OtherLayer
+            | Refusal::OtherDataKey => Self::Passing,
             Refusal::Round(error) => error.into(),
             Refusal::Kept(error) => error.into(),
         }
     }
+}
+
+impl From<&Refused> for Trouble {
+    fn from(refused: &Refused) -> Self {
+        match refused {
+            Refused::Keys(refusal) => refusal.into(),
+            Refused::Broke | Refused::Unwritable => Self::Passing,
+            Refused::Route(_)
+            | Refused::Method
+            | Refused::TooLarge
+            | Refused::Body(..)
+            | Refused::Missing(_)
+            | Refused::Unsupported(_)
+            | Refused::KeyName(_)
+            | Refused::OtherKey { .. }
+            | Refused::KeyVersion { .. }
+            | Refused::Secret(_) => Self::Usage,
+        }
+    }
+}
+
+/// How the program ends that asked a daemon for a secret.
+#[must_use]
+pub fn exit_code_of_transit(error: &transit::ask::Error) -> u8 {
+    use transit::ask::Error;
+    let trouble = match error {
+        Error::Refused { exit_code, .. } => return *exit_code,
+        Error::TooLarge(_) | Error::NotText => Trouble::Usage,
+        Error::Away { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => Trouble::Passing,
+    };
+    trouble.exit_code()
 }
 
 /// How the program ends that asked a daemon.

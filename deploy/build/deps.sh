@@ -81,6 +81,9 @@ look() {
     # Between agent and TPM, as where programs share the TPM through it.
     has_tabrmd ||
         need "tpm2-abrmd, its TCTI and dbus-daemon" tpm2-abrmd libtss2-tcti-tabrmd0 dbus
+    # A client of the agent's socket, and a disk to unlock.
+    has curl || need curl curl
+    { has cryptsetup || [[ -x /usr/sbin/cryptsetup ]]; } || need cryptsetup cryptsetup-bin
     # A master key that is in no memory of ours.
     has_token || need "SoftHSM, p11tool, and p11-kit with its client module" \
         softhsm2 gnutls-bin p11-kit p11-kit-modules
@@ -147,7 +150,7 @@ say_what_to_do() {
     [[ $level == demo ]] ||
         fedora+=" skopeo podman conmon netavark containerd runc docker-distribution busybox"
     [[ $level != test ]] ||
-        fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon softhsm p11-kit p11-kit-server"
+        fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon softhsm p11-kit p11-kit-server curl cryptsetup"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else

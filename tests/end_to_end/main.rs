@@ -59,5 +59,6 @@ mod runtime;
 mod schemas;
 mod server_ca;
 mod suites;
+mod transit;
 mod unwrapping;
 mod webhook_secret;

@@ -8,7 +8,7 @@ use std::process::Command;
 use touchstone_tests::database::Database;
 
 /// Modules that are in `end_to_end` alone.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     (
         "break_command",
         "what `tpm-sim break` says of an attestor is no matter of its database",
@@ -41,6 +41,10 @@ const ELSEWHERE: [(&str, &str); 15] = [
     ),
     ("load", "measures `tpm-sim-load`, not the database"),
     ("replicas", "only PostgreSQL has several attestors"),
+    (
+        "transit",
+        "what an agent does with a data key is no matter of the attestor's database",
+    ),
     (
         "unwrapping",
         "what an agent does with a release is no matter of the attestor's database",

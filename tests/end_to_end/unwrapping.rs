@@ -29,7 +29,7 @@ async fn another(world: &World, name: &str) -> Vec<u8> {
 }
 
 /// A way from the host to its attestor that can be cut.
-fn way(host: &Host, world: &World) -> Proxy {
+pub(crate) fn way(host: &Host, world: &World) -> Proxy {
     let (_, port) = world.server.url.rsplit_once(':').unwrap();
     let way = Proxy::to(port.parse().unwrap());
     tell(host, world, port, &way.port.to_string());

@@ -297,8 +297,15 @@ pub fn command_of(program: &Path, settings: &Settings, arguments: &[&str]) -> Co
         .arg("--boot-id")
         .arg(&settings.boot_id)
         // Not the machine's: many hosts run here at once.
-        .env("TOUCHSTONE_KEYPROVIDER", keyprovider(settings));
+        .env("TOUCHSTONE_KEYPROVIDER", keyprovider(settings))
+        .env("TOUCHSTONE_TRANSIT", transit(settings));
     command
+}
+
+/// Where a host's agent encrypts and decrypts secrets.
+#[must_use]
+pub fn transit(settings: &Settings) -> PathBuf {
+    settings.state.with_extension("transit")
 }
 
 /// Where a host's agent serves keys of encrypted images.

@@ -29,4 +29,5 @@ pub mod server;
 pub mod slow;
 pub mod token;
 pub mod tpm2_tools;
+pub mod transit;
 pub mod world;

@@ -82,6 +82,8 @@ impl Machine {
         if let Some(podman) = podman {
             podman.tell(command.as_std_mut())?;
         }
+        // Not the machine's: many hosts run here at once.
+        command.arg("--transit").arg(self.folder.join("transit.sock"));
         if let Some(token) = token {
             command.arg("--join-token").arg(token);
         }

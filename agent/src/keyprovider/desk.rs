@@ -11,7 +11,7 @@ use touchstone_evidence::keyprovider::{Request, manifest_of, unwrapped};
 use touchstone_evidence::oci_digest::OciDigest;
 use zeroize::Zeroizing;
 
-use super::release::{Releases, Wanted, until};
+use super::release::{Question, Releases, Wanted, until};
 use super::{Refusal, Waiting, content_store};
 use crate::settings::KeyProviderSettings;
 
@@ -19,7 +19,7 @@ use crate::settings::KeyProviderSettings;
 const PLACES: usize = 32;
 
 /// Where calls wait for their turn: rounds of one host that run side by side overtake each other.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     content_store: PathBuf,
     patience: Duration,
     places: Semaphore,
@@ -78,20 +78,34 @@ impl Desk {
         Ok(unwrapped(&options?, form))
     }
 
-    async fn unwrap(&self, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    async fn unwrap(&self, mut wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        self.ask(async {
+            if wanted.manifest.is_none() {
+                wanted.manifest = self.found(wanted.written.clone()).await;
+            }
+            wanted
+        })
+        .await
+    }
+
+    /// The answer to a question, which is put when its turn has come.
+    pub(crate) async fn ask<Q: Question>(
+        &self,
+        question: impl Future<Output = Q> + Send,
+    ) -> Result<Q::Key, Refusal> {
         let mut open = self.releases.subscribe();
         let releases = open.borrow().clone().ok_or(Refusal::NotReady)?;
         tokio::select! {
-            options = self.unwrap_with(&releases, wanted) => options,
+            key = self.ask_with(&releases, question) => key,
             _ = open.wait_for(Option::is_none) => Err(Refusal::NotReady),
         }
     }
 
-    async fn unwrap_with(
+    async fn ask_with<Q: Question>(
         &self,
         releases: &Releases,
-        mut wanted: Wanted,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        question: impl Future<Output = Q> + Send,
+    ) -> Result<Q::Key, Refusal> {
         let place = self.places.try_acquire();
         let _place = place.map_err(|_| Refusal::Busy(PLACES))?;
         let deadline = Instant::now() + self.patience;
@@ -101,10 +115,7 @@ impl Desk {
         };
         let turn = until(deadline, Waiting::Turn, self.turn.acquire()).await;
         let _turn = turn.map_err(slow)?.map_err(|_| Refusal::NotReady)?;
-        if wanted.manifest.is_none() {
-            wanted.manifest = self.found(wanted.written.clone()).await;
-        }
-        releases.release(&wanted, deadline, &slow).await
+        releases.release(&question.await, deadline, &slow).await
     }
 
     /// The manifest in containerd's content store that the annotation stands in.

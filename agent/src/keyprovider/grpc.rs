@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -13,7 +12,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
-use tokio::task::JoinSet;
 use touchstone_evidence::keyprovider::grpc::{self, BODY_MAX, Status, UNWRAP, WRAP};
 use zeroize::Zeroizing;
 
@@ -26,31 +24,15 @@ use crate::trouble::Trouble;
 const CONNECTIONS: usize = 48;
 /// Calls at once on one of them.
 const CALLS: u32 = 8;
-/// After what keeps the kernel from giving us a connection, such as too many open files.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How `touchstone-agent keyprovider` is to end.
-pub(super) const EXIT_CODE: &str = "touchstone-exit-code";
+pub(crate) const EXIT_CODE: &str = "touchstone-exit-code";
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves until it is dropped, and with it every connection.
 pub(super) async fn serve(socket: Socket, desk: Arc<Desk>) {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let (stream, user) = match socket.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!("cannot take a call for the key provider: {error}");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        // Who is turned away here sees that the connection closes, and tries again.
-        if connections.len() < CONNECTIONS {
-            connections.spawn(connection(stream, user, desk.clone()));
-        }
-    }
+    let connection = |stream, user| connection(stream, user, desk.clone());
+    socket.serve(CONNECTIONS, connection).await;
 }
 
 async fn connection(stream: UnixStream, user: u32, desk: Arc<Desk>) {

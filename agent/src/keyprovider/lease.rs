@@ -16,13 +16,13 @@ pub enum NotTheLease {
     /// One of its fields.
     #[error(
         "the attestor's lease is for another {0} than was asked for, so nothing was decrypted; see that the attestor \
-         is the right one, then pull again"
+         is the right one, then try again"
     )]
     Other(&'static str),
     /// By this host's clock, or its TPM's.
     #[error(
         "the attestor's lease was over when it came; see that the clocks of this host and of the attestor are right, \
-         then pull again"
+         then try again"
     )]
     Over,
 }

@@ -54,12 +54,10 @@ pub enum Refusal {
     )]
     Wrap,
     /// Neither root nor the agent's user.
-    #[error("user {0} may not ask for keys; pull as root")]
+    #[error("user {0} may not ask for keys; ask as root")]
     Stranger(u32),
     /// Too many ask.
-    #[error(
-        "{0} calls wait for their keys already; pull fewer images at once, or pull again later"
-    )]
+    #[error("{0} calls wait for their keys already; ask for less at once, or again later")]
     Busy(usize),
     /// There is no identity yet, or no TPM.
     #[error(
@@ -76,7 +74,7 @@ pub enum Refusal {
         patience: Duration,
     },
     /// The runtime list grows faster than it is sent.
-    #[error("the kernel measures more than this host could send; pull again when it is quieter")]
+    #[error("the kernel measures more than this host could send; try again when it is quieter")]
     Unsteady,
     /// The round of evidence, or the attestor's refusal.
     #[error(transparent)]
@@ -96,6 +94,11 @@ pub enum Refusal {
     /// The key is another layer's.
     #[error("the attestor released the key of another layer; encrypt the image again")]
     OtherLayer,
+    /// The data key is another one.
+    #[error(
+        "the attestor released another data key than was granted, so nothing was done with it; see that it is the right one"
+    )]
+    OtherDataKey,
     /// What was released could not be written down, so that nobody could take it away again.
     #[error("the lease cannot be kept, so the key is not given out")]
     Kept(#[source] state::Error),
@@ -136,7 +139,8 @@ impl Refusal {
             | Self::Pcrs(_)
             | Self::Lease(_)
             | Self::Payload(_)
-            | Self::OtherLayer => Status::PermissionDenied,
+            | Self::OtherLayer
+            | Self::OtherDataKey => Status::PermissionDenied,
         }
     }
 
@@ -195,7 +199,7 @@ fn passes(error: &attest::Error) -> bool {
 
 fn slow(waiting: &Waiting, patience: &Duration) -> String {
     let (what, next) = match waiting {
-        Waiting::Turn => ("other calls", "pull fewer images at once"),
+        Waiting::Turn => ("other calls", "ask for less at once"),
         Waiting::Attestor => (
             "the attestor",
             "see that it is well and that this host reaches it (`touchstone-agent check`)",
@@ -206,7 +210,7 @@ fn slow(waiting: &Waiting, patience: &Duration) -> String {
         ),
     };
     format!(
-        "no key within {} s, because {what} took too long; {next}, then pull again",
+        "no key within {} s, because {what} took too long; {next}, then try again",
         patience.as_secs()
     )
 }

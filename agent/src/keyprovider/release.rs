@@ -1,5 +1,7 @@
 //! One key: a round of evidence that carries the release key, the attestor's answer, and its opening in the TPM.
+//! What is asked, and what must come of it, is the [`Question`]'s.
 
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::annotation::{Annotation, layer_of};
@@ -11,7 +13,7 @@ use touchstone_evidence::tpm::attest::{Attest, ClockInfo};
 use touchstone_evidence::wire::{Challenge, Evidence, Lease, Release, ReleaseRequest};
 use zeroize::Zeroizing;
 
-use super::lease::{self, Expected, NotTheLease};
+use super::lease::{self, Expected};
 use super::{Refusal, Waiting};
 use crate::attest::{BOOT_LOG_REQUIRED, Error};
 use crate::client::{self, Client};
@@ -26,7 +28,54 @@ const ROUNDS: usize = 4;
 /// Messages that a runtime list may take before its end is sent with the request.
 const PARTS: usize = 64;
 
-/// What a call wants opened.
+/// What a call asks the attestor for.
+pub(crate) trait Question: Send + Sync {
+    /// What the attestor says.
+    type Answer: DeserializeOwned + Send;
+    /// A lease that was compared with what was asked for.
+    type Granted: Send;
+    /// What the caller gets.
+    type Key: Send;
+
+    /// The body of the request.
+    fn request(&self, evidence: &Evidence) -> serde_json::Result<Vec<u8>>;
+
+    /// Sends it, once.
+    fn send(
+        &self,
+        client: &Client,
+        request: &[u8],
+    ) -> impl Future<Output = Result<Self::Answer, client::Error>> + Send;
+
+    /// Compares all that is said in clear with what was asked for and with what the quote shows; the rest is sealed.
+    fn check(
+        &self,
+        answer: Self::Answer,
+        seen: &Seen<'_>,
+    ) -> Result<(Self::Granted, Release), Refusal>;
+
+    /// When the sealed secret ends, in milliseconds on the TPM's clock.
+    fn clock_end(granted: &Self::Granted) -> u64;
+
+    /// What was in it, if it is what was granted.
+    fn key(
+        &self,
+        granted: Self::Granted,
+        payload: Zeroizing<Vec<u8>>,
+        settings: &Settings,
+    ) -> Result<Self::Key, Refusal>;
+}
+
+/// Where this host stands, by its own quote and clock.
+pub(crate) struct Seen<'a> {
+    pub(crate) host: &'a HostId,
+    /// Of the quote that was sent.
+    pub(crate) clock: ClockInfo,
+    /// Seconds since 1970.
+    pub(crate) now: i64,
+}
+
+/// The key of a layer.
 pub(super) struct Wanted {
     pub(super) annotation: Annotation,
     /// The annotation as it came.
@@ -47,29 +96,29 @@ pub(crate) struct Releases {
 }
 
 /// A call under way: until when it may take, and what is said if it takes longer.
-struct Call<'a, S> {
+struct Call<'a, Q, S> {
     releases: &'a Releases,
     client: Client,
-    wanted: &'a Wanted,
+    question: &'a Q,
     deadline: Instant,
     slow: &'a S,
 }
 
 impl Releases {
-    /// The options of the layer's cipher, with its key.
-    pub(super) async fn release(
+    /// The key, by as many rounds as it takes.
+    pub(super) async fn release<Q: Question>(
         &self,
-        wanted: &Wanted,
+        question: &Q,
         deadline: Instant,
-        slow: &impl Fn(Waiting) -> Refusal,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        slow: &(impl Fn(Waiting) -> Refusal + Sync),
+    ) -> Result<Q::Key, Refusal> {
         let mut begun = 0;
         loop {
             begun += 1;
             let call = Call {
                 releases: self,
                 client: self.client.borrow().clone(),
-                wanted,
+                question,
                 deadline,
                 slow,
             };
@@ -95,8 +144,56 @@ impl Releases {
     }
 }
 
-impl<S: Fn(Waiting) -> Refusal> Call<'_, S> {
-    async fn round(&self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+impl Question for Wanted {
+    type Answer = Release;
+    type Granted = Lease;
+    type Key = Zeroizing<Vec<u8>>;
+
+    fn request(&self, evidence: &Evidence) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&ReleaseRequest {
+            evidence: evidence.clone(),
+            annotation: self.written.clone().into(),
+            manifest: self.manifest,
+        })
+    }
+
+    async fn send(&self, client: &Client, request: &[u8]) -> Result<Release, client::Error> {
+        client.release(request).await
+    }
+
+    fn check(&self, release: Release, seen: &Seen<'_>) -> Result<(Lease, Release), Refusal> {
+        let expected = Expected {
+            host: seen.host,
+            binding: self.annotation.untrusted_binding(),
+            manifest: self.manifest,
+            clock: seen.clock,
+            now: seen.now,
+        };
+        Ok((lease::check(&release.lease, &expected)?, release))
+    }
+
+    fn clock_end(lease: &Lease) -> u64 {
+        lease.clock_end
+    }
+
+    /// The options of the layer's cipher, with its key.
+    fn key(
+        &self,
+        lease: Lease,
+        options: Zeroizing<Vec<u8>>,
+        settings: &Settings,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        if layer_of(&options)? != lease.layer {
+            return Err(Refusal::OtherLayer);
+        }
+        // Before it is given out: what was decrypted must be found again.
+        keep_lease(&settings.state, &lease).map_err(Refusal::Kept)?;
+        Ok(options)
+    }
+}
+
+impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
+    async fn round(&self) -> Result<Q::Key, Refusal> {
         let mut challenge = self.attestor(self.client.challenge()).await??;
         for _ in 0..PARTS {
             let evidence = self.evidence(&challenge, false).await?;
@@ -109,63 +206,36 @@ impl<S: Fn(Waiting) -> Refusal> Call<'_, S> {
         Err(Refusal::Unsteady)
     }
 
-    async fn ask(
-        &self,
-        challenge: &Challenge,
-        evidence: Evidence,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let mut request = ReleaseRequest {
-            evidence,
-            annotation: self.wanted.written.clone().into(),
-            manifest: self.wanted.manifest,
-        };
-        let release = match self.send(&request).await? {
+    async fn ask(&self, challenge: &Challenge, evidence: Evidence) -> Result<Q::Key, Refusal> {
+        match self.send(&evidence).await? {
             Err(error) if error.is_problem(BOOT_LOG_REQUIRED) => {
-                request.evidence = self.evidence(challenge, true).await?;
-                self.send(&request).await??
+                let evidence = self.evidence(challenge, true).await?;
+                let answer = self.send(&evidence).await??;
+                self.open(&evidence, answer).await
             }
-            release => release?,
-        };
-        self.open(&request.evidence, release).await
-    }
-
-    async fn send(
-        &self,
-        request: &ReleaseRequest,
-    ) -> Result<Result<Release, client::Error>, Refusal> {
-        let body = serde_json::to_vec(request).map_err(Error::Evidence)?;
-        self.attestor(self.client.release(&body)).await
-    }
-
-    async fn open(
-        &self,
-        evidence: &Evidence,
-        release: Release,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let clock = clock_of(evidence)?;
-        let lease = self.check(&release, clock)?;
-        let counters = (clock.reset_count, clock.restart_count);
-        let policy = ReleasePolicy::new(&evidence.pcrs, counters, lease.clock_end)?;
-        let opened = self.releases.tpm.open_release(release.sealed, policy);
-        let secret = self.tpm(opened).await??;
-        let options = payload::decrypt(&secret, &release.lease, &release.payload)?;
-        if layer_of(&options)? != lease.layer {
-            return Err(Refusal::OtherLayer);
+            answer => self.open(&evidence, answer?).await,
         }
-        // Before it is given out: what was decrypted must be found again.
-        keep_lease(&self.releases.settings.state, &lease).map_err(Refusal::Kept)?;
-        Ok(options)
     }
 
-    fn check(&self, release: &Release, clock: ClockInfo) -> Result<Lease, NotTheLease> {
-        let expected = Expected {
+    async fn send(&self, evidence: &Evidence) -> Result<Result<Q::Answer, client::Error>, Refusal> {
+        let body = self.question.request(evidence).map_err(Error::Evidence)?;
+        self.attestor(self.question.send(&self.client, &body)).await
+    }
+
+    async fn open(&self, evidence: &Evidence, answer: Q::Answer) -> Result<Q::Key, Refusal> {
+        let clock = clock_of(evidence)?;
+        let seen = Seen {
             host: &self.releases.host,
-            binding: self.wanted.annotation.untrusted_binding(),
-            manifest: self.wanted.manifest,
             clock,
             now: clock::now(),
         };
-        lease::check(&release.lease, &expected)
+        let (granted, release) = self.question.check(answer, &seen)?;
+        let counters = (clock.reset_count, clock.restart_count);
+        let policy = ReleasePolicy::new(&evidence.pcrs, counters, Q::clock_end(&granted))?;
+        let opened = self.releases.tpm.open_release(release.sealed, policy);
+        let secret = self.tpm(opened).await??;
+        let payload = payload::decrypt(&secret, &release.lease, &release.payload)?;
+        self.question.key(granted, payload, &self.releases.settings)
     }
 
     async fn evidence(&self, challenge: &Challenge, whole: bool) -> Result<Evidence, Refusal> {

@@ -1,5 +1,6 @@
-//! The unix socket: of mode 0600, and one service's at a time.
+//! A unix socket: of mode 0600, and one service's at a time.
 
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
@@ -8,44 +9,83 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a service that is alive may take to let somebody in.
 const ANSWER: Duration = Duration::from_secs(1);
+/// After what keeps the kernel from giving us a connection, such as too many open files.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// Something else has the name.
-    #[error("`{0}` is there and is no socket; name another with `--keyprovider`")]
-    NotASocket(PathBuf),
+    #[error("`{path}` is there and is no socket; name another with `{setting}`")]
+    NotASocket {
+        path: PathBuf,
+        setting: &'static str,
+    },
 
     /// Somebody answers there.
-    #[error(
-        "another process serves at `{0}`; stop it, or name another socket with `--keyprovider`"
-    )]
-    InUse(PathBuf),
+    #[error("another process serves at `{path}`; stop it, or name another socket with `{setting}`")]
+    InUse {
+        path: PathBuf,
+        setting: &'static str,
+    },
 
     /// It cannot be made.
     #[error(
-        "cannot serve the key provider at `{path}`; let the agent's user write in its folder, or name another with \
-         `--keyprovider`"
+        "cannot serve at `{path}`; let the agent's user write in its folder, or name another with `{setting}`"
     )]
-    Unusable { path: PathBuf, source: io::Error },
+    Unusable {
+        path: PathBuf,
+        setting: &'static str,
+        source: io::Error,
+    },
 }
 
 /// A socket that listens. Its name goes with this value.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Socket {
     /// The next caller, and its user (SO_PEERCRED).
-    pub(super) async fn accept(&self) -> io::Result<(UnixStream, u32)> {
+    async fn accept(&self) -> io::Result<(UnixStream, u32)> {
         let (stream, _) = self.listener.accept().await?;
         let user = stream.peer_cred()?.uid();
         Ok((stream, user))
+    }
+
+    /// Serves until it is dropped, and with it every connection, of which there are `most` at once.
+    pub(crate) async fn serve<F>(self, most: usize, connection: impl Fn(UnixStream, u32) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let (stream, user) = match self.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("cannot take a call at {self}: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            // Who is turned away here sees that the connection closes, and tries again.
+            if connections.len() < most {
+                connections.spawn(connection(stream, user));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "`{}`", self.path.display())
     }
 }
 
@@ -56,22 +96,27 @@ impl Drop for Socket {
 }
 
 /// Whether `user` may ask: the mode of the socket says the same, and a descriptor may have been given on.
-pub(super) fn lets_in(user: u32) -> bool {
+pub(crate) fn lets_in(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
 /// Makes the socket beside its place, and puts it there when nobody else can use it any more. One that was left over is
-/// replaced, and its folder is made if that is all that is missing.
-pub(super) async fn listen(path: &Path) -> Result<Socket, Error> {
+/// replaced, and its folder is made if that is all that is missing. `setting`: the option that names the path.
+pub(crate) async fn listen(path: &Path, setting: &'static str) -> Result<Socket, Error> {
     let unusable = |source| Error::Unusable {
         path: path.to_owned(),
+        setting,
         source,
     };
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(Error::NotASocket(path.to_owned()));
+            let path = path.to_owned();
+            return Err(Error::NotASocket { path, setting });
         }
-        Ok(_) if is_served(path).await => return Err(Error::InUse(path.to_owned())),
+        Ok(_) if is_served(path).await => {
+            let path = path.to_owned();
+            return Err(Error::InUse { path, setting });
+        }
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(unusable(error)),
         _ => {}
     }
@@ -105,18 +150,23 @@ async fn is_served(path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    const SETTING: &str = "--keyprovider";
+
     #[tokio::test]
     async fn a_socket_is_its_owners_and_one_services() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/keyprovider.sock");
-        let socket = listen(&path).await.unwrap();
+        let socket = listen(&path, SETTING).await.unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         let (called, accepted) = tokio::join!(UnixStream::connect(&path), socket.accept());
         called.unwrap();
         assert!(lets_in(accepted.unwrap().1));
-        assert!(matches!(listen(&path).await, Err(Error::InUse(_))));
+        assert!(matches!(
+            listen(&path, SETTING).await,
+            Err(Error::InUse { .. })
+        ));
         drop(socket);
         assert!(!path.exists());
     }
@@ -126,12 +176,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyprovider.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        drop(listen(&path).await.unwrap());
+        drop(listen(&path, SETTING).await.unwrap());
         fs::write(&path, "text").unwrap();
-        assert!(matches!(listen(&path).await, Err(Error::NotASocket(_))));
+        assert!(matches!(
+            listen(&path, SETTING).await,
+            Err(Error::NotASocket { .. })
+        ));
         let nowhere = folder.path().join("a/b/keyprovider.sock");
         assert!(matches!(
-            listen(&nowhere).await,
+            listen(&nowhere, SETTING).await,
             Err(Error::Unusable { .. })
         ));
     }
