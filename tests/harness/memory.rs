@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 /// Read at a time. A whole number of pages.
 const PIECE: usize = 64 << 10;
 /// What most of what is mapped holds.
-const EMPTY: [u8; PIECE] = [0; PIECE];
+static EMPTY: [u8; PIECE] = [0; PIECE];
 
 /// How often each of `needles`, in which no byte is zero, stands in the memory of a process that is running.
 #[must_use]

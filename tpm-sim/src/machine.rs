@@ -83,7 +83,9 @@ impl Machine {
             podman.tell(command.as_std_mut())?;
         }
         // Not the machine's: many hosts run here at once.
-        command.arg("--transit").arg(self.folder.join("transit.sock"));
+        command
+            .arg("--transit")
+            .arg(self.folder.join("transit.sock"));
         if let Some(token) = token {
             command.arg("--join-token").arg(token);
         }

@@ -21,7 +21,8 @@ pub(crate) async fn make_data_key(
     let key = known(&mut tx, name).await?;
     let version = key.version;
     let found = version_of(&mut tx, key.name, version).await?;
-    let (key, bytes) = for_secrets(attestor, found, version)?;
+    drop(tx);
+    let (key, bytes) = for_secrets(attestor, found, version).await?;
     let binding = Binding {
         key: key.name,
         key_version: version,
@@ -46,7 +47,8 @@ pub(crate) async fn open_data_key(
         let mut tx = attestor.store.read().await?;
         return Err(no_version(&mut tx, named.key.clone(), named.key_version).await);
     };
-    let (key, bytes) = for_secrets(attestor, usable_version(found)?, named.key_version)?;
+    let found = usable_version(found)?;
+    let (key, bytes) = for_secrets(attestor, found, named.key_version).await?;
     let opened = wrapped.open(&bytes)?;
     // The key's policy never changes; what says otherwise is not of this database.
     if opened.binding().policy != key.policy {
@@ -57,7 +59,7 @@ pub(crate) async fn open_data_key(
 }
 
 /// The bytes of a version, if its key is not for layers of registered images alone.
-fn for_secrets(
+async fn for_secrets(
     attestor: &Attestor,
     (key, wrapped): (LayerKeyRecord, Wrapped),
     version: u32,
@@ -65,6 +67,6 @@ fn for_secrets(
     if key.registered {
         return Err(LayerKeyError::ImagesAlone(key.name));
     }
-    let bytes = unwrap(&attestor.keys.master, &key, version, &wrapped)?;
+    let bytes = unwrap(&attestor.keys.master, &key, version, &wrapped).await?;
     Ok((key, bytes))
 }
