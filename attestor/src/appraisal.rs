@@ -2,6 +2,7 @@
 
 mod banks;
 mod basis;
+mod committed;
 mod decide;
 mod release_key;
 mod replay;
@@ -14,18 +15,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use touchstone_evidence::boot_log::BootLog;
-use touchstone_evidence::claims::Proof;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::quote::NotAuthentic;
-use touchstone_evidence::release_key::VerifiedReleaseKey;
 use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
 
+pub(crate) use committed::CommittedRound;
 pub(crate) use decide::{Decided, Round};
 pub(crate) use replay::{NotReplayed, Replayed, RoundEntry, replay};
 pub(crate) use verdict::Verdict;
+
+use committed::Pending;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
@@ -112,8 +114,8 @@ pub(crate) async fn challenge(
 pub(crate) struct Accepted {
     /// As it is sent.
     pub(crate) answer: String,
-    /// The release key that it carried; `None` where it carried none, or was answered before.
-    pub(crate) release_key: Option<Proof<VerifiedReleaseKey>>,
+    /// What a release rests on; `None` where it carried no release key, or was answered before.
+    pub(crate) committed: Option<CommittedRound>,
 }
 
 /// Appraises one round of the host with this TLS key. `body` is the evidence exactly as it was received.
@@ -173,7 +175,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
         Open::Answered(answer) => {
             return Ok(Accepted {
                 answer,
-                release_key: None,
+                committed: None,
             });
         }
     };
@@ -190,9 +192,9 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
     let verified = verified(inputs).await?;
     let policies = attestor.index.policies();
     let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
-    let release_key = verified.claims.release_key().cloned();
     let digest = received.digest;
     let reached = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
+    let pending = Pending::of(&verified, &reached, &policies);
     let round = Round {
         asked: received.asked.clone(),
         found,
@@ -203,9 +205,10 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
         body: Arc::clone(&received.body),
         begun: received.begun,
     };
+    let decided = attestor.commits.round(round).await?;
     Ok(Accepted {
-        answer: attestor.commits.round(round).await?,
-        release_key,
+        committed: pending.and_then(|pending| pending.committed(&decided)),
+        answer: decided.answer(),
     })
 }
 

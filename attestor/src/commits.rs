@@ -41,7 +41,7 @@ pub(crate) struct Seen {
 /// A look-up or a change, and where its outcome goes.
 enum Job {
     LookUp(Asked, Reply<Seen>),
-    Round(Box<Round>, Reply<String>),
+    Round(Box<Round>, Reply<Decided>),
     Challenge(Asked, Reply<Challenge>),
     Entry(Entry, Reply<u64>),
 }
@@ -68,8 +68,8 @@ impl Commits {
         self.ask(|reply| Job::LookUp(asked, reply)).await
     }
 
-    /// Commits a round; returns its answer.
-    pub(crate) async fn round(&self, round: Round) -> Result<String, RoundError> {
+    /// Commits a round; returns what came of it, with its answer.
+    pub(crate) async fn round(&self, round: Round) -> Result<Decided, RoundError> {
         self.ask(|reply| Job::Round(Box::new(round), reply)).await
     }
 
@@ -345,8 +345,7 @@ fn answer(job: Job, outcome: Result<Outcome, RoundError>) {
             let _gone = reply.send(Ok(seen));
         }
         (Job::Round(_, reply), Ok(Outcome::Round(decided))) => {
-            let (Decided::Again(answer) | Decided::Moved { answer, .. }) = decided;
-            let _gone = reply.send(Ok(answer));
+            let _gone = reply.send(Ok(decided));
         }
         (Job::Challenge(_, reply), Ok(Outcome::Challenge(_, challenge))) => {
             let _gone = reply.send(Ok(challenge));

@@ -13,13 +13,13 @@ use touchstone_evidence::sealed_release::{SealSecrets, payload, seal};
 use touchstone_evidence::wire::{DataKeyLease, Evidence, Release};
 use zeroize::Zeroizing;
 
-use crate::appraisal;
+use crate::appraisal::{self, CommittedRound};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::layer_keys::{self, LayerKeyError};
 use crate::random;
-use crate::releases::{Judged, ReleaseError, judge, milliseconds};
+use crate::releases::{ReleaseError, judge, milliseconds};
 
 /// A host that asks, and the round by which it proves itself.
 pub(crate) struct Asking {
@@ -36,10 +36,10 @@ pub(crate) async fn make(
     asking: Asking,
     name: KeyName,
 ) -> Result<(WrappedDataKey, Release), ReleaseError> {
-    let (asked, key) = prove(attestor, asking, Named::Key(name.clone())).await?;
+    let (asked, round) = prove(attestor, asking, Named::Key(name.clone())).await?;
     let made = layer_keys::make_data_key(attestor, name).await;
     let (wrapped, opened) = asked.usable(attestor, made).await?;
-    let release = asked.release(attestor, key, &opened).await?;
+    let release = asked.release(attestor, &round, &opened).await?;
     Ok((wrapped, release))
 }
 
@@ -49,10 +49,10 @@ pub(crate) async fn open(
     asking: Asking,
     wrapped: WrappedDataKey,
 ) -> Result<Release, ReleaseError> {
-    let (asked, key) = prove(attestor, asking, Named::of(&wrapped)).await?;
+    let (asked, round) = prove(attestor, asking, Named::of(&wrapped)).await?;
     let opened = layer_keys::open_data_key(attestor, &wrapped).await;
     let opened = asked.usable(attestor, opened).await?;
-    asked.release(attestor, key, &opened).await
+    asked.release(attestor, &round, &opened).await
 }
 
 /// Appraises the round, which must bring a release key.
@@ -60,11 +60,11 @@ async fn prove(
     attestor: &Attestor,
     asking: Asking,
     named: Named,
-) -> Result<(Asked, Proof<VerifiedReleaseKey>), ReleaseError> {
+) -> Result<(Asked, CommittedRound), ReleaseError> {
     let Asking { host, tls_key, .. } = asking;
-    let round = appraisal::round(attestor, &tls_key, asking.evidence, asking.body).await?;
-    let key = round.release_key.ok_or(ReleaseError::NoReleaseKey)?;
-    Ok((Asked { host, named }, key))
+    let accepted = appraisal::round(attestor, &tls_key, asking.evidence, asking.body).await?;
+    let round = accepted.committed.ok_or(ReleaseError::NoReleaseKey)?;
+    Ok((Asked { host, named }, round))
 }
 
 /// As the request says: nobody has opened it.
@@ -116,20 +116,20 @@ impl Asked {
     async fn release(
         &self,
         attestor: &Attestor,
-        key: Proof<VerifiedReleaseKey>,
+        round: &CommittedRound,
         opened: &Opened,
     ) -> Result<Release, ReleaseError> {
         let policy = &opened.binding().policy;
-        let key = match key {
+        let key = match round.release_key() {
             Proof::Proven(key) => key,
             Proof::Refuted(findings) => {
-                return Err(self.refuse(attestor, findings, policy).await?);
+                return Err(self.refuse(attestor, findings.clone(), policy).await?);
             }
         };
         let now = clock::now();
-        match judge(attestor, &self.host, policy, now) {
-            Ok(judged) => self.grant(attestor, &key, opened, &judged, now).await,
-            Err(refusals) => Err(self.refuse(attestor, refusals, policy).await?),
+        match judge(round, policy, now) {
+            refusals if refusals.is_empty() => self.grant(attestor, round, key, opened, now).await,
+            refusals => Err(self.refuse(attestor, refusals, policy).await?),
         }
     }
 
@@ -167,12 +167,12 @@ impl Asked {
     async fn grant(
         &self,
         attestor: &Attestor,
+        round: &CommittedRound,
         key: &VerifiedReleaseKey,
         opened: &Opened,
-        judged: &Judged,
         now: i64,
     ) -> Result<Release, ReleaseError> {
-        let expires_at = judged.held.standing.expires_at;
+        let expires_at = round.standing().expires_at;
         let clock = key.quote().clock();
         let clock_end = clock.clock.saturating_add(milliseconds(now, expires_at));
         let bound = opened.binding();
@@ -191,8 +191,8 @@ impl Asked {
             data_key: bound.id,
             made: matches!(self.named, Named::Key(_)),
             policy: bound.policy.clone(),
-            policy_digest: judged.policies,
-            result_entry: judged.held.entry,
+            policy_digest: round.policies().digest,
+            result_entry: round.entry(),
             expires_at,
             clock_end,
         };

@@ -1,6 +1,6 @@
 //! A release: the key of a layer goes to a host that has just proven itself, sealed to its TPM, this boot of it and the
-//! boot PCRs that were quoted. What a host asks for is judged by the host half of the policy that the key is for, and
-//! becomes an entry before it is answered.
+//! boot PCRs that were quoted. What a host asks for is judged by that one round alone, by the host half of the policy that
+//! the key is for, and becomes an entry before it is answered.
 
 use touchstone_evidence::annotation::{Annotation, Binding, Opened, PolicyName};
 use touchstone_evidence::claims::Proof;
@@ -14,14 +14,13 @@ use touchstone_evidence::wire::{Evidence, Lease, Release};
 use touchstone_policies::{prose, release};
 use zeroize::Zeroizing;
 
-use crate::appraisal::{self, RoundError};
+use crate::appraisal::{self, CommittedRound, RoundError};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::layer_keys::{self, LayerKeyError};
 use crate::random::{self, NoRandomness};
 use crate::store::StoreError;
-use crate::trust_index::Held;
 
 /// Why nothing was released.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +93,8 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
         manifest,
         ..
     } = wanted;
-    let round = appraisal::round(attestor, &wanted.tls_key, wanted.evidence, wanted.body).await?;
-    let key = round.release_key.ok_or(ReleaseError::NoReleaseKey)?;
+    let accepted = appraisal::round(attestor, &wanted.tls_key, wanted.evidence, wanted.body).await?;
+    let round = accepted.committed.ok_or(ReleaseError::NoReleaseKey)?;
     // Only who it is about; whether it is so is seen when it is opened.
     let named = Annotation::parse(&annotation).map_err(LayerKeyError::from)?;
     let asked = Asked {
@@ -103,9 +102,9 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
         manifest,
         named: named.untrusted_binding().clone(),
     };
-    let key = match key {
+    let key = match round.release_key() {
         Proof::Proven(key) => key,
-        Proof::Refuted(findings) => return Err(asked.refuse(attestor, findings).await?),
+        Proof::Refuted(findings) => return Err(asked.refuse(attestor, findings.clone()).await?),
     };
     let opened = match open(attestor, &annotation, manifest.as_ref()).await {
         Ok(opened) => opened,
@@ -117,9 +116,9 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
         }
     };
     let now = clock::now();
-    match judge(attestor, &asked.host, &opened.binding().policy, now) {
-        Ok(judged) => asked.grant(attestor, &key, &opened, &judged, now).await,
-        Err(refusals) => Err(asked.refuse(attestor, refusals).await?),
+    match judge(&round, &opened.binding().policy, now) {
+        refusals if refusals.is_empty() => asked.grant(attestor, &round, key, &opened, now).await,
+        refusals => Err(asked.refuse(attestor, refusals).await?),
     }
 }
 
@@ -144,34 +143,9 @@ async fn open(
     Ok(opened)
 }
 
-/// What was held about a host that may have the key, and the policies that say so.
-pub(crate) struct Judged {
-    pub(crate) held: Held,
-    pub(crate) policies: Sha256Digest,
-}
-
-/// Whether what is held about the host is enough for what is released by `policy`; else why it is not.
-pub(crate) fn judge(
-    attestor: &Attestor,
-    host: &HostId,
-    policy: &PolicyName,
-    now: i64,
-) -> Result<Judged, Vec<Finding>> {
-    // What is held of hosts, and of policies, may be over.
-    if !attestor.index.is_confirmed() {
-        return Err(vec![Finding::new("standing-unconfirmed")]);
-    }
-    let policies = attestor.index.policies();
-    let held = attestor.index.standing(host);
-    let standing = held.as_ref().map(|held| &held.standing);
-    let refusals = release::release(&policies, policy.as_str(), standing, now);
-    match held {
-        Some(held) if refusals.is_empty() => Ok(Judged {
-            held,
-            policies: policies.digest,
-        }),
-        _ => Err(refusals),
-    }
+/// Why what the round established is not enough; empty: it is.
+pub(crate) fn judge(round: &CommittedRound, policy: &PolicyName, now: i64) -> Vec<Finding> {
+    release::release(round.policies(), policy.as_str(), Some(round.standing()), now)
 }
 
 /// Who asks, and for what.
@@ -210,12 +184,12 @@ impl Asked {
     async fn grant(
         &self,
         attestor: &Attestor,
+        round: &CommittedRound,
         key: &VerifiedReleaseKey,
         opened: &Opened,
-        judged: &Judged,
         now: i64,
     ) -> Result<Release, ReleaseError> {
-        let expires_at = judged.held.standing.expires_at;
+        let expires_at = round.standing().expires_at;
         let clock = key.quote().clock();
         let clock_end = clock.clock.saturating_add(milliseconds(now, expires_at));
         let bound = opened.binding();
@@ -234,8 +208,8 @@ impl Asked {
             layer: bound.layer,
             manifest: self.manifest,
             policy: bound.policy.clone(),
-            policy_digest: judged.policies,
-            result_entry: judged.held.entry,
+            policy_digest: round.policies().digest,
+            result_entry: round.entry(),
             expires_at,
             clock_end,
         };

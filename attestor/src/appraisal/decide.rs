@@ -45,6 +45,14 @@ pub(crate) enum Decided {
     },
 }
 
+impl Decided {
+    /// As it is sent.
+    pub(super) fn answer(self) -> String {
+        let (Self::Again(answer) | Self::Moved { answer, .. }) = self;
+        answer
+    }
+}
+
 impl Round {
     /// Whose it is, and which challenge it answers.
     pub(crate) fn asked(&self) -> &Asked {
