@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::annotation::{Annotation, layer_of};
 use touchstone_evidence::digest::Sha256Digest;
@@ -63,7 +64,7 @@ pub(crate) trait Question: Send + Sync {
         granted: Self::Granted,
         payload: Zeroizing<Vec<u8>>,
         settings: &Settings,
-    ) -> Result<Self::Key, Refusal>;
+    ) -> impl Future<Output = Result<Self::Key, Refusal>> + Send;
 }
 
 /// Where this host stands, by its own quote and clock.
@@ -177,7 +178,7 @@ impl Question for Wanted {
     }
 
     /// The options of the layer's cipher, with its key.
-    fn key(
+    async fn key(
         &self,
         lease: Lease,
         options: Zeroizing<Vec<u8>>,
@@ -187,7 +188,10 @@ impl Question for Wanted {
             return Err(Refusal::OtherLayer);
         }
         // Before it is given out: what was decrypted must be found again.
-        keep_lease(&settings.state, &lease).map_err(Refusal::Kept)?;
+        let state = settings.state.clone();
+        let kept = spawn_blocking(move || keep_lease(&state, &lease)).await;
+        kept.map_err(|_| Refusal::NotReady)?
+            .map_err(Refusal::Kept)?;
         Ok(options)
     }
 }
@@ -235,7 +239,8 @@ impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
         let opened = self.releases.tpm.open_release(release.sealed, policy);
         let secret = self.tpm(opened).await??;
         let payload = payload::decrypt(&secret, &release.lease, &release.payload)?;
-        self.question.key(granted, payload, &self.releases.settings)
+        let key = self.question.key(granted, payload, &self.releases.settings);
+        key.await
     }
 
     async fn evidence(&self, challenge: &Challenge, whole: bool) -> Result<Evidence, Refusal> {

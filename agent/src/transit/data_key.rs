@@ -57,7 +57,7 @@ impl Question for NewDataKey {
         lease.clock_end
     }
 
-    fn key(
+    async fn key(
         &self,
         (wrapped, lease): Self::Granted,
         payload: Zeroizing<Vec<u8>>,
@@ -92,7 +92,7 @@ impl Question for HeldDataKey {
         lease.clock_end
     }
 
-    fn key(
+    async fn key(
         &self,
         lease: DataKeyLease,
         payload: Zeroizing<Vec<u8>>,
