@@ -157,10 +157,11 @@ impl Committer {
             return Ok(seen(self.store.look_up(&asked).await?));
         }
         let edge = self.edge.take().filter(|_| self.store.appends_at_once());
-        if let (Some(edge), Some(entries)) = (edge, entries_alone(jobs))
-            && let Ok(outcomes) = self.append(&edge, &entries).await
-        {
-            return Ok(outcomes);
+        if let (Some(edge), Some(entries)) = (edge, entries_alone(jobs)) {
+            match self.append(&edge, &entries).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => tell_of_another_try(&error, entries.len()),
+            }
         }
         let outcome = self.transact(jobs).await;
         if let Err(StoreError::Database(_)) = outcome {
@@ -268,6 +269,21 @@ impl Job {
             Self::LookUp(asked, _) | Self::Challenge(asked, _) => Some(asked),
             Self::Entry(..) => None,
         }
+    }
+}
+
+/// That somebody else appended meanwhile is no failure.
+fn tell_of_another_try(error: &StoreError, entries: usize) {
+    let chain = error as &dyn std::error::Error;
+    match error.is_constraint() {
+        true => tracing::debug!(
+            error = chain,
+            "the log moved; {entries} entries go upon it as it is"
+        ),
+        false => tracing::warn!(
+            error = chain,
+            "{entries} entries were not appended; they are tried once more"
+        ),
     }
 }
 

@@ -107,6 +107,20 @@ pub(crate) enum StoreError {
     Malformed(&'static str),
 }
 
+impl StoreError {
+    /// Whether what was to be written broke a rule of the schema, so that the database itself is well.
+    pub(crate) fn is_constraint(&self) -> bool {
+        use sqlx::error::ErrorKind::{CheckViolation, NotNullViolation, UniqueViolation};
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            CheckViolation | NotNullViolation | UniqueViolation
+        )
+    }
+}
+
 /// A handle to the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
