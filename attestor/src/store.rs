@@ -13,7 +13,6 @@ mod groups;
 mod held;
 mod hosts;
 mod identities;
-mod image_layers;
 mod images;
 mod import_keys;
 mod inventory;
@@ -31,8 +30,6 @@ mod quarantine;
 mod references;
 mod result_keys;
 mod rounds;
-#[cfg(test)]
-mod schemas;
 mod write_back;
 mod writes;
 
