@@ -93,7 +93,8 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
         manifest,
         ..
     } = wanted;
-    let accepted = appraisal::round(attestor, &wanted.tls_key, wanted.evidence, wanted.body).await?;
+    let accepted =
+        appraisal::round(attestor, &wanted.tls_key, wanted.evidence, wanted.body).await?;
     let round = accepted.committed.ok_or(ReleaseError::NoReleaseKey)?;
     // Only who it is about; whether it is so is seen when it is opened.
     let named = Annotation::parse(&annotation).map_err(LayerKeyError::from)?;

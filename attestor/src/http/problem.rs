@@ -69,6 +69,23 @@ impl Problem {
         )
     }
 
+    /// What an error with this code comes to: a refusal, or our own failure, which is what the code `internal` says.
+    pub(crate) fn of(
+        status: StatusCode,
+        code: &str,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        match code {
+            "internal" => Self::internal(error),
+            code => Self::refused(status, code, error),
+        }
+    }
+
+    /// Whether it is our own failure.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.code == "internal"
+    }
+
     /// The code.
     pub(crate) fn code(&self) -> &str {
         &self.code

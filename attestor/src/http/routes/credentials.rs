@@ -85,8 +85,5 @@ fn view(record: &CredentialRecord) -> Value {
 }
 
 fn refusal(error: &CredentialError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

@@ -161,8 +161,5 @@ fn list_view(list: &KnownList, now: i64) -> ListView {
 }
 
 fn refusal(error: &ImportError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

@@ -60,7 +60,6 @@ fn view(image: &ImageRecord) -> Result<Value, StoreError> {
 fn refusal(error: &ImageError) -> Problem {
     match error {
         ImageError::Key(error) => super::layer_keys::refusal(error),
-        error if error.code() == "internal" => Problem::internal(error),
-        error => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error),
+        error => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error),
     }
 }

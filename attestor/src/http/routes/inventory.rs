@@ -136,8 +136,5 @@ pub(super) async fn remove(
 }
 
 pub(super) fn refusal(error: &MachineError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

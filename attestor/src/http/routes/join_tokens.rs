@@ -79,8 +79,5 @@ fn view(token: &JoinTokenRecord) -> Value {
 }
 
 fn refusal(error: &JoinTokenError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

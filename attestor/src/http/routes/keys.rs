@@ -91,10 +91,8 @@ pub(super) async fn activate_ca(
 }
 
 fn ca_answer(done: Result<Arc<Bundle>, ServerCaError>) -> Result<Json<Value>, Problem> {
-    let bundle = done.map_err(|error| match error.code() {
-        "internal" => Problem::internal(&error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    })?;
+    let bundle =
+        done.map_err(|error| Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), &error))?;
     Ok(Json(json!({ "ca": bundle.pem, "next_ca": bundle.next })))
 }
 
@@ -115,10 +113,7 @@ pub(super) async fn revoke_webhook(
 }
 
 fn webhook_answer(app: &App, done: Result<(), WebhookSecretError>) -> Result<Json<Value>, Problem> {
-    done.map_err(|error| match error.code() {
-        "internal" => Problem::internal(&error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    })?;
+    done.map_err(|error| Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), &error))?;
     let count = app.attestor.keys.webhook.count();
     Ok(Json(json!({ "webhook_secrets": count })))
 }
@@ -149,8 +144,5 @@ fn view(key: &ResultKeyRecord) -> Value {
 }
 
 fn refusal(error: &ResultKeyError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

@@ -175,13 +175,11 @@ fn view(key: &LayerKeyRecord) -> Value {
 }
 
 pub(super) fn refusal(error: &LayerKeyError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code @ "layer-key-unknown" => Problem::refused(StatusCode::NOT_FOUND, code, error),
-        code @ ("master-key-away" | "master-key-other") => {
-            Problem::refused(StatusCode::SERVICE_UNAVAILABLE, code, error)
-        }
-        "busy" => Problem::busy(),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    let status = match error.code() {
+        "busy" => return Problem::busy(),
+        "layer-key-unknown" => StatusCode::NOT_FOUND,
+        "master-key-away" | "master-key-other" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem::of(status, error.code(), error)
 }

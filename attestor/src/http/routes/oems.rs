@@ -50,11 +50,10 @@ pub(super) async fn add(
     let (der, prefix) = (adding.certificate.0, adding.host_prefix);
     match enrollment::add_oem(&app.attestor, &actor, der, prefix.clone()).await {
         Ok(oem) => Ok(Json(json!(OemView::of(&oem, prefix)))),
-        Err(error) if error.code() == "internal" => Err(Problem::internal(&error)),
-        Err(error) => Err(Problem::refused(
+        Err(error) => Err(Problem::of(
             StatusCode::UNPROCESSABLE_ENTITY,
             error.code(),
-            error,
+            &error,
         )),
     }
 }

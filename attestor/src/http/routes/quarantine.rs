@@ -78,8 +78,5 @@ pub(super) async fn reject(
 }
 
 fn refusal(error: &QuarantineError) -> Problem {
-    match error.code() {
-        "internal" => Problem::internal(error),
-        code => Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, code, error),
-    }
+    Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error)
 }

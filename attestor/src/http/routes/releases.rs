@@ -70,13 +70,7 @@ pub(super) async fn refusal(app: &App, error: ReleaseError) -> Problem {
     let problem = match error {
         ReleaseError::Round(error) => return rounds::refusal(app, error).await,
         ReleaseError::LayerKey(error) => layer_keys::refusal(&error),
-        error => match error.code() {
-            "internal" => Problem::internal(&error),
-            code => Problem::refused(StatusCode::FORBIDDEN, code, &error),
-        },
+        error => Problem::of(StatusCode::FORBIDDEN, error.code(), &error),
     };
-    if problem.code() != "internal" {
-        app.attestor.note_refusal(problem.code()).await;
-    }
-    problem
+    rounds::noted(app, problem).await
 }

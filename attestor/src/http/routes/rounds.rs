@@ -117,8 +117,12 @@ fn long_texts(evidence: &Evidence) -> usize {
 }
 
 pub(super) async fn refusal(app: &App, error: RoundError) -> Problem {
-    let problem = Problem::from(error);
-    if problem.code() != "internal" {
+    noted(app, Problem::from(error)).await
+}
+
+/// Counts a refusal.
+pub(super) async fn noted(app: &App, problem: Problem) -> Problem {
+    if !problem.is_internal() {
         app.attestor.note_refusal(problem.code()).await;
     }
     problem
@@ -126,16 +130,13 @@ pub(super) async fn refusal(app: &App, error: RoundError) -> Problem {
 
 impl From<RoundError> for Problem {
     fn from(error: RoundError) -> Self {
-        match error.code() {
-            "internal" => Self::internal(&error),
-            "busy" => Self::busy(),
-            code => match error {
-                RoundError::Ended(end) => access::ended(end),
-                RoundError::ResultKey(error) => {
-                    Self::refused(StatusCode::SERVICE_UNAVAILABLE, error.code(), error).until(60)
-                }
-                error => Self::refused(StatusCode::CONFLICT, code, error),
-            },
+        match error {
+            RoundError::Busy => Self::busy(),
+            RoundError::Ended(end) => access::ended(end),
+            RoundError::ResultKey(error) => {
+                Self::of(StatusCode::SERVICE_UNAVAILABLE, error.code(), &error).until(60)
+            }
+            error => Self::of(StatusCode::CONFLICT, error.code(), &error),
         }
     }
 }
