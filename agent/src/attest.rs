@@ -4,9 +4,10 @@
 
 mod follow;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::tpm::reader::TpmFormatError;
 use touchstone_evidence::wire::{Challenge, Evidence, RoundAnswer};
@@ -200,10 +201,12 @@ impl Agent {
         }
     }
 
-    /// What asks for keys beside the rounds, with the same TPM and the same identity.
+    /// What asks for keys beside the rounds, with the same TPM and the same identity. `round_due` is notified when the
+    /// attestor asks for a round.
     #[must_use]
-    pub(crate) fn releases(&self) -> Releases {
+    pub(crate) fn releases(&self, round_due: Arc<Notify>) -> Releases {
         Releases {
+            round_due,
             settings: self.settings.clone(),
             tpm: self.tpm.clone(),
             ak: self.ak.clone(),
@@ -274,6 +277,7 @@ impl Agent {
             findings: answer.findings,
             entry: answer.entry,
             result: answer.result,
+            revoked: answer.revoked.0,
         };
         let kept = self
             .state

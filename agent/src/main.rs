@@ -209,7 +209,7 @@ async fn purge_now(
         return Err(NoRuntime.into());
     }
     let mode = if dry_run { Mode::DryRun } else { Mode::Purge };
-    let purged = touchstone_agent::purge(runtimes, mode).await;
+    let purged = touchstone_agent::purge(runtimes, &purge::Which::All, mode).await;
     output::purged(&purged, mode, json)?;
     if mode == Mode::Purge
         && let Err(error) = purge::tell(&settings.state, &purged).await

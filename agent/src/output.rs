@@ -263,6 +263,7 @@ mod tests {
                 findings: Vec::new(),
                 entry: digest,
                 result: String::new(),
+                revoked: Vec::new(),
             }),
             layers_opened: 2,
         });

@@ -9,11 +9,12 @@ mod manifest;
 mod podman;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::wire::ContainerRuntime;
+use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 
 pub use report::tell;
 
@@ -61,6 +62,15 @@ impl Runtimes {
     }
 }
 
+/// Which images are to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those with a layer that Touchstone's key provider wraps.
+    All,
+    /// Those with a layer that one of these leases opened.
+    Leases(BTreeSet<RevokedLease>),
+}
+
 /// What was found in one place, and whether it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Purged {
@@ -76,6 +86,9 @@ pub struct Purged {
     pub left: Vec<String>,
     /// What went wrong.
     pub error: Option<String>,
+    /// Revoked leases of which nothing is left in any place: told with the last place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<RevokedLease>,
 }
 
 impl Purged {
@@ -87,6 +100,7 @@ impl Purged {
             names: Vec::new(),
             left: Vec::new(),
             error: None,
+            leases: Vec::new(),
         }
     }
 
@@ -112,7 +126,7 @@ impl Purged {
     /// There was nothing to do.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.digests.is_empty() && self.is_complete()
+        self.digests.is_empty() && self.leases.is_empty() && self.is_complete()
     }
 }
 
@@ -125,15 +139,14 @@ pub enum Mode {
     DryRun,
 }
 
-/// Purges every image with a layer that Touchstone's key provider wraps, and what runs of it. A runtime that fails
-/// does not keep the others from it.
-pub async fn purge(runtimes: &Runtimes, mode: Mode) -> Vec<Purged> {
+/// Purges images, and what runs of them. A runtime that fails does not keep the others from it.
+pub async fn purge(runtimes: &Runtimes, which: &Which, mode: Mode) -> Vec<Purged> {
     let mut all = Vec::new();
     if let Some(containerd) = &runtimes.containerd {
-        all.extend(containerd::purge(containerd, mode).await);
+        all.extend(containerd::purge(containerd, which, mode).await);
     }
     if let Some(podman) = &runtimes.podman {
-        all.push(podman::purge(podman, mode).await);
+        all.push(podman::purge(podman, which, mode).await);
     }
     all
 }

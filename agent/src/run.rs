@@ -1,6 +1,7 @@
 //! The daemon: enrols if need be, then attests for ever, through reboots and network loss.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -97,16 +98,18 @@ async fn attest_until(
     let mut stop = std::pin::pin!(stop);
     // Before there is an identity: who asks then is told so.
     let keyprovider = KeyProvider::serve(&settings.keyprovider).await;
+    let round_due = Arc::new(Notify::new());
     let mut pauses = Pauses {
         interval,
         now,
+        round_due: Arc::clone(&round_due),
         watch: Watch::begin(&settings.boot_id),
     };
     let mut agent = tokio::select! {
         agent = begin(settings, token, &mut pauses) => agent?,
         () = &mut stop => return Ok(()),
     };
-    keyprovider.open(agent.releases());
+    keyprovider.open(agent.releases(round_due));
     let gave_up = tokio::select! {
         error = rounds(&mut agent, &settings.tcti, &mut pauses, &mut report) => Err(error),
         () = &mut stop => Ok(()),
@@ -200,6 +203,8 @@ fn is_cut_off(error: &Error, tcti: &str, failures: u32) -> bool {
 struct Pauses<'a> {
     interval: Duration,
     now: &'a Notify,
+    /// By a release.
+    round_due: Arc<Notify>,
     watch: Watch,
 }
 
@@ -209,6 +214,7 @@ impl Pauses<'_> {
         let reason = tokio::select! {
             () = tokio::time::sleep(wait) => return,
             () = self.now.notified() => "asked by SIGHUP",
+            () = self.round_due.notified() => "leases are revoked",
             change = self.watch.change() => change,
         };
         tracing::info!(reason, "a round at once");

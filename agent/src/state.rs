@@ -15,7 +15,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
-use touchstone_evidence::wire::Challenge;
+use touchstone_evidence::wire::{Challenge, RevokedLease};
 use zeroize::Zeroizing;
 
 use crate::identity::{Identity, Keys};
@@ -94,6 +94,9 @@ pub struct Outcome {
     pub entry: Sha256Digest,
     /// The signed result, compact JWS.
     pub result: String,
+    /// Leases of this host that are revoked. Not kept: the attestor tells of them until they are purged.
+    #[serde(skip)]
+    pub revoked: Vec<RevokedLease>,
 }
 
 /// The folder, to read from.

@@ -20,7 +20,7 @@ use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::quote::NotAuthentic;
-use touchstone_evidence::wire::{Challenge, Evidence, RuntimePosition};
+use touchstone_evidence::wire::{Challenge, Evidence, REVOKED_MAX, RevokedLease, RuntimePosition};
 
 pub(crate) use committed::CommittedRound;
 pub(crate) use decide::{Decided, Round};
@@ -194,7 +194,8 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
     let appraisal = touchstone_policies::appraise::appraise(&policies, &verified.claims);
     let digest = received.digest;
     let reached = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
-    let pending = Pending::of(&verified, &reached, &policies);
+    let revoked = revoked(attestor, &held).await?;
+    let pending = Pending::of(&verified, &reached, &policies, !revoked.is_empty());
     let round = Round {
         asked: received.asked.clone(),
         found,
@@ -202,6 +203,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
         verified,
         logs: Arc::clone(&attestor.logs),
         reached,
+        revoked,
         body: Arc::clone(&received.body),
         begun: received.begun,
     };
@@ -210,6 +212,16 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
         committed: pending.and_then(|pending| pending.committed(&decided)),
         answer: decided.answer(),
     })
+}
+
+/// Which leases the host is to be told are revoked. Hardly ever is there anything to look for.
+async fn revoked(attestor: &Attestor, held: &Held) -> Result<Vec<RevokedLease>, StoreError> {
+    if !held.leases_to_tell {
+        return Ok(Vec::new());
+    }
+    let most = i64::try_from(REVOKED_MAX).unwrap_or(i64::MAX);
+    let mut tx = attestor.store.read().await?;
+    tx.leases_to_tell(&held.record.host, most).await
 }
 
 /// How the identity with the TLS key of who asks ended.

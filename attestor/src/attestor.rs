@@ -19,6 +19,7 @@ use crate::follower;
 use crate::heads::{HeadError, Heads};
 use crate::keys::ServerKeys;
 use crate::layer_keys::MasterKeyError;
+use crate::leases::Giving;
 use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub(crate) struct Attestor {
     pub(crate) keys: ServerKeys,
     pub(crate) index: Arc<TrustIndex>,
     pub(crate) commits: Commits,
+    pub(crate) giving: Giving,
     pub(crate) logs: Arc<BootLogs>,
     pub(crate) heads: Heads,
     pub(crate) log_key: LogKey,
@@ -148,6 +150,7 @@ impl Attestor {
         let metrics = Arc::new(Metrics::new());
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            giving: Giving::start(store.clone(), Arc::clone(&index), Arc::clone(&metrics)),
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
             heads,

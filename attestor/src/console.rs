@@ -13,6 +13,7 @@ mod inspect;
 mod keyprovider;
 mod keys;
 mod layer_keys;
+mod leases;
 mod location;
 mod log_key;
 mod machines;
@@ -37,6 +38,7 @@ pub use inspect::Inspect;
 pub use keyprovider::KeyProvider;
 pub use keys::{Exchanged, Keys};
 pub use layer_keys::Key;
+pub use leases::Lease;
 pub use location::{Authority, Location};
 pub use machines::{Inventory, JoinToken, Service};
 pub use node::Node;
@@ -108,6 +110,9 @@ pub enum Command {
     /// Keys of encrypted container layers
     #[command(subcommand)]
     Key(Key),
+    /// What hosts were given keys of encrypted layers for
+    #[command(subcommand)]
+    Lease(Lease),
     /// Images that were registered, by the digests of their manifests
     #[command(subcommand)]
     Image(Image),

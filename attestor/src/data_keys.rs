@@ -18,8 +18,10 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::layer_keys::{self, LayerKeyError};
+use crate::leases::{self, NotGiven};
 use crate::random;
-use crate::releases::{ReleaseError, judge, milliseconds};
+use crate::releases::{ReleaseError, judge, milliseconds, revoked};
+use crate::store::Claim;
 
 /// A host that asks, and the round by which it proves itself.
 pub(crate) struct Asking {
@@ -64,7 +66,12 @@ async fn prove(
     let Asking { host, tls_key, .. } = asking;
     let accepted = appraisal::round(attestor, &tls_key, asking.evidence, asking.body).await?;
     let round = accepted.committed.ok_or(ReleaseError::NoReleaseKey)?;
-    Ok((Asked { host, named }, round))
+    let asked = Asked {
+        host,
+        tls_key,
+        named,
+    };
+    Ok((asked, round))
 }
 
 /// As the request says: nobody has opened it.
@@ -93,6 +100,7 @@ impl Named {
 /// Who asks, and for what.
 struct Asked {
     host: HostId,
+    tls_key: Sha256Digest,
     named: Named,
 }
 
@@ -213,11 +221,43 @@ impl Asked {
         let lease = serde_json::to_vec(&lease).map_err(|_| ReleaseError::Unwritable)?;
         let payload = payload::encrypt(&secrets.secret, &lease, opened.data_key().bytes());
         let payload = payload.map_err(|_| ReleaseError::Unwritable)?;
-        attestor.commits.entry(entry).await?;
-        Ok(Release {
-            lease: lease.into(),
-            sealed,
-            payload: payload.into(),
-        })
+        let wanted = leases::Wanted {
+            claim: Claim {
+                host: self.host.clone(),
+                tls_key: self.tls_key,
+                key: bound.key.clone(),
+            },
+            entry,
+            lease: None,
+            policies: round.policies().digest,
+        };
+        match attestor.giving.give(wanted).await {
+            Ok(()) => Ok(Release {
+                lease: lease.into(),
+                sealed,
+                payload: payload.into(),
+                round_due: round.tells_of_revoked(),
+            }),
+            Err(why) => Err(self.not_given(attestor, why, opened).await?),
+        }
+    }
+
+    async fn not_given(
+        &self,
+        attestor: &Attestor,
+        why: NotGiven,
+        opened: &Opened,
+    ) -> Result<ReleaseError, ReleaseError> {
+        let bound = opened.binding();
+        let error = match why {
+            NotGiven::Round(error) => return Ok(error.into()),
+            NotGiven::Revoked => {
+                let why = vec![revoked(&bound.key)];
+                return self.refuse(attestor, why, &bound.policy).await;
+            }
+            NotGiven::Inactive(state) => LayerKeyError::inactive(bound.key.clone(), state),
+        };
+        self.note(attestor, &[Finding::new(error.code())]).await?;
+        Ok(error.into())
     }
 }

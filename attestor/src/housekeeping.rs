@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::attestor::Attestor;
 use crate::clock;
+use crate::layer_keys;
 use crate::location;
 use crate::store::StoreError;
 
@@ -35,6 +36,13 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
             tracing::error!(error, "no head of the audit log may be signed");
         }
         resume_sweeps(&attestor);
+        if let Err(error) = layer_keys::tell_hosts(&attestor.store).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "hosts are still to be told of leases that are revoked"
+            );
+        }
         if let Err(error) = forget(&attestor).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "what has expired was not forgotten");

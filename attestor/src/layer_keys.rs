@@ -15,7 +15,9 @@ use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event, Reason};
 use crate::clock;
 use crate::random::{self, NoRandomness};
-use crate::store::{KeyState, LayerKeyRecord, Origin, Tx, Wrapped, WrappedVersion};
+use crate::store::{
+    KeyState, LayerKeyRecord, Origin, Store, StoreError, Tx, Wrapped, WrappedVersion,
+};
 
 pub(crate) use data_keys::{make_data_key, open_data_key};
 pub(crate) use error::LayerKeyError;
@@ -154,7 +156,8 @@ pub(crate) async fn rotate(
     }
 }
 
-/// Lets a key be used for nothing until it is enabled, or for everything again. Once more changes nothing.
+/// Lets a key be used for nothing until it is enabled, or for everything again. Once more changes nothing. Meanwhile its
+/// leases are revoked.
 pub(crate) async fn set_enabled(
     attestor: &Attestor,
     actor: &Actor,
@@ -182,7 +185,21 @@ pub(crate) async fn set_enabled(
     };
     audit::append(&mut tx, &event, actor, clock::now()).await?;
     tx.commit().await?;
+    tell_hosts(&attestor.store).await?;
     Ok(LayerKeyRecord { state, ..key })
+}
+
+/// Has every host with a lease of a key that is not active look with its next round what it is to purge: some hosts at a
+/// time, so that rounds get their turn in between. What broke off is done by the next one.
+pub(crate) async fn tell_hosts(store: &Store) -> Result<(), StoreError> {
+    loop {
+        let mut tx = store.write().await?;
+        let more = tx.mark_leases_of_inactive_keys().await?;
+        tx.commit().await?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// Deletes the bytes of every version of a key: nothing that they sealed is ever opened again.
@@ -208,6 +225,7 @@ pub(crate) async fn destroy(
     audit::append(&mut tx, &event, actor, now).await?;
     tx.commit().await?;
     attestor.store.scrub_layer_keys().await;
+    tell_hosts(&attestor.store).await?;
     Ok(LayerKeyRecord {
         state: KeyState::Destroyed,
         destroyed_at: Some(now),
@@ -309,8 +327,7 @@ async fn known(tx: &mut Tx, name: KeyName) -> Result<LayerKeyRecord, LayerKeyErr
 fn usable(key: LayerKeyRecord) -> Result<LayerKeyRecord, LayerKeyError> {
     match key.state {
         KeyState::Active => Ok(key),
-        KeyState::Disabled => Err(LayerKeyError::Disabled(key.name)),
-        KeyState::Destroyed => Err(LayerKeyError::Destroyed(key.name)),
+        state => Err(LayerKeyError::inactive(key.name, state)),
     }
 }
 

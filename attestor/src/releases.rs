@@ -2,7 +2,7 @@
 //! boot PCRs that were quoted. What a host asks for is judged by that one round alone, by the host half of the policy that
 //! the key is for, and becomes an entry before it is answered.
 
-use touchstone_evidence::annotation::{Annotation, Binding, Opened, PolicyName};
+use touchstone_evidence::annotation::{Annotation, Binding, KeyName, Opened, PolicyName};
 use touchstone_evidence::claims::Proof;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -19,8 +19,9 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::layer_keys::{self, LayerKeyError};
+use crate::leases::{self, NotGiven};
 use crate::random::{self, NoRandomness};
-use crate::store::StoreError;
+use crate::store::{Claim, NewLease, StoreError};
 
 /// Why nothing was released.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,7 @@ pub(crate) async fn release(attestor: &Attestor, wanted: Wanted) -> Result<Relea
     let named = Annotation::parse(&annotation).map_err(LayerKeyError::from)?;
     let asked = Asked {
         host,
+        tls_key: wanted.tls_key,
         manifest,
         named: named.untrusted_binding().clone(),
     };
@@ -146,12 +148,18 @@ async fn open(
 
 /// Why what the round established is not enough; empty: it is.
 pub(crate) fn judge(round: &CommittedRound, policy: &PolicyName, now: i64) -> Vec<Finding> {
-    release::release(round.policies(), policy.as_str(), Some(round.standing()), now)
+    release::release(
+        round.policies(),
+        policy.as_str(),
+        Some(round.standing()),
+        now,
+    )
 }
 
 /// Who asks, and for what.
 struct Asked {
     host: HostId,
+    tls_key: Sha256Digest,
     manifest: Option<OciDigest>,
     /// As the annotation says of itself: nobody has opened it.
     named: Binding,
@@ -229,16 +237,58 @@ impl Asked {
             clock_end,
             entry: entry.leaf(),
         };
+        let kept = NewLease {
+            host: self.host.clone(),
+            bound: bound.clone(),
+            manifest: self.manifest,
+            issued_at: now,
+            expires_at,
+            entry: lease.entry,
+        };
         let lease = serde_json::to_vec(&lease).map_err(|_| ReleaseError::Unwritable)?;
         let payload = payload::encrypt(&secrets.secret, &lease, opened.options());
         let payload = payload.map_err(|_| ReleaseError::Unwritable)?;
-        attestor.commits.entry(entry).await?;
-        Ok(Release {
-            lease: lease.into(),
-            sealed,
-            payload: payload.into(),
-        })
+        let wanted = leases::Wanted {
+            claim: Claim {
+                host: self.host.clone(),
+                tls_key: self.tls_key,
+                key: bound.key.clone(),
+            },
+            entry,
+            lease: Some(kept),
+            policies: round.policies().digest,
+        };
+        match attestor.giving.give(wanted).await {
+            Ok(()) => Ok(Release {
+                lease: lease.into(),
+                sealed,
+                payload: payload.into(),
+                round_due: round.tells_of_revoked(),
+            }),
+            Err(why) => Err(self.not_given(attestor, why).await?),
+        }
     }
+
+    async fn not_given(
+        &self,
+        attestor: &Attestor,
+        why: NotGiven,
+    ) -> Result<ReleaseError, ReleaseError> {
+        let key = &self.named.key;
+        let error = match why {
+            NotGiven::Round(error) => return Ok(error.into()),
+            NotGiven::Revoked => return self.refuse(attestor, vec![revoked(key)]).await,
+            NotGiven::Inactive(state) => LayerKeyError::inactive(key.clone(), state),
+        };
+        self.refuse(attestor, vec![Finding::new(error.code())])
+            .await?;
+        Ok(error.into())
+    }
+}
+
+/// Why a host gets nothing under a key that it may not have.
+pub(crate) fn revoked(key: &KeyName) -> Finding {
+    Finding::new("lease-revoked").about(key)
 }
 
 /// From `now` to `end`, both seconds; none if it is over.

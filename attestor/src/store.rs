@@ -20,6 +20,7 @@ mod join_tokens;
 mod kept;
 mod key_exchanges;
 mod layer_keys;
+mod leases;
 mod location;
 mod log;
 mod machines;
@@ -55,6 +56,7 @@ pub(crate) use join_tokens::JoinTokenRecord;
 pub(crate) use kept::KeptRound;
 pub(crate) use key_exchanges::KeyExchange;
 pub(crate) use layer_keys::{KeyState, LayerKeyRecord, Origin, Wrapped, WrappedVersion};
+pub(crate) use leases::{After, Claim, Grounds, KeptLease, NewLease, Revocation};
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
 pub(crate) use log::Committed;
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::result::TrustTier;
 pub use data_key::{DataKeyLease, DataKeyMade, DataKeyRequest, DataKeyWish};
 pub use join_token::{JoinToken, NotAJoinToken};
 pub use purge::{ContainerRuntime, PURGED_MAX, Purge, PurgeNoted};
-pub use release::{LEASE_MAX, Lease, Release, ReleaseRequest};
+pub use release::{LEASE_MAX, Lease, REVOKED_MAX, Release, ReleaseRequest, RevokedLease};
 
 /// Most bytes of a boot log in a message: a little more than is read, so that a log that is too large gets
 /// its own finding.
@@ -242,6 +242,9 @@ pub struct RoundAnswer {
     pub entry: Sha256Digest,
     /// For the next round.
     pub challenge: Challenge,
+    /// Leases of this host that are revoked, and that it has not said to have purged.
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub revoked: Few<RevokedLease, REVOKED_MAX>,
 }
 
 #[cfg(test)]

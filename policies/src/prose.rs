@@ -260,6 +260,10 @@ pub const SENTENCES: &[(&str, &str)] = &[
         "kernel command line changed: expected `{expected}`, saw `{observed}`",
     ),
     (
+        "lease-revoked",
+        "the key {subject} was taken back from this host; an officer gives it back with `touchstone lease restore`",
+    ),
+    (
         "location-absent",
         "the host carries no location tag; issue one with `touchstone location tag`",
     ),

@@ -95,7 +95,9 @@ const MEANT: [(&str, &[Role]); 7] = [
     ("GET /v1/keys", &Role::ALL),
 ];
 /// The acts of officers; all other acts are the operator's.
-const OFFICERS: [&str; 9] = [
+const OFFICERS: [&str; 11] = [
+    "POST /v1/leases/revoke",
+    "POST /v1/leases/restore",
     "POST /v1/references",
     "POST /v1/references/activate",
     "POST /v1/location/authorities/revoke",

@@ -37,6 +37,7 @@ mod inspect;
 mod keyprovider;
 mod late_bodies;
 mod layer_keys;
+mod leases;
 mod ledger;
 mod load;
 mod location;

@@ -26,6 +26,7 @@ mod images;
 mod keyprovider;
 mod late_bodies;
 mod layer_keys;
+mod leases;
 mod ledger;
 mod location;
 mod openapi;

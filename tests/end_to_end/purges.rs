@@ -21,6 +21,7 @@ fn purge(complete: bool) -> Purge {
         runtime: ContainerRuntime::Containerd,
         digests: Few(vec![OciDigest(Sha256Digest::of(b"an image"))]),
         complete,
+        leases: Few::default(),
     }
 }
 

@@ -43,7 +43,6 @@ impl Fleet {
         let host = boot("de-1");
         assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
         vouched_for(&world);
-        encrypted_layers(&world).await;
         others(&world, &boot("gone"), &boot("half"), &boot("stranger")).await;
         let foreign = boot("foreign");
         endorse(&foreign, &Ca::root("Nobody"), 7).await;
@@ -51,6 +50,7 @@ impl Fleet {
         let refused = applicant(&foreign, &world).await.begin().await;
         assert_eq!(refused.unwrap_err(), "ek-issuer-missing");
         let liar = Liar::take(&host, &world.server).await;
+        encrypted_layers(&world, &liar).await;
         let evidence = liar.evidence(&liar.challenge().await).await;
         let answer = liar.send(&evidence).await.unwrap();
         assert_eq!(answer.tier, TrustTier::Affirming);
@@ -112,14 +112,20 @@ async fn others(world: &World, gone: &Host, half: &Host, stranger: &Host) {
     server.command(&["host", "reject", ek]);
 }
 
-/// A key of encrypted layers, a registered image that was encrypted with it, and a key pair for another key.
-async fn encrypted_layers(world: &World) {
+/// A key of encrypted layers, a registered image that was encrypted with it, a lease of it, a host that gets no key any
+/// more, and a key pair for another key.
+async fn encrypted_layers(world: &World, liar: &Liar) {
     let server = &world.server;
     let ci = publisher(server, "ci");
     server.command(&["key", "create", "payments", "--policy", "payments"]);
     let wrapped = wrap(server, &ci, "payments").await.unwrap();
-    let manifest = manifest(&[&annotation(&wrapped)]);
-    register(server, &ci, &manifest).await.unwrap();
+    let annotation = annotation(&wrapped);
+    register(server, &ci, &manifest(&[&annotation]))
+        .await
+        .unwrap();
+    let wish = liar.wish(&annotation).await;
+    liar.ask_release(&wish).await.unwrap();
+    server.command(&["lease", "revoke", "--host", "gone"]);
     server.command(&["key", "import-key"]);
 }
 

@@ -1,7 +1,7 @@
 //! Which container runtimes are purged when the verdict turns, and whether they can be asked.
 
 use super::Check;
-use crate::purge::{Mode, Purged, Runtimes, purge};
+use crate::purge::{Mode, Purged, Runtimes, Which, purge};
 
 const SUBJECT: &str = "purge";
 
@@ -11,7 +11,7 @@ pub(super) async fn checks(runtimes: &Runtimes) -> Vec<Check> {
         let seen = "no runtime is purged when the verdict turns: what was decrypted stays";
         return vec![Check::notice(SUBJECT, seen, next)];
     }
-    let found = purge(runtimes, Mode::DryRun).await;
+    let found = purge(runtimes, &Which::All, Mode::DryRun).await;
     found.iter().map(one).collect()
 }
 

@@ -1,8 +1,10 @@
 //! One key: a round of evidence that carries the release key, the attestor's answer, and its opening in the TPM.
 //! What is asked, and what must come of it, is the [`Question`]'s.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::annotation::{Annotation, layer_of};
@@ -29,6 +31,9 @@ const ROUNDS: usize = 4;
 /// Messages that a runtime list may take before its end is sent with the request.
 const PARTS: usize = 64;
 
+/// The attestor gives this host the key no more.
+const LEASE_REVOKED: &str = "lease-revoked";
+
 /// What a call asks the attestor for.
 pub(crate) trait Question: Send + Sync {
     /// What the attestor says.
@@ -54,6 +59,9 @@ pub(crate) trait Question: Send + Sync {
         answer: Self::Answer,
         seen: &Seen<'_>,
     ) -> Result<(Self::Granted, Release), Refusal>;
+
+    /// Whether an ordinary round tells more.
+    fn round_due(answer: &Self::Answer) -> bool;
 
     /// When the sealed secret ends, in milliseconds on the TPM's clock.
     fn clock_end(granted: &Self::Granted) -> u64;
@@ -94,6 +102,8 @@ pub(crate) struct Releases {
     pub(crate) host: HostId,
     pub(crate) tls_key: Sha256Digest,
     pub(crate) client: watch::Receiver<Client>,
+    /// Notified when an ordinary round is due: its answer says what is revoked.
+    pub(crate) round_due: Arc<Notify>,
 }
 
 /// A call under way: until when it may take, and what is said if it takes longer.
@@ -173,6 +183,10 @@ impl Question for Wanted {
         Ok((lease::check(&release.lease, &expected)?, release))
     }
 
+    fn round_due(release: &Release) -> bool {
+        release.round_due
+    }
+
     fn clock_end(lease: &Lease) -> u64 {
         lease.clock_end
     }
@@ -214,10 +228,25 @@ impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
         match self.send(&evidence).await? {
             Err(error) if error.is_problem(BOOT_LOG_REQUIRED) => {
                 let evidence = self.evidence(challenge, true).await?;
-                let answer = self.send(&evidence).await??;
-                self.open(&evidence, answer).await
+                let answer = self.send(&evidence).await?;
+                self.note_due(&answer);
+                self.open(&evidence, answer?).await
             }
-            answer => self.open(&evidence, answer?).await,
+            answer => {
+                self.note_due(&answer);
+                self.open(&evidence, answer?).await
+            }
+        }
+    }
+
+    /// Has an ordinary round begin where something is revoked: its answer says what.
+    fn note_due(&self, answer: &Result<Q::Answer, client::Error>) {
+        let due = match answer {
+            Ok(answer) => Q::round_due(answer),
+            Err(error) => error.is_problem(LEASE_REVOKED),
+        };
+        if due {
+            self.releases.round_due.notify_one();
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prost::Message;
 use touchstone_evidence::wire::ContainerRuntime;
 
-use super::{Containerd, Mode, Purged};
+use super::{Containerd, Mode, Purged, Which};
 use call::{Connection, Error};
 use find::Found;
 use messages::{Empty, NamedList, path};
@@ -21,7 +21,7 @@ const LOOKS_MAX: u32 = 10;
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Purges each namespace that is named, or else that there is.
-pub(super) async fn purge(settings: &Containerd, mode: Mode) -> Vec<Purged> {
+pub(super) async fn purge(settings: &Containerd, which: &Which, mode: Mode) -> Vec<Purged> {
     let unasked = |error: Error| {
         let place = settings.socket.display().to_string();
         vec![Purged::new(ContainerRuntime::Containerd, place).failed(&error)]
@@ -42,6 +42,7 @@ pub(super) async fn purge(settings: &Containerd, mode: Mode) -> Vec<Purged> {
         let namespace = Namespace {
             connection: &connection,
             name,
+            which,
         };
         all.push(namespace.purged(mode).await);
     }
@@ -59,6 +60,8 @@ async fn namespaces(connection: &Connection) -> Result<Vec<String>, Error> {
 struct Namespace<'a> {
     connection: &'a Connection,
     name: &'a str,
+    /// What is to go.
+    which: &'a Which,
 }
 
 impl Namespace<'_> {

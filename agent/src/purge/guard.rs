@@ -1,6 +1,7 @@
 //! Watches the agent's own verdict beside its rounds, and purges when it turns: to contraindicated or none, or because
-//! none was had for longer than the last one was to last.
+//! none was had for longer than the last one was to last. While it is good, the images of revoked leases go alone.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use touchstone_evidence::result::TrustTier;
+use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 
-use super::{Mode, Purged, Runtimes, purge, report};
+use super::{Mode, Purged, Runtimes, Which, purge, report};
 use crate::clock;
 use crate::state::{Outcome, Records};
 
@@ -41,6 +43,8 @@ pub(crate) struct Guard {
     state: PathBuf,
     runtimes: Runtimes,
     standing: Standing,
+    /// Leases that the last round said are revoked, and of which something may be left here.
+    revoked: BTreeSet<RevokedLease>,
     /// What the attestor has not been told yet.
     untold: Vec<Purged>,
     /// What was logged last, so that the same is said once.
@@ -64,6 +68,7 @@ impl Guard {
             state,
             runtimes,
             standing,
+            revoked: BTreeSet::new(),
             untold: Vec::new(),
             said: Vec::new(),
         }
@@ -74,14 +79,16 @@ impl Guard {
         &mut self,
         mut outcomes: watch::Receiver<Option<Outcome>>,
     ) -> Infallible {
-        if self.runtimes.is_empty() {
-            return std::future::pending().await;
-        }
         loop {
-            if let Some(why) = self.turned() {
-                self.purge(why).await;
+            if !self.runtimes.is_empty() {
+                self.purge_what_is_due().await;
+                if self.tell().await
+                    && let Some(outcome) = &*outcomes.borrow_and_update()
+                {
+                    // Rounds meanwhile were told of what is gone by now.
+                    self.standing = standing(outcome);
+                }
             }
-            self.tell().await;
             tokio::select! {
                 () = tokio::time::sleep(self.pause()) => {}
                 changed = outcomes.changed() => {
@@ -89,17 +96,43 @@ impl Guard {
                         // Rounds have ended, and time goes on.
                         tokio::time::sleep(self.pause()).await;
                     } else if let Some(outcome) = &*outcomes.borrow_and_update() {
-                        self.standing = standing(outcome);
+                        self.hear(outcome);
                     }
                 }
             }
         }
     }
 
+    /// Takes in what a round brought.
+    fn hear(&mut self, outcome: &Outcome) {
+        self.standing = standing(outcome);
+        let revoked = outcome.revoked.iter().cloned().collect();
+        if self.revoked == revoked {
+            return;
+        }
+        self.revoked = revoked;
+        if self.runtimes.is_empty() && !self.revoked.is_empty() {
+            let leases = self.revoked.len();
+            tracing::warn!(
+                "{leases} leases are revoked, and what they opened stays: no runtime is named (`--containerd`, \
+                 `--podman-root`)"
+            );
+        }
+    }
+
+    async fn purge_what_is_due(&mut self) {
+        if let Some(why) = self.turned() {
+            self.purge(Which::All, why).await;
+        } else if !self.revoked.is_empty() {
+            let which = Which::Leases(self.revoked.clone());
+            self.purge(which, "leases are revoked").await;
+        }
+    }
+
     /// Purges because this host gets no verdict any more.
     pub(crate) async fn give_up(&mut self, why: &'static str) {
         if !self.runtimes.is_empty() {
-            self.purge(why).await;
+            self.purge(Which::All, why).await;
             self.tell().await;
         }
     }
@@ -120,8 +153,17 @@ impl Guard {
         }
     }
 
-    async fn purge(&mut self, why: &'static str) {
-        let purged = purge(&self.runtimes, Mode::Purge).await;
+    async fn purge(&mut self, which: Which, why: &'static str) {
+        let mut purged = purge(&self.runtimes, &which, Mode::Purge).await;
+        if !self.revoked.is_empty() && purged.iter().all(Purged::is_complete) {
+            // A containerd without a namespace has no place to tell of.
+            let place = || Purged::new(ContainerRuntime::Containerd, "");
+            let mut last = purged.pop().unwrap_or_else(place);
+            last.leases = std::mem::take(&mut self.revoked).into_iter().collect();
+            purged.push(last);
+            // The same leases may be revoked again one day, and are told again then.
+            self.said.clear();
+        }
         if purged != self.said {
             for one in purged.iter().filter(|one| !one.is_nothing()) {
                 say(one, why);
@@ -132,14 +174,16 @@ impl Guard {
         }
     }
 
-    async fn tell(&mut self) {
+    /// Whether the attestor knows now of revoked leases that are gone.
+    async fn tell(&mut self) -> bool {
         if self.untold.is_empty() {
-            return;
+            return false;
         }
         match report::tell(&self.state, &self.untold).await {
             Ok(()) => {
-                self.untold.clear();
+                let told = std::mem::take(&mut self.untold);
                 tracing::info!("the attestor knows what was purged");
+                told.iter().any(|one| !one.leases.is_empty())
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -147,6 +191,7 @@ impl Guard {
                     error,
                     "the attestor was not told what was purged; it will be"
                 );
+                false
             }
         }
     }
@@ -225,6 +270,7 @@ mod tests {
             findings: Vec::new(),
             entry: Sha256Digest::ZERO,
             result: format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload)),
+            revoked: Vec::new(),
         }
     }
 

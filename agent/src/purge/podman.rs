@@ -11,7 +11,7 @@ use std::path::Path;
 
 use touchstone_evidence::wire::ContainerRuntime;
 
-use super::{Mode, Podman, Purged};
+use super::{Mode, Podman, Purged, Which};
 use storage::Found;
 
 /// How often is looked again, at most.
@@ -28,19 +28,24 @@ pub(super) enum Error {
     Ending(#[from] tokio::task::JoinError),
 }
 
-pub(super) async fn purge(settings: &Podman, mode: Mode) -> Purged {
+pub(super) async fn purge(settings: &Podman, which: &Which, mode: Mode) -> Purged {
     let place = settings.root.display().to_string();
     let mut purged = Purged::new(ContainerRuntime::Podman, place);
-    match until_gone(settings, mode, &mut purged).await {
+    match until_gone(settings, which, mode, &mut purged).await {
         Ok(()) => purged,
         Err(error) => purged.failed(&error),
     }
 }
 
-async fn until_gone(settings: &Podman, mode: Mode, purged: &mut Purged) -> Result<(), Error> {
+async fn until_gone(
+    settings: &Podman,
+    which: &Which,
+    mode: Mode,
+    purged: &mut Purged,
+) -> Result<(), Error> {
     let mut all = Found::default();
     for _ in 0..LOOKS_MAX {
-        let found = look(&settings.root).await?;
+        let found = look(&settings.root, which).await?;
         all.extend(&found);
         purged.digests = all.manifests.iter().copied().collect();
         purged.names = all.names.iter().cloned().collect();
@@ -80,7 +85,7 @@ async fn left(root: &Path, found: &Found, all: &Found) -> Result<Vec<String>, Er
     Ok(left.into_iter().collect())
 }
 
-async fn look(root: &Path) -> Result<Found, Error> {
-    let root = root.to_owned();
-    Ok(tokio::task::spawn_blocking(move || storage::find(&root)).await??)
+async fn look(root: &Path, which: &Which) -> Result<Found, Error> {
+    let (root, which) = (root.to_owned(), which.clone());
+    Ok(tokio::task::spawn_blocking(move || storage::find(&root, &which)).await??)
 }

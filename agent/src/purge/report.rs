@@ -4,14 +4,15 @@ use std::path::Path;
 
 use tokio::task::spawn_blocking;
 use touchstone_evidence::encoded::Few;
-use touchstone_evidence::wire::{PURGED_MAX, Purge};
+use touchstone_evidence::wire::{PURGED_MAX, Purge, REVOKED_MAX};
 
 use super::Purged;
 use crate::attest::Error;
 use crate::client::Client;
 use crate::state::Records;
 
-/// Tells what there is to tell: what was found and is gone, and what failed. A running agent does not mind.
+/// Tells what there is to tell: what was found and is gone, what failed, and of which revoked leases nothing is left. A
+/// running agent does not mind.
 ///
 /// # Errors
 /// [`Error::NotEnrolled`]; [`Error::Client`]. What was told before that is told.
@@ -38,15 +39,17 @@ fn messages(purged: &Purged) -> Vec<Purge> {
     if purged.is_nothing() {
         return Vec::new();
     }
-    let message = |digests: &[_]| Purge {
+    let images = purged.digests.chunks(PURGED_MAX);
+    let leases = purged.leases.chunks(REVOKED_MAX);
+    let count = images.len().max(leases.len()).max(1);
+    let (mut images, mut leases) = (images, leases);
+    let message = |_| Purge {
         runtime: purged.runtime,
-        digests: Few(digests.to_vec()),
+        digests: Few(images.next().unwrap_or_default().to_vec()),
         complete: purged.is_complete(),
+        leases: Few(leases.next().unwrap_or_default().to_vec()),
     };
-    match purged.digests.is_empty() {
-        true => vec![message(&[])],
-        false => purged.digests.chunks(PURGED_MAX).map(message).collect(),
-    }
+    (0..count).map(message).collect()
 }
 
 #[cfg(test)]

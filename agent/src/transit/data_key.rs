@@ -53,6 +53,10 @@ impl Question for NewDataKey {
         Ok(((wrapped, lease), made.release))
     }
 
+    fn round_due(made: &DataKeyMade) -> bool {
+        made.release.round_due
+    }
+
     fn clock_end((_, lease): &Self::Granted) -> u64 {
         lease.clock_end
     }
@@ -86,6 +90,10 @@ impl Question for HeldDataKey {
     fn check(&self, release: Release, seen: &Seen<'_>) -> Result<(DataKeyLease, Release), Refusal> {
         let binding = self.wrapped.untrusted_binding();
         Ok((lease::check(&release.lease, binding, seen)?, release))
+    }
+
+    fn round_due(release: &Release) -> bool {
+        release.round_due
     }
 
     fn clock_end(lease: &DataKeyLease) -> u64 {

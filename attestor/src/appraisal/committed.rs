@@ -23,6 +23,7 @@ pub(crate) struct CommittedRound {
     standing: HostStanding,
     entry: Sha256Digest,
     policies: Arc<PolicySet>,
+    tells_of_revoked: bool,
 }
 
 impl Pending {
@@ -31,6 +32,7 @@ impl Pending {
         verified: &Verified,
         reached: &Reached,
         policies: &Arc<PolicySet>,
+        tells_of_revoked: bool,
     ) -> Option<Self> {
         let release_key = verified.claims.release_key()?.clone();
         Some(Self(CommittedRound {
@@ -38,6 +40,7 @@ impl Pending {
             standing: reached.verdict.standing(&verified.host),
             entry: reached.verdict.entry,
             policies: Arc::clone(policies),
+            tells_of_revoked,
         }))
     }
 
@@ -69,5 +72,10 @@ impl CommittedRound {
     /// What it was judged by: in force when it was committed.
     pub(crate) fn policies(&self) -> &PolicySet {
         &self.policies
+    }
+
+    /// Whether its answer, which is not sent with a release, tells of revoked leases.
+    pub(crate) fn tells_of_revoked(&self) -> bool {
+        self.tells_of_revoked
     }
 }

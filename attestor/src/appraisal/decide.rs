@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use touchstone_evidence::encoded::Few;
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::wire::{RoundAnswer, RuntimePosition};
+use touchstone_evidence::wire::{RevokedLease, RoundAnswer, RuntimePosition};
 
 use super::basis::Basis;
 use super::verdict::Reached;
@@ -26,6 +27,8 @@ pub(crate) struct Round {
     pub(super) verified: Verified,
     pub(super) logs: Arc<BootLogs>,
     pub(super) reached: Reached,
+    /// Leases that the host is told are revoked.
+    pub(super) revoked: Vec<RevokedLease>,
     /// The evidence exactly as it was received.
     pub(super) body: Arc<Vec<u8>>,
     /// When it was there.
@@ -185,17 +188,22 @@ impl Round {
             result: self.reached.result.clone(),
             entry: self.reached.verdict.entry,
             challenge: next.sent,
+            revoked: Few(self.revoked.clone()),
         });
         Ok(answer.map_err(|_| StoreError::Malformed("answer"))?)
     }
 
-    /// What few rounds write: the first ones of a boot or of a tag, and those of a copied TPM.
+    /// What few rounds write: the first ones of a boot or of a tag, those after leases were revoked, and those of a copied
+    /// TPM.
     pub(crate) async fn write_apart(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let host = self.host();
         if self.verified.behind {
             let Reached { kept, result, .. } = &self.reached;
             tx.contradict_host(host, kept, result).await?;
             return tx.mark_copied(host).await;
+        }
+        if self.held.leases_to_tell && self.revoked.is_empty() {
+            tx.settle_leases_to_tell(host).await?;
         }
         let proven = self.verified.claims.place().proven();
         if let Some(serial) = self.held.unproven_tag().filter(|_| proven.is_some()) {

@@ -13,7 +13,7 @@ use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
-use touchstone_evidence::wire::ContainerRuntime;
+use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 
 use super::{Actor, Reason};
 use crate::role::{CredentialName, Role, Way};
@@ -263,6 +263,19 @@ pub(crate) enum Event {
         data_key: Option<Sha256Digest>,
         refusals: Vec<String>,
     },
+    /// A host gets a key no more, or none at all, and is to purge what its `leases` of it opened.
+    LeasesRevoked {
+        host: HostId,
+        key: Option<KeyName>,
+        leases: i64,
+        reason: Option<Reason>,
+    },
+    /// A host may have a key again, or all that were revoked for it.
+    LeasesRestored {
+        host: HostId,
+        key: Option<KeyName>,
+        reason: Option<Reason>,
+    },
     /// An image was registered, by its manifest. `encrypted`: every layer is.
     ImageRegistered {
         manifest: OciDigest,
@@ -319,12 +332,15 @@ pub(crate) enum Event {
     },
     /// A round was appraised.
     HostAppraised(Box<Appraised>),
-    /// A host says that it took decrypted images off its disk. `complete`: that nothing of them is left.
+    /// A host says that it took decrypted images off its disk. `complete`: that nothing of them is left. `leases`: those
+    /// revoked ones of which it has nothing any more.
     ImagesPurged {
         host: HostId,
         runtime: ContainerRuntime,
         digests: Vec<OciDigest>,
         complete: bool,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        leases: Vec<RevokedLease>,
     },
     /// Messages that could not change anything were refused; counted by code since the last such entry.
     Refused { counts: BTreeMap<String, u64> },
@@ -611,6 +627,17 @@ mod tests {
                 data_key: Some(digest),
                 refusals: Vec::new(),
             },
+            Event::LeasesRevoked {
+                host: host.clone(),
+                key: None,
+                leases: 1,
+                reason: None,
+            },
+            Event::LeasesRestored {
+                host: host.clone(),
+                key: None,
+                reason: None,
+            },
             Event::ImageRegistered {
                 manifest: touchstone_evidence::oci_digest::OciDigest(digest),
                 reference: String::new(),
@@ -644,6 +671,7 @@ mod tests {
                 runtime: ContainerRuntime::Podman,
                 digests: vec![OciDigest(digest)],
                 complete: true,
+                leases: Vec::new(),
             },
             Event::FirmwareAccepted {
                 host,

@@ -16,7 +16,7 @@ use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Command, Endorsement, Host, Policy, Target, audit, credentials, endorsement,
-    firmware, image, keyprovider, keys, layer_keys, location, machines, man, node, policy,
+    firmware, image, keyprovider, keys, layer_keys, leases, location, machines, man, node, policy,
     reference,
 };
 use crate::clock;
@@ -68,6 +68,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Credential(command) => credentials::run(client, json, command).await,
         Command::Image(command) => image::run(client, json, command).await,
         Command::Key(command) => layer_keys::run(client, json, command).await,
+        Command::Lease(command) => leases::run(client, json, command).await,
         Command::Node(command) => node::run(client, json, command).await,
         Command::Reference(command) => reference::run(client, json, command).await,
         Command::Host(Host::List) => host_list(client, json).await,

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problems; `type` is `touchstone:CODE`.
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{AppendHeaders, IntoResponse, Response};
@@ -107,6 +107,12 @@ impl From<BytesRejection> for Problem {
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         Self::refused(rejection.status(), "malformed-path", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::refused(rejection.status(), "malformed-query", rejection.body_text())
     }
 }
 

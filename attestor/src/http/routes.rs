@@ -14,6 +14,7 @@ mod inventory;
 mod join_tokens;
 mod keys;
 mod layer_keys;
+mod leases;
 mod location;
 mod log_key;
 mod nodes;
@@ -243,6 +244,9 @@ pub(super) fn all() -> Vec<Route> {
             OPERATE,
             layer_keys::make_import_key,
         ),
+        Route::new(GET, "/v1/leases", READ, leases::list),
+        Route::new(POST, "/v1/leases/revoke", DECIDE, leases::revoke),
+        Route::new(POST, "/v1/leases/restore", DECIDE, leases::restore),
         Route::new(GET, "/v1/images", READ, images::list),
         Route::new(POST, "/v1/images", PUBLISH, images::register).with_body_of(IMAGE_MAX),
         Route::new(GET, "/v1/credentials", READ, credentials::list),

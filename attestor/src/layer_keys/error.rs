@@ -6,7 +6,7 @@ use touchstone_evidence::oci_digest::OciDigest;
 
 use super::master::MasterKeyError;
 use crate::random::NoRandomness;
-use crate::store::StoreError;
+use crate::store::{KeyState, StoreError};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,14 @@ pub(crate) enum LayerKeyError {
 }
 
 impl LayerKeyError {
+    /// Why a key in this state is not used.
+    pub(crate) fn inactive(key: KeyName, state: KeyState) -> Self {
+        match state {
+            KeyState::Destroyed => Self::Destroyed(key),
+            KeyState::Disabled | KeyState::Active => Self::Disabled(key),
+        }
+    }
+
     /// Stable code.
     pub(crate) fn code(&self) -> &'static str {
         match self {

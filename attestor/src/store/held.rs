@@ -42,6 +42,8 @@ pub(crate) struct Held {
     pub(crate) tag: Option<(i64, Vec<u8>)>,
     /// What became of that tag.
     pub(crate) tag_state: TagState,
+    /// Whether it may have revoked leases that it is to be told of.
+    pub(crate) leases_to_tell: bool,
 }
 
 impl Held {
@@ -99,7 +101,7 @@ macro_rules! look_up {
                      'ak_public', hex(h.ak_public), 'root_class', h.root_class, 'enrolled_at', h.enrolled_at,
                      'firmware_version', h.firmware_version, 'reset_count', h.reset_count,
                      'restart_count', h.restart_count, 'clock', h.clock, 'boot_log', hex(h.boot_log),
-                     'runtime', h.runtime, 'tpm', h.tpm,
+                     'runtime', h.runtime, 'tpm', h.tpm, 'leases_to_tell', h.leases_to_tell,
                      'challenge', CASE WHEN c.nonce IS NOT NULL THEN ",
             $object,
             "(

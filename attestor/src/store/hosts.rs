@@ -175,8 +175,11 @@ impl Tx {
             .map_err(|_| StoreError::Malformed("endorsement"))?;
         Ok(on!(self, connection => {
             sqlx::query(
-                "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, tpm, root_key)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+                "INSERT INTO hosts (host, ek_digest, ek_public, ak_public, tls_key, root_class, enrolled_at, tpm, root_key,
+                     leases_to_tell)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                     CASE WHEN EXISTS (SELECT 1 FROM leases WHERE host = $1 AND purged_at IS NULL) THEN 1 ELSE 0 END)
+                 ON CONFLICT DO NOTHING",
             )
             .bind(host.as_str())
             .bind(&identity.ek_digest.0[..])

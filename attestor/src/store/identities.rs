@@ -87,7 +87,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes back what rested on a host's identity: its tag, its nodes, its challenges, what was
+    /// Takes back what rested on a host's identity: its tag, its nodes, its challenges, its leases, what was
     /// known of its boot, its open door.
     pub(crate) async fn void_what_rests_on(
         &mut self,
@@ -102,6 +102,7 @@ impl Tx {
                 "DELETE FROM answers WHERE id IN (SELECT answered FROM challenges WHERE host = $1)",
                 "DELETE FROM challenges WHERE host = $1",
                 "DELETE FROM boots WHERE host = $1",
+                "UPDATE leases SET void = 1 WHERE host = $1",
                 "DELETE FROM reenrolments WHERE host = $1",
             ] {
                 sqlx::query(statement)

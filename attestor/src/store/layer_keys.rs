@@ -33,7 +33,7 @@ impl KeyState {
         }
     }
 
-    fn of(word: &str) -> Option<Self> {
+    pub(super) fn of(word: &str) -> Option<Self> {
         [Self::Active, Self::Disabled, Self::Destroyed]
             .into_iter()
             .find(|state| state.word() == word)

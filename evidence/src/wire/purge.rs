@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::encoded::Few;
 use crate::oci_digest::OciDigest;
+use crate::wire::{REVOKED_MAX, RevokedLease};
 
 /// Most images in one message.
 pub const PURGED_MAX: usize = 256;
@@ -40,6 +41,9 @@ pub struct Purge {
     pub digests: Few<OciDigest, PURGED_MAX>,
     /// Whether the host looked again and found nothing left of them.
     pub complete: bool,
+    /// Revoked leases of which nothing is left on the host.
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub leases: Few<RevokedLease, REVOKED_MAX>,
 }
 
 /// Where the attestor wrote it down.

@@ -11,6 +11,8 @@ use crate::oci_digest::OciDigest;
 
 /// Most bytes of a lease.
 pub const LEASE_MAX: usize = 4 << 10;
+/// Most revoked leases in one message; further ones are told once these are purged.
+pub const REVOKED_MAX: usize = 128;
 /// Most bytes of what is released: the cipher's options, and the tag of their encryption.
 const PAYLOAD_MAX: usize = OPTIONS_MAX + 16;
 
@@ -37,6 +39,21 @@ pub struct Release {
     pub sealed: SealedRelease,
     /// The cipher's options, encrypted ([`crate::sealed_release::payload`]).
     pub payload: Bytes<PAYLOAD_MAX>,
+    /// A round is due at once: its answer tells which leases of the host are revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub round_due: bool,
+}
+
+/// A lease of the host's that is revoked: what it opened is to be purged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedLease {
+    /// Name of the key.
+    pub key: KeyName,
+    /// Which of its versions.
+    pub key_version: u32,
+    /// The plain layer.
+    pub layer: OciDigest,
 }
 
 /// Who may read what, and until when.

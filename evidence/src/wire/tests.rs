@@ -140,6 +140,7 @@ fn answer() -> impl Strategy<Value = RoundAnswer> {
             result,
             entry,
             challenge,
+            revoked: Few::default(),
         },
     )
 }

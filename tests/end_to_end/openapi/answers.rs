@@ -247,6 +247,11 @@ impl Story {
         let made = self.post("/v1/data-keys", wish).await;
         let held = json!({ "evidence": evidence().await, "wrapped": made["wrapped"] });
         self.post("/v1/data-keys/open", held).await;
+        let act = json!({ "host": "de-1", "key": "payments", "reason": "it moved" });
+        self.post("/v1/leases/revoke", act.clone()).await;
+        assert_eq!(self.round().await, "affirming");
+        self.read_all("de-1").await;
+        self.post("/v1/leases/restore", act).await;
         let made = self
             .ask(Method::POST, "/v1/layer-key-imports", "", None)
             .await;

@@ -9,6 +9,7 @@ use super::call::Error;
 use super::messages::{
     BlobList, Chunk, Filtered, ImageList, Named, PluginList, SnapshotList, path,
 };
+use crate::purge::Which;
 use crate::purge::manifest::{DOCUMENT_MAX, Document};
 
 /// How labels begin by which a manifest keeps its blobs, and an index its manifests.
@@ -31,6 +32,25 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn is_nothing(&self) -> bool {
         self.manifests.is_empty() && self.names.is_empty()
+    }
+
+    /// Adds an image, and the snapshots that hold it, if they can be told.
+    fn add(&mut self, manifest: OciDigest, chain: Option<Vec<String>>) {
+        self.manifests.insert(manifest);
+        match chain {
+            Some(chain) => {
+                self.tops.extend(chain.last().cloned());
+                self.chains.extend(chain);
+            }
+            None => drop(self.unclear.insert(manifest.to_string())),
+        }
+    }
+
+    /// Leaves snapshots alone that an image holds which stays.
+    fn leave(&mut self, others: &BTreeSet<String>) {
+        for ours in [&mut self.chains, &mut self.tops] {
+            ours.retain(|chain| !others.contains(chain));
+        }
     }
 
     /// Adds what another look found.
@@ -59,23 +79,28 @@ impl Namespace<'_> {
         let images = self.images().await?;
         let documents = self.documents(images.values().copied()).await?;
         let mut found = Found::default();
+        let mut others = BTreeSet::new();
         for (digest, document) in &documents {
-            let Document::Ours(layers) = document else {
+            let Document::Image(layers) = document else {
                 continue;
             };
-            found.manifests.insert(*digest);
+            let ours = layers.is_of(self.which);
+            // Where all are to go, what another image has too is named as left.
+            if !ours && *self.which == Which::All {
+                continue;
+            }
             let config = match layers.config {
                 Some(config) => self.blob(config).await?,
                 None => None,
             };
-            match config.and_then(|config| layers.chain_ids(&config)) {
-                Some(chain) => {
-                    found.tops.extend(chain.last().map(ToString::to_string));
-                    found.chains.extend(chain.iter().map(ToString::to_string));
-                }
-                None => drop(found.unclear.insert(digest.to_string())),
+            let chain = config.and_then(|config| layers.chain_ids(&config));
+            let chain = chain.map(|chain| chain.iter().map(ToString::to_string).collect());
+            match (ours, chain) {
+                (true, chain) => found.add(*digest, chain),
+                (false, chain) => others.extend(chain.unwrap_or_default()),
             }
         }
+        found.leave(&others);
         let ours = with_indexes(&found.manifests, &documents);
         let named = images
             .into_iter()

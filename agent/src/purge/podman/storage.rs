@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use touchstone_evidence::oci_digest::OciDigest;
 
-use crate::purge::manifest::{DOCUMENT_MAX, Document, digest};
+use crate::purge::Which;
+use crate::purge::manifest::{DOCUMENT_MAX, Document, Layers, digest};
 
 /// How the file of a manifest is called: by its name, or by base64 of `manifest-sha256:…` behind `=`.
 const MANIFEST: [&str; 2] = ["manifest", "=bWFuaWZlc3Qt"];
@@ -74,26 +75,36 @@ struct Layer {
     parent: String,
 }
 
-/// Images with a manifest that has our annotation. A storage that is not there has none.
-pub(super) fn find(root: &Path) -> Result<Found, Error> {
+/// Images that are to go. A storage that is not there has none.
+pub(super) fn find(root: &Path, which: &Which) -> Result<Found, Error> {
     let parents = layers(root)?;
     let mut found = Found::default();
+    let mut others = BTreeSet::new();
     for folder in folders(root, "-images")? {
         for image in list::<Image>(&folder.join("images.json"))? {
-            for (manifest, layers) in manifests(&folder.join(&image.id))? {
+            let chain = chain(&image.layer, &parents);
+            let ours = manifests(&folder.join(&image.id), which)?;
+            if ours.is_empty() {
+                others.extend(chain);
+                continue;
+            }
+            for (manifest, layers) in ours {
                 found.manifests.insert(manifest);
-                let chain = chain(&image.layer, &parents);
                 // Layers that hold nothing may be counted in one and not in the other.
                 let below = if chain.len() == layers.count {
-                    layers.first
+                    layers.below()
                 } else {
                     0
                 };
-                found.layers.extend(chain.into_iter().skip(below));
+                found.layers.extend(chain.iter().skip(below).cloned());
                 found.images.insert(image.id.clone());
                 found.names.extend(image.names.iter().flatten().cloned());
             }
         }
+    }
+    if let Which::Leases(_) = which {
+        // An image holds them that stays. Where all are to go, they are named as left.
+        found.layers.retain(|layer| !others.contains(layer));
     }
     Ok(found)
 }
@@ -122,8 +133,8 @@ fn chain(top: &str, parents: &BTreeMap<String, String>) -> Vec<String> {
     chain
 }
 
-/// The manifests of ours that an image is kept with: the encrypted one, beside one in clear.
-fn manifests(folder: &Path) -> Result<Vec<(OciDigest, crate::purge::manifest::Layers)>, Error> {
+/// The manifests that an image is kept with for which it is to go: the encrypted one, beside one in clear.
+fn manifests(folder: &Path, which: &Which) -> Result<Vec<(OciDigest, Layers)>, Error> {
     let mut ours = Vec::new();
     for path in entries(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -133,7 +144,9 @@ fn manifests(folder: &Path) -> Result<Vec<(OciDigest, crate::purge::manifest::La
         let Some(bytes) = read(&path, DOCUMENT_MAX)? else {
             continue;
         };
-        if let Document::Ours(layers) = Document::read(&bytes) {
+        if let Document::Image(layers) = Document::read(&bytes)
+            && layers.is_of(which)
+        {
             ours.push((digest(&bytes), layers));
         }
     }
@@ -210,7 +223,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, json.to_string()).unwrap();
         };
-        assert!(find(root.path()).unwrap().images.is_empty());
+        assert!(find(root.path(), &Which::All).unwrap().images.is_empty());
         let names = json!(["a:v1"]);
         let images =
             json!([{ "id": "1", "layer": "top", "names": names }, { "id": "2", "layer": "base" }]);
@@ -223,14 +236,14 @@ mod tests {
         let encrypted = json!({ "layers": [{}, { "annotations": ours }] });
         let file = "overlay-images/1/=bWFuaWZlc3Qtc2hhMjU2OmE=";
         write(file, encrypted.clone());
-        let found = find(root.path()).unwrap();
+        let found = find(root.path(), &Which::All).unwrap();
         assert_eq!(found.images, BTreeSet::from(["1".to_owned()]));
         assert_eq!(found.names, BTreeSet::from(["a:v1".to_owned()]));
         assert_eq!(found.layers, BTreeSet::from(["top".to_owned()]));
         let manifest = digest(encrypted.to_string().as_bytes());
         assert_eq!(found.manifests, BTreeSet::from([manifest]));
         write("overlay-images/images.json", json!({}));
-        let refused = find(root.path()).unwrap_err();
+        let refused = find(root.path(), &Which::All).unwrap_err();
         assert!(matches!(refused, Error::Malformed { .. }), "{refused}");
     }
 }

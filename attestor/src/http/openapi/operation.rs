@@ -16,6 +16,9 @@ pub(super) struct Described {
     /// How generated clients call it.
     id: String,
     summary: String,
+    /// What it takes after a `?`.
+    #[serde(default)]
+    query: Vec<String>,
     /// Name of the schema of its body.
     request: Option<String>,
     /// Name of the schema of its answer; absent: text.
@@ -35,7 +38,11 @@ pub(super) fn operation(route: &Route, described: Option<&Described>) -> Value {
         let roles: Vec<&str> = roles.iter().map(|role: &Role| role.word()).collect();
         put("x-roles", json!(roles));
     }
-    let parameters: Vec<Value> = parameters(route.path).map(parameter).collect();
+    let query = described.map(|described| described.query.iter().map(String::as_str));
+    let parameters: Vec<Value> = parameters(route.path)
+        .chain(query.into_iter().flatten())
+        .map(parameter)
+        .collect();
     if !parameters.is_empty() {
         put("parameters", json!(parameters));
     }
@@ -112,6 +119,11 @@ fn responses(route: &Route, described: &Described) -> Value {
     let answer =
         json!({ "description": described.summary, "content": { media: { "schema": schema } } });
     responses.insert("200".to_owned(), answer);
+    if !described.query.is_empty() {
+        let why = "What comes after the `?` cannot be read";
+        let problem = json!({ "$ref": "#/components/responses/Problem", "description": why });
+        responses.insert("400".to_owned(), problem);
+    }
     for (status, why) in refusals(route, described.request.is_some()) {
         let problem = json!({ "$ref": "#/components/responses/Problem", "description": why });
         responses.insert(status.to_owned(), problem);

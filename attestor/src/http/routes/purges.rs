@@ -16,21 +16,28 @@ use crate::http::problem::Problem;
 /// seldom.
 const COST: usize = 1 << 20;
 
-/// Writes it down. It changes no verdict: it is the word of a host that may be believed no more.
+/// Writes it down. It changes no verdict: it is the word of a host that may be believed no more. Of revoked leases of
+/// which the host says that nothing is left, it is not told again.
 pub(super) async fn note(
     State(app): State<App>,
     Extension(CallingHost { host, tls_key }): Extension<CallingHost>,
     Body(purge): Body<Purge>,
 ) -> Result<Json<PurgeNoted>, Problem> {
     within_budget(&app, &host, COST)?;
+    let now = clock::now();
     let mut tx = app.attestor.store.write().await?;
+    let host = access::holder(&mut tx, &tls_key).await?;
+    if !purge.leases.is_empty() {
+        tx.mark_leases_purged(&host, &purge.leases.0, now).await?;
+    }
     let event = Event::ImagesPurged {
-        host: access::holder(&mut tx, &tls_key).await?,
+        host,
         runtime: purge.runtime,
         digests: purge.digests.0,
         complete: purge.complete,
+        leases: purge.leases.0,
     };
-    let entry = Entry::new(&event, &Actor::Host, clock::now())?;
+    let entry = Entry::new(&event, &Actor::Host, now)?;
     let noted = PurgeNoted {
         entry: entry.leaf(),
     };

@@ -29,6 +29,7 @@ pub(super) struct HostJson {
     boot_log: Option<Hex>,
     runtime: Option<String>,
     tpm: Option<String>,
+    leases_to_tell: i64,
     challenge: Option<ChallengeJson>,
     boot: Option<BootJson>,
     serial: Option<i64>,
@@ -114,6 +115,7 @@ impl HostJson {
                 proven: self.proven.is_some_and(|proven| proven != 0),
                 moved_from: read(self.moved_from.as_deref(), "place")?,
             },
+            leases_to_tell: self.leases_to_tell != 0,
         })
     }
 }
