@@ -73,6 +73,18 @@ pub struct Refused {
     pub text: String,
 }
 
+impl Refused {
+    /// The word for its status.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.status {
+            7 => "permission-denied",
+            14 => "unavailable",
+            _ => "other",
+        }
+    }
+}
+
 /// An agent that serves.
 pub struct KeyProvider {
     /// The agent, with a round a day unless it was told another interval.

@@ -26,7 +26,7 @@ async fn an_attestor_that_is_away_is_named() {
     let provider = KeyProvider::start(&host, &world.server);
     world.server.signal(Signal::KILL);
     let refused = told(&provider, &annotation).await;
-    assert_eq!(refused.status, 14, "{refused:?}");
+    assert_eq!(refused.code(), "unavailable", "{refused:?}");
     let words = format!(
         "no answer from `{}`; see that the attestor runs",
         world.server.url
@@ -45,7 +45,7 @@ async fn an_attestor_that_is_slow_is_not_waited_for_without_end() {
     let provider = KeyProvider::start_with(&host, &world.server, &patience);
     way.cut();
     let refused = told(&provider, &annotation).await;
-    assert_eq!(refused.status, 14, "{refused:?}");
+    assert_eq!(refused.code(), "unavailable", "{refused:?}");
     let words = "no key within 2 s, because the attestor took too long";
     assert!(refused.text.contains(words), "{refused:?}");
     way.mend();
@@ -60,7 +60,7 @@ async fn what_answers_under_another_ca_gets_no_evidence() {
     let address = world.server.url.trim_start_matches("https://").to_owned();
     let impostor = Server::start_at(&Database::Sqlite, &address, &[]);
     let refused = told(&provider, &annotation).await;
-    assert_eq!(refused.status, 7, "{refused:?}");
+    assert_eq!(refused.code(), "permission-denied", "{refused:?}");
     assert!(
         refused
             .text
@@ -83,7 +83,7 @@ async fn a_certificate_for_another_name_is_not_believed() {
     let mut provider = KeyProvider::begin(&host, &world.server, &[]);
     provider.daemon.wait_for("not attested");
     let refused = told(&provider, &annotation).await;
-    assert_eq!(refused.status, 7, "{refused:?}");
+    assert_eq!(refused.code(), "permission-denied", "{refused:?}");
     assert!(
         refused.text.contains("of the right CA and still no good"),
         "{refused:?}"
