@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use touchstone_evidence::secret::{ASSOCIATED_MAX, SecretError};
 use zeroize::Zeroizing;
 
 use super::Refused;
@@ -38,10 +39,14 @@ impl Parameters {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refused> {
         let read: Result<Self, _> = serde_json::from_slice(body);
         let read = read.map_err(|error| Refused::Body(error.line(), error.column()))?;
-        match read.unsupported {
-            Some(parameter) => Err(Refused::Unsupported(parameter)),
-            None => Ok(read),
+        if let Some(parameter) = read.unsupported {
+            return Err(Refused::Unsupported(parameter));
         }
+        // Before anybody is asked for a key.
+        if read.associated.len() > ASSOCIATED_MAX {
+            return Err(SecretError::AssociatedTooLarge(read.associated.len()).into());
+        }
+        Ok(read)
     }
 
     /// What is to be encrypted.
@@ -339,10 +344,7 @@ mod tests {
             r#"{"key_version":-1}"#,
             r#"{"key_version":"hush"}"#,
         ] {
-            let Err(refused) = read(body) else {
-                panic!("it reads: {body}");
-            };
-            let said = refused.to_string();
+            let said = read(body).err().unwrap().to_string();
             let theirs = ["hush", "aHVzaA", "48879"];
             assert!(!theirs.iter().any(|words| said.contains(words)), "{said}");
         }

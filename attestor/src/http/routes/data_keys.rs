@@ -67,10 +67,11 @@ pub(super) async fn open(
     let body = body?;
     let opening = || {
         let Opening { evidence, wrapped } = read(&body)?;
+        let asking = asking(&caller, evidence)?;
         // What is no data key is no reason for a round.
         let wrapped = WrappedDataKey::parse(&wrapped);
         let wrapped = wrapped.map_err(|error| layer_keys::refusal(&error.into()))?;
-        Ok((asking(&caller, evidence)?, wrapped))
+        Ok((asking, wrapped))
     };
     let (asking, wrapped) = admitted(&app, &caller, body.len(), opening).await?;
     let opened = data_keys::open(&app.attestor, asking, wrapped).await;
