@@ -19,7 +19,9 @@ pub struct Podman {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Layer {
-    diff_digest: String,
+    id: String,
+    #[serde(default)]
+    diff_digest: Option<String>,
 }
 
 impl Podman {
@@ -111,6 +113,7 @@ impl Podman {
     }
 
     /// The layers that lie on the disk decrypted, by the digests of their archives, whether an image has them or not.
+    /// Those of containers, which are of no archive, by their ids.
     ///
     /// # Errors
     /// podman's list of them is of another form.
@@ -121,7 +124,8 @@ impl Podman {
         };
         let layers: Vec<Layer> =
             serde_json::from_slice(&text).map_err(|source| Error::Layers { path, source })?;
-        Ok(layers.into_iter().map(|layer| layer.diff_digest).collect())
+        let name = |layer: Layer| layer.diff_digest.unwrap_or(layer.id);
+        Ok(layers.into_iter().map(name).collect())
     }
 
     /// Nothing is shared with a podman of the machine: no lock, no folder below /run.
