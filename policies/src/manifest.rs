@@ -5,6 +5,7 @@ mod host_policy;
 mod reference;
 mod region;
 mod replace;
+mod stream;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -183,6 +184,18 @@ spec: {version: 1, countries: [DE]}
         );
         let misspelt = refused(&REGION.replace("countries", "country"));
         assert!(misspelt.contains("country"), "{misspelt}");
+    }
+
+    /// A text in which each document carried the lines before it would be one of 250 GB.
+    #[test]
+    fn a_text_of_as_many_documents_as_fit_is_read_as_one_of_its_size() {
+        let room = 4 << 20;
+        let comments = "---\n#\n".repeat((room - 200) / 6);
+        let lines = comments.lines().count();
+        let text = format!("{comments}---\n{}", REGION.replace("[DE]", "[Germany]"));
+        let error = refused(&text);
+        let line = format!("line {}, column", lines + 5);
+        assert!(error.contains(&line), "{error}");
     }
 
     #[test]

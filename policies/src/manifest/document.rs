@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_saphyr::{SnippetMode, render_options};
 
 use super::PolicySet;
+use super::stream::{Part, parts};
 
 /// Largest manifest text, bytes.
 const TEXT_MAX: usize = 4 << 20;
@@ -78,11 +80,11 @@ pub enum ManifestError {
     },
 }
 
-/// A document before its kind is known. Blank lines stand for what came before it, so that lines in
-/// errors are those of the whole text.
-pub(super) struct Document {
+/// A document before its kind is known.
+pub(super) struct Document<'a> {
+    /// Counted from 1.
     number: usize,
-    text: String,
+    part: Part<'a>,
     kind: String,
 }
 
@@ -110,35 +112,25 @@ struct Metadata {
     name: String,
 }
 
-/// Splits at lines that are `---` and reads each envelope; documents of blanks and comments are left out.
-pub(super) fn split(text: &str) -> Result<Vec<Document>, ManifestError> {
+/// Reads the envelope of each document; those of blanks and comments are left out.
+pub(super) fn split(text: &str) -> Result<Vec<Document<'_>>, ManifestError> {
     if text.len() > TEXT_MAX {
         return Err(ManifestError::TooLarge(text.len()));
     }
-    let mut documents: Vec<String> = vec![String::new()];
-    let mut blank = String::new();
-    for line in text.split_inclusive('\n') {
-        blank.push('\n');
-        if line.trim_end() == "---" {
-            documents.push(blank.clone());
-        } else if let Some(last) = documents.last_mut() {
-            last.push_str(line);
-        }
-    }
-    documents
-        .into_iter()
-        .filter(|text| {
-            text.lines()
+    parts(text)
+        .filter(|part| {
+            part.text
+                .lines()
                 .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
         })
         .zip(1..)
-        .map(|(text, number)| Document::open(number, text))
+        .map(|(part, number)| Document::open(number, part))
         .collect()
 }
 
-impl Document {
-    fn open(number: usize, text: String) -> Result<Self, ManifestError> {
-        let header: Header = read(number, &text)?;
+impl<'a> Document<'a> {
+    fn open(number: usize, part: Part<'a>) -> Result<Self, ManifestError> {
+        let header: Header = read(number, part)?;
         if header.api_version != API_VERSION {
             return Err(ManifestError::ApiVersion {
                 document: number,
@@ -147,7 +139,7 @@ impl Document {
         }
         Ok(Self {
             number,
-            text,
+            part,
             kind: header.kind,
         })
     }
@@ -169,7 +161,7 @@ impl Document {
         &self,
         kind: &mut BTreeMap<String, S>,
     ) -> Result<(), ManifestError> {
-        let manifest: Manifest<S> = read(self.number, &self.text)?;
+        let manifest: Manifest<S> = read(self.number, self.part)?;
         let name = manifest.metadata.name;
         if kind.contains_key(&name) {
             return Err(ManifestError::Duplicate {
@@ -182,9 +174,13 @@ impl Document {
     }
 }
 
-fn read<T: DeserializeOwned>(document: usize, text: &str) -> Result<T, ManifestError> {
-    serde_saphyr::from_str(text).map_err(|error| ManifestError::Yaml {
+fn read<T: DeserializeOwned>(document: usize, part: Part<'_>) -> Result<T, ManifestError> {
+    serde_saphyr::from_str(part.text).map_err(|error| ManifestError::Yaml {
         document,
-        message: error.without_snippet().to_string(),
+        // The lines are told as those of the whole text.
+        message: error.render_with_options(render_options! {
+            snippets: SnippetMode::Off,
+            line_offset: part.lines_before,
+        }),
     })
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::ManifestError;
+use super::stream::parts;
 
 /// What says which manifest a document is.
 #[derive(Deserialize)]
@@ -19,17 +20,8 @@ struct Metadata {
 /// `text` with `manifest`, which is a `ReferenceValues` called `name`, in the place of those of that name, or behind
 /// all others. The rest stays as it was written.
 pub fn with_reference(text: &str, name: &str, manifest: &str) -> Result<String, ManifestError> {
-    let mut documents: Vec<String> = vec![String::new()];
-    for line in text.split_inclusive('\n') {
-        if line.trim_end() == "---" {
-            documents.push(String::new());
-        } else if let Some(last) = documents.last_mut() {
-            last.push_str(line);
-        }
-    }
-    let mut kept: Vec<&str> = documents
-        .iter()
-        .map(|document| document.trim_end())
+    let mut kept: Vec<&str> = parts(text)
+        .map(|part| part.text.trim_end())
         .filter(|document| !document.is_empty() && !is_reference(document, name))
         .collect();
     kept.push(manifest.trim_end());
