@@ -33,11 +33,11 @@ pub fn advice(code: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prose::SENTENCES;
+    use crate::prose::sentences;
 
     #[test]
     fn there_is_something_to_do_about_every_finding() {
-        for (code, _) in SENTENCES {
+        for (code, _) in sentences() {
             let said = advice(code).unwrap_or_else(|| panic!("no advice for {code}"));
             assert!(
                 !said.is_empty() && !said.starts_with("As "),

@@ -1,0 +1,100 @@
+//! What is not read out of evidence: which policy is for the host, how it stands, and reviews.
+
+use super::Sentence;
+
+pub(super) const SENTENCES: &[Sentence] = &[
+    (
+        "clock-behind",
+        "the attestor's clock is behind the last result of {subject}; set it right",
+    ),
+    (
+        "findings-omitted",
+        "{observed} more findings are not listed",
+    ),
+    (
+        "host-policy-absent",
+        "no HostPolicy is for this host; write one that names it",
+    ),
+    (
+        "host-policy-ambiguous",
+        "more than one HostPolicy is for this host: {observed}",
+    ),
+    (
+        "host-reenrolled",
+        "{subject} was enrolled anew with other keys and has not attested with them yet",
+    ),
+    (
+        "host-removed",
+        "the machine of {subject} was taken out of the inventory",
+    ),
+    (
+        "host-replaced",
+        "{subject} got another TPM, which has not attested yet",
+    ),
+    ("host-retired", "{subject} is out of service"),
+    (
+        "host-unappraised",
+        "no round of this host was appraised; see `touchstone-agent status` on it",
+    ),
+    (
+        "host-unknown",
+        "no attested host stands behind this node; enrol it and map the node to it",
+    ),
+    (
+        "lease-revoked",
+        "the key {subject} was taken back from this host; an officer gives it back with `touchstone lease restore`",
+    ),
+    (
+        "log-resumed",
+        "the attestor's database was restored, so nothing is known of the host until its next round",
+    ),
+    (
+        "node-unmapped",
+        "the node {subject} is mapped to no host; map it with `touchstone node map`",
+    ),
+    (
+        "place-not-proven-yet",
+        "{subject} has a new tag and has not proved its place yet; its next round will",
+    ),
+    (
+        "place-unknown",
+        "{subject} has no proven place, and policy demands one",
+    ),
+    (
+        "pod-unknown",
+        "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again",
+    ),
+    (
+        "region-mismatch",
+        "{subject} stands in {observed}, outside the region `{expected}`",
+    ),
+    (
+        "result-expired",
+        "the last result of {subject} has expired: the host has not attested lately",
+    ),
+    (
+        "result-too-old",
+        "the last result of {subject} is {observed} old; policy allows {expected}",
+    ),
+    (
+        "review-unsupported",
+        "the webhook does not judge {observed}; send it CREATE and UPDATE of pods, and CREATE of pods/binding and bindings",
+    ),
+    (
+        "review-without-object",
+        "the review holds nothing that could be judged",
+    ),
+    ("review-without-uid", "the review names no uid of the pod"),
+    (
+        "standing-unconfirmed",
+        "the attestor does not know whether what it holds is still true, since its database does not answer; look at its log",
+    ),
+    (
+        "tier-insufficient",
+        "host {subject} is {observed}; policy demands {expected}",
+    ),
+    (
+        "workload-policy-unknown",
+        "the WorkloadPolicy `{subject}`, which the key is for, is not in force; apply it again, or encrypt with a key of another",
+    ),
+];
