@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::workshop::*;
 use super::*;
 
 fn corpus() -> Option<PathBuf> {

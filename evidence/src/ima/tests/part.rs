@@ -1,5 +1,6 @@
 //! Lists in parts: what a part proves, what it leaves open, and how a host may not go on.
 
+use super::workshop::*;
 use super::*;
 use crate::digest::Sha256Digest;
 
