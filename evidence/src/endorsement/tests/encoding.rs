@@ -1,69 +1,75 @@
 //! Bytes that are not as they should be: taken or refused, and never a panic.
 
 use proptest::prelude::*;
+use rcgen::CustomExtension;
 
 use super::workshop::*;
 use super::*;
 
-/// DER leaves a default out; some TPM vendors write it all the same.
-#[test]
-fn a_default_that_is_written_out_passes() {
-    let root = Ca::root("Root");
-    let mut explicit = leaf();
-    let content = tlv(0x30, &tlv(0x01, &[0x00]));
-    let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], content);
-    explicit.custom_extensions.push(extension);
-    let refused = verify(&root, &[], &root.endorse(explicit)).err();
-    assert_eq!(refused.map_or("none", |error| error.code()), "none");
+/// `cA FALSE`, which DER leaves out.
+fn written_default() -> CustomExtension {
+    basic_constraints(tlv(0x30, &tlv(0x01, &[0x00])))
+}
+
+fn basic_constraints(content: Vec<u8>) -> CustomExtension {
+    CustomExtension::from_oid_content(&[2, 5, 29, 19], content)
+}
+
+/// A chain whose EK certificate has these extensions more.
+fn with_extensions(
+    extensions: &[CustomExtension],
+) -> Result<VerifiedEndorsement, EndorsementError> {
+    let (root, _) = fixture();
+    let mut params = leaf();
+    params.custom_extensions.extend_from_slice(extensions);
+    verify(root, &[], &root.endorse(params))
 }
 
 #[test]
-fn what_is_not_strict_der_is_taken_or_refused_but_does_not_panic() {
-    let root = Ca::root("Root");
-    let ek = root.endorse(leaf());
-    let mut padded = ek.certificate.clone();
-    padded.extend_from_slice(&[0xff; 100]);
+fn bytes_behind_the_certificate_are_no_part_of_it() {
+    let (root, ek) = fixture();
     let padded = Ek {
-        certificate: padded,
+        certificate: [&ek.certificate[..], &[0xff; 100]].concat(),
         spki: ek.spki.clone(),
     };
-    let verified = verify(&root, &[], &padded).unwrap();
+    let verified = verify(root, &[], &padded).unwrap();
     assert_eq!(
         verified.certificate_digest(),
         Sha256Digest::of(&ek.certificate)
     );
+}
 
-    // DER leaves out a default; some TPM vendors write `cA FALSE` all the same.
-    let mut explicit = leaf();
-    let content = tlv(0x30, &tlv(0x01, &[0x00]));
-    let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], content);
-    explicit.custom_extensions.push(extension.clone());
-    assert!(verify(&root, &[], &root.endorse(explicit.clone())).is_ok());
-    explicit.custom_extensions.push(extension);
+/// Some TPM vendors write it all the same.
+#[test]
+fn a_default_that_is_written_out_passes() {
+    let refused = with_extensions(&[written_default()]).err();
+    assert_eq!(refused.map_or("none", |error| error.code()), "none");
+    // Not twice.
     assert_eq!(
-        verify(&root, &[], &root.endorse(explicit)),
+        with_extensions(&[written_default(), written_default()]),
         Err(EndorsementError::Malformed {
             which: "the EK certificate".to_owned(),
             source: CertificateError::DuplicateExtension("2.5.29.19".to_owned())
         })
     );
-    let mut unreadable = leaf();
-    let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0x05]);
-    unreadable.custom_extensions.push(extension);
-    assert_eq!(
-        code(verify(&root, &[], &root.endorse(unreadable))),
-        "ek-certificate-malformed"
-    );
-    let roots = roots(&[&root]);
+}
+
+#[test]
+fn what_cannot_be_parsed_is_named() {
+    let unreadable = with_extensions(&[basic_constraints(vec![0x30, 0x05])]);
+    assert_eq!(code(unreadable), "ek-certificate-malformed");
+    let (root, ek) = fixture();
+    let roots = roots(&[root]);
     let huge = vec![0x30; 20_000];
     assert_eq!(
         code(roots.verify(&huge, &NONE, &ek.spki, NOW)),
         "ek-certificate-malformed"
     );
-    let offered = roots
-        .verify(&ek.certificate, &[b"junk"], &ek.spki, NOW)
-        .unwrap_err();
-    assert_eq!(offered.to_string(), "intermediate 1 cannot be parsed");
+    let offered = roots.verify(&ek.certificate, &[b"junk"], &ek.spki, NOW);
+    assert_eq!(
+        offered.unwrap_err().to_string(),
+        "intermediate 1 cannot be parsed"
+    );
 }
 
 proptest! {

@@ -1,39 +1,46 @@
 //! What each certificate of a chain must say: when it holds, what it is for, whose EK it names.
 
-use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints,
+    PKCS_ECDSA_P256_SHA256, date_time_ymd,
+};
 
 use super::workshop::*;
 use super::*;
 
+/// A change to what a certificate says, and what is said of its chain then.
+type Case = (fn(&mut CertificateParams), &'static str);
+
+/// The chain of an EK certificate that was changed.
+fn with_leaf(root: &Ca, change: impl FnOnce(&mut CertificateParams)) -> &'static str {
+    let mut params = leaf();
+    change(&mut params);
+    code(verify(root, &[], &root.endorse(params)))
+}
+
+/// The chain through an intermediate that was changed.
+fn with_middle(root: &Ca, change: impl FnOnce(&mut CertificateParams)) -> &'static str {
+    let mut params = ca("Middle");
+    change(&mut params);
+    let middle = root.issue(params);
+    code(verify(root, &[&middle], &middle.endorse(leaf())))
+}
+
 #[test]
 fn validity_holds_for_every_certificate_and_both_ends() {
-    let late = |mut params: rcgen::CertificateParams| {
-        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
-        params
-    };
-    let early = |mut params: rcgen::CertificateParams| {
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        params
-    };
+    let late = |params: &mut CertificateParams| params.not_before = date_time_ymd(2030, 1, 1);
+    let early = |params: &mut CertificateParams| params.not_after = date_time_ymd(2021, 1, 1);
     let root = Ca::root("Root");
-    assert_eq!(
-        code(verify(&root, &[], &root.endorse(late(leaf())))),
-        "ek-certificate-not-yet-valid"
-    );
-    assert_eq!(
-        code(verify(&root, &[], &root.endorse(early(leaf())))),
-        "ek-certificate-expired"
-    );
-    let middle = root.issue(early(ca("Middle")));
-    assert_eq!(
-        code(verify(&root, &[&middle], &middle.endorse(leaf()))),
-        "ek-certificate-expired"
-    );
-    let old = Ca::self_signed(early(ca("Old")), &rcgen::PKCS_ECDSA_P256_SHA256);
-    assert_eq!(
-        code(verify(&old, &[], &old.endorse(leaf()))),
-        "ek-certificate-expired"
-    );
+    assert_eq!(with_leaf(&root, late), "ek-certificate-not-yet-valid");
+    assert_eq!(with_leaf(&root, early), "ek-certificate-expired");
+    assert_eq!(with_middle(&root, early), "ek-certificate-expired");
+    let mut params = ca("Old");
+    early(&mut params);
+    let old = Ca::self_signed(params, &PKCS_ECDSA_P256_SHA256);
+    assert_eq!(with_leaf(&old, |_| ()), "ek-certificate-expired");
 
     let ek = root.endorse(leaf());
     let at = |now| code(roots(&[&root]).verify(&ek.certificate, &NONE, &ek.spki, now));
@@ -47,9 +54,8 @@ fn validity_holds_for_every_certificate_and_both_ends() {
 
 #[test]
 fn the_end_of_time_is_no_expiry() {
-    let endless = |mut params: rcgen::CertificateParams| {
-        params.not_after =
-            rcgen::date_time_ymd(9999, 12, 31) + std::time::Duration::from_secs(86_399);
+    let endless = |mut params: CertificateParams| {
+        params.not_after = date_time_ymd(9999, 12, 31) + Duration::from_secs(86_399);
         params
     };
     let root = Ca::self_signed(endless(ca("Root")), &rcgen::PKCS_ECDSA_P256_SHA256);
@@ -61,123 +67,110 @@ fn the_end_of_time_is_no_expiry() {
 
 #[test]
 fn the_leaf_follows_the_profile() {
+    let cases: [Case; 9] = [
+        (|_| (), "verified"),
+        (|leaf| leaf.is_ca = IsCa::ExplicitNoCa, "verified"),
+        (
+            |leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            "ek-certificate-is-ca",
+        ),
+        (
+            |leaf| leaf.extended_key_usages.clear(),
+            "ek-certificate-purpose",
+        ),
+        (
+            |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any],
+            "ek-certificate-purpose",
+        ),
+        (
+            |leaf| leaf.key_usages = vec![KeyUsagePurpose::KeyCertSign],
+            "ek-certificate-may-sign",
+        ),
+        (|leaf| leaf.custom_extensions.clear(), "ek-tpm-name-missing"),
+        (
+            |leaf| leaf.custom_extensions = vec![alt_name(&[(1, "IBM"), (2, "m"), (3, "v")])],
+            "ek-tpm-name-malformed",
+        ),
+        (
+            |leaf| leaf.custom_extensions = vec![alt_name(&[(1, "id:00001014"), (2, "m")])],
+            "ek-tpm-name-malformed",
+        ),
+    ];
     let root = Ca::root("Root");
-    let with = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
-        let mut params = leaf();
-        change(&mut params);
-        code(verify(&root, &[], &root.endorse(params)))
-    };
-    assert_eq!(with(&|_| ()), "verified");
-    assert_eq!(
-        with(&|leaf| leaf.extended_key_usages.clear()),
-        "ek-certificate-purpose"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::Any]),
-        "ek-certificate-purpose"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
-        "ek-certificate-is-ca"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
-        "ek-certificate-may-sign"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.custom_extensions.clear()),
-        "ek-tpm-name-missing"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.custom_extensions = vec![alt_name(&[(1, "IBM"), (2, "m"), (3, "v")])]),
-        "ek-tpm-name-malformed"
-    );
-    assert_eq!(
-        with(&|leaf| leaf.custom_extensions = vec![alt_name(&[(1, "id:00001014"), (2, "m")])]),
-        "ek-tpm-name-malformed"
-    );
-    assert_eq!(with(&|leaf| leaf.is_ca = IsCa::ExplicitNoCa), "verified");
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(with_leaf(&root, change), expected, "case {number}");
+    }
 }
 
 #[test]
 fn an_empty_subject_needs_a_critical_alternative_name() {
     let root = Ca::root("Root");
-    let mut nameless = leaf();
-    nameless.distinguished_name = rcgen::DistinguishedName::new();
-    let ek = root.endorse(nameless.clone());
-    assert_eq!(code(verify(&root, &[], &ek)), "ek-alt-name-not-critical");
-    for extension in &mut nameless.custom_extensions {
-        extension.set_criticality(true);
-    }
-    assert!(verify(&root, &[], &root.endorse(nameless)).is_ok());
+    let nameless = |critical: bool| {
+        move |leaf: &mut CertificateParams| {
+            leaf.distinguished_name = DistinguishedName::new();
+            for extension in &mut leaf.custom_extensions {
+                extension.set_criticality(critical);
+            }
+        }
+    };
+    assert_eq!(
+        with_leaf(&root, nameless(false)),
+        "ek-alt-name-not-critical"
+    );
+    assert_eq!(with_leaf(&root, nameless(true)), "verified");
 }
 
 #[test]
 fn issuers_must_be_cas_that_may_sign_eks() {
+    let cases: [Case; 6] = [
+        (|ca| ca.is_ca = IsCa::NoCa, "ek-issuer-not-ca"),
+        (|ca| ca.is_ca = IsCa::ExplicitNoCa, "ek-issuer-not-ca"),
+        (
+            |ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign],
+            "ek-issuer-may-not-sign",
+        ),
+        (|ca| ca.key_usages.clear(), "verified"),
+        (
+            |ca| ca.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+            "ek-issuer-purpose",
+        ),
+        (|ca| ca.extended_key_usages = vec![ek_purpose()], "verified"),
+    ];
     let root = Ca::root("Root");
-    let through = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
-        let mut params = ca("Middle");
-        change(&mut params);
-        let middle = root.issue(params);
-        code(verify(&root, &[&middle], &middle.endorse(leaf())))
-    };
-    assert_eq!(through(&|ca| ca.is_ca = IsCa::NoCa), "ek-issuer-not-ca");
-    assert_eq!(
-        through(&|ca| ca.is_ca = IsCa::ExplicitNoCa),
-        "ek-issuer-not-ca"
-    );
-    assert_eq!(
-        through(&|ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign]),
-        "ek-issuer-may-not-sign"
-    );
-    assert_eq!(through(&|ca| ca.key_usages.clear()), "verified");
-    assert_eq!(
-        through(&|ca| ca.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth]),
-        "ek-issuer-purpose"
-    );
-    assert_eq!(
-        through(&|ca| ca.extended_key_usages = vec![ek_purpose()]),
-        "verified"
-    );
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(with_middle(&root, change), expected, "case {number}");
+    }
     // An EK certificate cannot issue another one.
-    let ek = root.endorse(leaf());
     let ca_of_ek = Ca::of_certificate(&root, leaf());
     let forged = ca_of_ek.endorse(leaf());
     assert_eq!(
         code(verify(&root, &[&ca_of_ek], &forged)),
         "ek-issuer-not-ca"
     );
-    assert!(verify(&root, &[], &ek).is_ok());
 }
 
 #[test]
 fn unknown_critical_extensions_are_refused_anywhere() {
     let odd = |critical: bool| {
-        let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3], vec![5, 0]);
-        extension.set_criticality(critical);
-        extension
+        move |params: &mut CertificateParams| {
+            let mut extension = CustomExtension::from_oid_content(&[1, 2, 3], vec![5, 0]);
+            extension.set_criticality(critical);
+            params.custom_extensions.push(extension);
+        }
     };
     let root = Ca::root("Root");
     for (critical, expected) in [(false, "verified"), (true, "ek-unknown-critical-extension")] {
-        let mut params = leaf();
-        params.custom_extensions.push(odd(critical));
-        assert_eq!(code(verify(&root, &[], &root.endorse(params))), expected);
-        let mut params = ca("Middle");
-        params.custom_extensions.push(odd(critical));
-        let middle = root.issue(params);
-        assert_eq!(
-            code(verify(&root, &[&middle], &middle.endorse(leaf()))),
-            expected
-        );
+        assert_eq!(with_leaf(&root, odd(critical)), expected);
+        assert_eq!(with_middle(&root, odd(critical)), expected);
     }
-    let mut constrained = ca("Middle");
-    constrained.name_constraints = Some(rcgen::NameConstraints {
-        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("example".to_owned())],
-        excluded_subtrees: Vec::new(),
-    });
-    let middle = root.issue(constrained);
+    let constrained = |ca: &mut CertificateParams| {
+        ca.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("example".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    };
     assert_eq!(
-        code(verify(&root, &[&middle], &middle.endorse(leaf()))),
+        with_middle(&root, constrained),
         "ek-unknown-critical-extension"
     );
 }
@@ -186,11 +179,9 @@ fn unknown_critical_extensions_are_refused_anywhere() {
 fn critical_policies_are_accepted() {
     // SEQUENCE { SEQUENCE { OID anyPolicy } }, critical: as one vendor intermediate in seven has it.
     let policy = tlv(0x30, &tlv(0x30, &tlv(0x06, &[0x55, 0x1d, 0x20, 0x00])));
-    let mut policies = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 32], policy);
+    let mut policies = CustomExtension::from_oid_content(&[2, 5, 29, 32], policy);
     policies.set_criticality(true);
     let root = Ca::root("Root");
-    let mut params = ca("Middle");
-    params.custom_extensions.push(policies);
-    let middle = root.issue(params);
-    assert!(verify(&root, &[&middle], &middle.endorse(leaf())).is_ok());
+    let with_policies = |ca: &mut CertificateParams| ca.custom_extensions.push(policies);
+    assert_eq!(with_middle(&root, with_policies), "verified");
 }

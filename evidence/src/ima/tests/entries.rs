@@ -12,39 +12,28 @@ fn the_template_hash_must_be_that_of_the_data() {
         list[at + offset..at + offset + bytes.len()].copy_from_slice(bytes);
         list
     };
-    // The hash itself, the path's last letter, the digest.
-    assert_eq!(
-        boot.code_of(&changed(4, &[0xaa])),
-        "ima-template-hash-mismatch"
-    );
-    assert_eq!(
-        boot.code_of(&changed(90, b"X")),
-        "ima-template-hash-mismatch"
-    );
-    assert_eq!(
-        boot.code_of(&changed(60, &[1])),
-        "ima-template-hash-mismatch"
-    );
-    // Relabelled as another algorithm with digests of that size, one of another size, and none.
-    assert_eq!(&boot.list[at + 43..at + 51], b"sha256:\0");
     let with_label = |label: &str| {
         let digest = d_ng(label, &[7; 32]);
         let data = [sized(&digest), sized(b"/x\0")].concat();
         let made = record_of(&[9; 20], "ima-ng", &data);
         [&boot.list[..at], &made].concat()
     };
-    assert_eq!(
-        boot.code_of(&with_label("sha3-256")),
-        "ima-template-hash-mismatch"
-    );
-    assert_eq!(
-        boot.code_of(&changed(43, b"sha512")),
-        "ima-template-data-malformed"
-    );
-    assert_eq!(
-        boot.code_of(&with_label("md5")),
-        "ima-digest-algorithm-unknown"
-    );
+    assert_eq!(&boot.list[at + 43..at + 51], b"sha256:\0");
+    for (what, list, expected) in [
+        ("hash", changed(4, &[0xaa]), "ima-template-hash-mismatch"),
+        ("path", changed(90, b"X"), "ima-template-hash-mismatch"),
+        ("digest", changed(60, &[1]), "ima-template-hash-mismatch"),
+        // Relabelled as another algorithm with digests of that size, one of another size, and none.
+        ("size", with_label("sha3-256"), "ima-template-hash-mismatch"),
+        (
+            "other size",
+            changed(43, b"sha512"),
+            "ima-template-data-malformed",
+        ),
+        ("none", with_label("md5"), "ima-digest-algorithm-unknown"),
+    ] {
+        assert_eq!(boot.code_of(&list), expected, "{what}");
+    }
     // A file passed off as a violation: what the hash says is then extended otherwise.
     assert_eq!(boot.code_of(&changed(4, &[0; 20])), "ima-replay-mismatch");
 }
@@ -68,6 +57,10 @@ fn what_no_hash_covers_is_not_believed() {
         list[name..name + 7].copy_from_slice(other);
         assert_eq!(boot.code_of(&list), expected);
     }
+}
+
+#[test]
+fn only_a_signature_is_taken_for_one() {
     // Nothing but the kernel's kinds of signature stands where one does.
     let text = record("ima-sig", &[&d_ng("sha1", &[1; 20]), b"/x\0", b"text"]);
     let refused = code(ImaList::parse(&text));
@@ -82,7 +75,10 @@ fn what_no_hash_covers_is_not_believed() {
     let name = ends(&list)[0] + 28;
     list[name..name + 7].copy_from_slice(b"ima-sig");
     assert_eq!(boot.code_of(&list), "ima-template-relabelled");
-    // The path of a violation: the name of the field says so.
+}
+
+#[test]
+fn the_path_of_a_violation_is_told_as_untrusted() {
     let boot = Boot::made(Bank::Sha256, Extension::TemplateHash, &[violation(b"/a\0")]);
     let mut list = boot.list.clone();
     let letter = list.len() - 2;

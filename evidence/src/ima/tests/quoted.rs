@@ -1,5 +1,7 @@
 //! What the quoted PCRs must hold for a list to be of this boot.
 
+use std::ops::Range;
+
 use super::workshop::*;
 use super::*;
 
@@ -21,37 +23,46 @@ fn the_boot_aggregate_is_over_the_quoted_pcrs() {
             }
         }
     }
-    // PCRs 0 to 7 only, SHA-256.
-    let mut boot = Boot::made(Bank::Sha256, Extension::TemplateHash, &[]);
-    let joined: Vec<u8> = (0..8).flat_map(|pcr| [pcr; 32]).collect();
-    let old = d_ng("sha256", &sha256(&joined));
-    boot.list = record("ima-ng", &[&old, b"boot_aggregate\0"]);
-    let value = naive_pcr10(&boot.list, Bank::Sha256, Extension::TemplateHash);
-    boot.pcrs.insert(10, value);
-    let aggregate = |boot: &Boot| {
-        boot.replay()
-            .map(|(_, state)| state.boot_aggregate.unwrap())
+}
+
+#[test]
+fn which_pcrs_an_aggregate_is_over_is_found_out() {
+    let of = |pcrs: Range<u8>, size: usize| -> Vec<u8> {
+        pcrs.flat_map(|pcr| vec![pcr; size]).collect()
     };
-    assert_eq!(aggregate(&boot), Ok(BootAggregate::PcrsTo7));
-    // The same of SHA-1 PCRs 0 to 9 is no aggregate that a kernel writes.
-    let mut sha1_boot = Boot::made(Bank::Sha1, Extension::TemplateHash, &[]);
-    let joined: Vec<u8> = (0..10).flat_map(|pcr| [pcr; 20]).collect();
-    let digest = d_ng("sha1", &sha1(&joined));
-    sha1_boot.list = record("ima-ng", &[&digest, b"boot_aggregate\0"]);
-    let value = naive_pcr10(&sha1_boot.list, Bank::Sha1, Extension::TemplateHash);
-    sha1_boot.pcrs.insert(10, value);
-    let refused = sha1_boot.code_of(&sha1_boot.list);
-    assert_eq!(refused, "ima-boot-aggregate-mismatch");
-    // Of a bank that nobody quoted: said, not passed over.
-    boot.list = record("ima-ng", &[&d_ng("sha1", &[1; 20]), b"boot_aggregate\0"]);
-    let value = naive_pcr10(&boot.list, Bank::Sha256, Extension::TemplateHash);
-    boot.pcrs.insert(10, value);
-    assert_eq!(aggregate(&boot), Ok(BootAggregate::BankUnquoted));
-    // Something else comes first.
+    for (bank, aggregate, expected) in [
+        (
+            Bank::Sha256,
+            d_ng("sha256", &sha256(&of(0..8, 32))),
+            Ok(BootAggregate::PcrsTo7),
+        ),
+        // No kernel writes one of SHA-1 over PCRs 0 to 9.
+        (
+            Bank::Sha1,
+            d_ng("sha1", &sha1(&of(0..10, 20))),
+            Err("ima-boot-aggregate-mismatch"),
+        ),
+        // Of a bank that nobody quoted: said, not passed over.
+        (
+            Bank::Sha256,
+            d_ng("sha1", &[1; 20]),
+            Ok(BootAggregate::BankUnquoted),
+        ),
+    ] {
+        let list = record("ima-ng", &[&aggregate, b"boot_aggregate\0"]);
+        let boot = Boot::with_list(bank, list);
+        let found = boot
+            .replay()
+            .map(|(_, state)| state.boot_aggregate.unwrap());
+        let expected = expected.map_err(str::to_owned);
+        assert_eq!(found.map_err(|error| error.finding().code), expected);
+    }
+}
+
+#[test]
+fn a_list_begins_with_the_aggregate() {
     for first in [file("/boot_aggregate"), violation(b"boot_aggregate\0")] {
-        boot.list = first;
-        let value = naive_pcr10(&boot.list, Bank::Sha256, Extension::TemplateHash);
-        boot.pcrs.insert(10, value);
+        let boot = Boot::with_list(Bank::Sha256, first);
         assert_eq!(boot.code_of(&boot.list), "ima-boot-aggregate-missing");
     }
 }
