@@ -16,7 +16,7 @@ mod read;
 mod replay;
 mod spec_id;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod untouched;
 mod variable;
 

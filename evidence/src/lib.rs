@@ -29,6 +29,8 @@ pub mod banks;
 pub mod boot_log;
 pub mod claims;
 pub mod continuity;
+#[cfg(test)]
+mod corpus;
 pub mod credential;
 pub mod data_key;
 pub mod digest;

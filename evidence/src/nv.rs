@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::digest::Sha256Digest;
     use crate::pcr::{PcrSelection, PcrValues};
-    use crate::tpm::software::{SoftwareTpm, Statement};
+    use crate::tpm::software::{OF_ANOTHER_ROUND, SoftwareTpm, Statement};
 
     const TAG: &[u8] = b"a tag";
 
@@ -132,17 +132,7 @@ mod tests {
     fn quote_and_certification_are_of_one_boot_in_this_order() {
         let after = carried(0, right, |later| later.clock.clock += 1);
         assert_eq!(after, Ok(TAG.to_vec()));
-        type Lie = (fn(&mut Statement), Discontinuity);
-        let lies: [Lie; 4] = [
-            (|lie| lie.clock.reset_count += 1, Discontinuity::ResetCount),
-            (
-                |lie| lie.clock.restart_count += 1,
-                Discontinuity::RestartCount,
-            ),
-            (|lie| lie.clock.clock -= 1, Discontinuity::Clock),
-            (|lie| lie.firmware += 1, Discontinuity::Firmware),
-        ];
-        for (lie, why) in lies {
+        for (lie, why) in OF_ANOTHER_ROUND {
             assert_eq!(carried(0, right, lie), Err(NvError::OtherRound(why)));
         }
     }

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::digest::Sha256Digest;
     use crate::pcr::{PcrSelection, PcrValues};
-    use crate::tpm::software::{SoftwareTpm, Statement, release_key};
+    use crate::tpm::software::{OF_ANOTHER_ROUND, SoftwareTpm, Statement, release_key};
 
     const RH_OWNER: u32 = 0x4000_0001;
 
@@ -304,17 +304,7 @@ mod tests {
     fn quote_and_certification_are_of_one_boot_in_this_order() {
         let round = Round::new();
         assert_eq!(round.told(|later| later.clock.clock += 1), Ok(()));
-        type Lie = (fn(&mut Statement), Discontinuity);
-        let lies: [Lie; 4] = [
-            (|lie| lie.clock.reset_count += 1, Discontinuity::ResetCount),
-            (
-                |lie| lie.clock.restart_count += 1,
-                Discontinuity::RestartCount,
-            ),
-            (|lie| lie.clock.clock -= 1, Discontinuity::Clock),
-            (|lie| lie.firmware += 1, Discontinuity::Firmware),
-        ];
-        for (lie, why) in lies {
+        for (lie, why) in OF_ANOTHER_ROUND {
             assert_eq!(round.told(lie), Err(ReleaseKeyError::OtherRound(why)));
         }
     }

@@ -3,15 +3,12 @@
 use super::audit::audit_digest_for_tests;
 use super::*;
 use crate::boot_log::kind;
+use crate::boot_log::tests::{SHA1, SHA256, SHA384, SHA512, spec_id};
 use crate::digest::Sha256Digest;
 use crate::pcr::{PcrSelection, PcrValues};
 use crate::tpm::reader::write_sized;
 use crate::tpm::software::{SoftwareTpm, Statement};
 
-const SHA1: (u16, usize) = (4, 20);
-const SHA256: (u16, usize) = (0x0b, 32);
-const SHA384: (u16, usize) = (0x0c, 48);
-const SHA512: (u16, usize) = (0x0d, 64);
 const SM3: (u16, usize) = (0x12, 32);
 
 /// One EV_S_CRTM_VERSION in each of the banks.
@@ -42,21 +39,6 @@ fn event_of(
     log.extend(data);
 }
 
-fn spec_id(banks: &[(u16, usize)]) -> Vec<u8> {
-    let mut data = b"Spec ID Event03\0".to_vec();
-    data.extend([0, 0, 0, 0, 0, 2, 0, 2]);
-    data.extend(u32::try_from(banks.len()).unwrap().to_le_bytes());
-    for (algorithm, size) in banks {
-        data.extend(algorithm.to_le_bytes());
-        data.extend(u16::try_from(*size).unwrap().to_le_bytes());
-    }
-    data.push(0);
-    let mut log = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &[0; 20]].concat();
-    log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-    log.extend(data);
-    log
-}
-
 /// A machine whose firmware measured into `banks`, with all that it can show of them.
 struct Machine {
     tpm: SoftwareTpm,
@@ -74,7 +56,7 @@ const ALL: u32 = 0x00ff_ffff;
 
 impl Machine {
     fn new(banks: &[(u16, usize)]) -> Self {
-        let mut log = spec_id(banks);
+        let mut log = spec_id(banks, b"");
         event(&mut log, banks, 0, &[], b"version 1");
         event_of(
             &mut log,
@@ -227,7 +209,7 @@ fn a_bank_that_the_firmware_did_not_extend_is_found() {
 
     // A log with the true digests in SHA-1 and others in SHA-256: their data tells on them.
     let mut split = Machine::new(&[SHA1, SHA256]);
-    split.log = spec_id(&[SHA1, SHA256]);
+    split.log = spec_id(&[SHA1, SHA256], b"");
     event(
         &mut split.log,
         &[SHA1, SHA256],
@@ -254,7 +236,7 @@ fn a_bank_that_the_firmware_did_not_extend_is_found() {
     ] {
         for banks in [&[SHA1, SHA256][..], &[SHA256]] {
             let mut opaque = Machine::new(banks);
-            opaque.log = spec_id(banks);
+            opaque.log = spec_id(banks, b"");
             let measured = [&b"one boot"[..], b"another boot"];
             event_of(&mut opaque.log, banks, (pcr, kind), &measured, b"neither");
             opaque.values = values_of(&opaque.log, banks);
@@ -377,12 +359,11 @@ fn all_statements_are_of_one_round() {
 
 #[test]
 fn real_logs_agree_in_all_their_banks() {
-    let Some(corpus) = std::env::var_os("TOUCHSTONE_CORPUS") else {
-        eprintln!("SKIPPED: TOUCHSTONE_CORPUS is not set, so no real log was compared");
+    let Some(corpus) = crate::corpus::folder("no real log was compared") else {
         return;
     };
     let (mut several, mut disagree) = (0, Vec::new());
-    for entry in std::fs::read_dir(std::path::Path::new(&corpus).join("boot")).unwrap() {
+    for entry in std::fs::read_dir(corpus.join("boot")).unwrap() {
         let path = entry.unwrap().path();
         let Ok(log) = std::fs::read(&path).map(|bytes| BootLog::parse(&bytes)) else {
             continue;

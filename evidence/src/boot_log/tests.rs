@@ -20,10 +20,10 @@ struct Builder {
     bytes: Vec<u8>,
 }
 
-const SHA1: (u16, usize) = (0x0004, 20);
-const SHA256: (u16, usize) = (0x000b, 32);
-const SHA384: (u16, usize) = (0x000c, 48);
-const SHA512: (u16, usize) = (0x000d, 64);
+pub(crate) const SHA1: (u16, usize) = (0x0004, 20);
+pub(crate) const SHA256: (u16, usize) = (0x000b, 32);
+pub(crate) const SHA384: (u16, usize) = (0x000c, 48);
+pub(crate) const SHA512: (u16, usize) = (0x000d, 64);
 
 impl Builder {
     fn new(banks: &[(u16, usize)]) -> Self {
@@ -76,8 +76,8 @@ impl Builder {
     }
 }
 
-/// A Spec ID Event03 (PFP §10.4.5.1).
-fn spec_id(banks: &[(u16, usize)], vendor: &[u8]) -> Vec<u8> {
+/// A Spec ID Event03 (PFP §10.4.5.1): what a log of these banks begins with.
+pub(crate) fn spec_id(banks: &[(u16, usize)], vendor: &[u8]) -> Vec<u8> {
     let mut data = b"Spec ID Event03\0".to_vec();
     data.extend([0, 0, 0, 0, 0, 2, 0, 2]);
     data.extend(u32::try_from(banks.len()).unwrap().to_le_bytes());
@@ -130,15 +130,6 @@ fn recorded() -> Vec<u8> {
         "/../tpm-sim/profiles/shim_sb/bios.bin"
     );
     std::fs::read(path).unwrap()
-}
-
-/// The folder of real logs, if the environment names one.
-fn corpus(what: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("TOUCHSTONE_CORPUS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("SKIPPED: TOUCHSTONE_CORPUS is not set, so {what}");
-    }
-    folder
 }
 
 fn files(folder: PathBuf) -> Vec<PathBuf> {

@@ -1,7 +1,5 @@
 //! Messages as recorded from skopeo and podman, both forms, and what is refused.
 
-use std::path::PathBuf;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -163,8 +161,7 @@ fn an_operation_without_its_part_is_refused() {
 /// What skopeo, podman and containerd sent to a provider, and what they took from it.
 #[test]
 fn recorded_exchanges_are_read_and_answered_alike() {
-    let Some(corpus) = std::env::var_os("TOUCHSTONE_CORPUS").map(PathBuf::from) else {
-        eprintln!("SKIPPED: TOUCHSTONE_CORPUS is not set, so no recorded message was read");
+    let Some(corpus) = crate::corpus::folder("no recorded message was read") else {
         return;
     };
     let file = corpus.join("../recorded/ocicrypt/keyprovider-exchanges.jsonl");

@@ -12,6 +12,7 @@ use super::template::RELEASE_KEY_TEMPLATE;
 use crate::digest::Sha256Digest;
 use crate::identity::AttestationKey;
 use crate::pcr::PcrValues;
+use crate::quote::Discontinuity;
 use crate::wire::SignedAttest;
 
 /// A key pair with the public areas of an AK and of an EK above it.
@@ -19,6 +20,23 @@ pub(crate) struct SoftwareTpm {
     pair: EcdsaKeyPair,
     pub(crate) ak: AttestationKey,
 }
+
+/// How a statement is made one that does not go with the quote just before it, and why not.
+pub(crate) type OtherRound = (fn(&mut Statement), Discontinuity);
+
+/// One for each reason.
+pub(crate) const OF_ANOTHER_ROUND: [OtherRound; 4] = [
+    (
+        |later| later.clock.reset_count += 1,
+        Discontinuity::ResetCount,
+    ),
+    (
+        |later| later.clock.restart_count += 1,
+        Discontinuity::RestartCount,
+    ),
+    (|later| later.clock.clock -= 1, Discontinuity::Clock),
+    (|later| later.firmware += 1, Discontinuity::Firmware),
+];
 
 /// The fields of a `TPMS_ATTEST`, right until a test changes them.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::corpus::folder;
 
 /// One small event of a SHA-1 log, and the log that begins it.
 fn small() -> (Vec<u8>, Vec<u8>) {
@@ -83,7 +84,7 @@ fn a_hostile_log_makes_no_long_answer() {
 /// is printed. With `--release` it is the real one.
 #[test]
 fn a_log_of_41_kilobytes_is_read_in_a_moment() {
-    let Some(corpus) = corpus("no log of 41 KB was timed") else {
+    let Some(corpus) = folder("no log of 41 KB was timed") else {
         return;
     };
     let bytes = std::fs::read(corpus.join("boot/quirks/keylime-secureboot.bin")).unwrap();

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::*;
+use crate::corpus::folder;
 
 /// Logs whose replay differs from what is recorded, in which bank and PCRs: a machine that was
 /// tampered with; a bank that its firmware never extended.
@@ -41,7 +42,7 @@ fn differing(log: &BootLog, bank: Bank, recorded: &Value) -> (Vec<u8>, usize) {
 
 #[test]
 fn recorded_logs_lead_to_the_recorded_pcrs_in_every_bank() {
-    let Some(corpus) = corpus("no real boot log was replayed") else {
+    let Some(corpus) = folder("no real boot log was replayed") else {
         return;
     };
     let (mut count, mut banks, mut pcrs, mut events) = (0, 0, 0, 0);
@@ -107,7 +108,7 @@ fn recorded_logs_lead_to_the_recorded_pcrs_in_every_bank() {
 
 #[test]
 fn odd_logs_parse_to_the_end_or_say_why_not() {
-    let Some(corpus) = corpus("no odd boot log was read") else {
+    let Some(corpus) = folder("no odd boot log was read") else {
         return;
     };
     // Events, notices, banks, missing separators.
@@ -149,7 +150,7 @@ fn odd_logs_parse_to_the_end_or_say_why_not() {
 
 #[test]
 fn our_machines_prove_their_command_lines() {
-    let Some(corpus) = corpus("no command line was looked for") else {
+    let Some(corpus) = folder("no command line was looked for") else {
         return;
     };
     use CommandLineSource::{Grub, LoadOptions, Systemd, UkiSection};
@@ -188,7 +189,7 @@ fn our_machines_prove_their_command_lines() {
 /// GRUB's forms are all known: no event of PCR 8 of any machine is left unproven.
 #[test]
 fn every_text_of_grub_is_proven() {
-    let Some(corpus) = corpus("no text of GRUB was proven") else {
+    let Some(corpus) = folder("no text of GRUB was proven") else {
         return;
     };
     let (mut texts, mut lines) = (0, 0);
@@ -206,7 +207,7 @@ fn every_text_of_grub_is_proven() {
 
 #[test]
 fn a_changed_list_of_shim_is_one_event() {
-    let Some(corpus) = corpus("no change of MokListX was looked for") else {
+    let Some(corpus) = folder("no change of MokListX was looked for") else {
         return;
     };
     let [before, after] = ["baseline", "add-mokx"].map(|name| {

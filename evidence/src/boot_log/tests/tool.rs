@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::corpus::folder;
 
 /// An event as the tool prints it.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -74,7 +75,7 @@ fn tpm2_eventlog_reads_the_same_events() {
     let mut paths: Vec<(String, PathBuf)> = ["shim_sb", "shim_sb_evil"]
         .map(|name| (name.to_owned(), profiles.join(name).join("bios.bin")))
         .to_vec();
-    let corpus = corpus("only the logs of our profiles are compared");
+    let corpus = folder("only the logs of our profiles are compared");
     if let Some(corpus) = &corpus {
         let named = |path: PathBuf| {
             let name = path.strip_prefix(corpus).unwrap().display().to_string();

@@ -1,20 +1,11 @@
 //! Real certificates, where `TOUCHSTONE_CORPUS` names the folder of measured machines.
 
-use std::path::PathBuf;
-
 use super::workshop::{NONE, RSA_ENCRYPTION, tlv};
 use super::*;
+use crate::corpus::{MACHINES, folder};
 
 /// 2027-01-15: after the machines of the corpus were made.
 pub(super) const NOW: i64 = 1_800_000_000;
-
-pub(super) fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOUCHSTONE_CORPUS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("SKIPPED: TOUCHSTONE_CORPUS is not set, so no real certificate was verified");
-    }
-    folder
-}
 
 /// The SubjectPublicKeyInfo of a TPM2B_PUBLIC with an RSA-2048 EK (TPM 2.0 Part 2 §12.2.5): the
 /// modulus comes last, the exponent is the default.
@@ -28,7 +19,9 @@ pub(super) fn spki(ek_pub: &[u8]) -> Vec<u8> {
 
 #[test]
 fn machines_of_the_corpus_chain_to_their_simulator_ca() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = folder("no real certificate was verified") else {
+        return;
+    };
     let read = |path: &str| std::fs::read(corpus.join("vm").join(path)).unwrap();
     let root = read("localca/swtpm-localca-rootca-cert.pem");
     let issuer = read("localca/issuercert.pem");
@@ -45,14 +38,7 @@ fn machines_of_the_corpus_chain_to_their_simulator_ca() {
         }
     );
 
-    for machine in [
-        "base",
-        "t_cmdline",
-        "t_root",
-        "shim_sb",
-        "shim_sb_evil",
-        "uki",
-    ] {
+    for machine in MACHINES {
         let certificate = read(&format!("{machine}/ekcert.der"));
         let spki = spki(&read(&format!("{machine}/ek.pub")));
         let verified = roots.verify(&certificate, &NONE, &spki, NOW).unwrap();
@@ -80,7 +66,9 @@ fn machines_of_the_corpus_chain_to_their_simulator_ca() {
 
 #[test]
 fn every_manufacturers_certificate_imports() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = folder("no real certificate was verified") else {
+        return;
+    };
     let read = |path: &str| std::fs::read(corpus.join("ek-roots").join(path)).unwrap();
     let mut roots = EndorsementRoots::new();
     let mut import = |path| {

@@ -1,21 +1,14 @@
 //! Lists of real machines, where `TOUCHSTONE_CORPUS` names their folder.
 
-use std::path::PathBuf;
-
 use super::workshop::*;
 use super::*;
-
-fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOUCHSTONE_CORPUS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("SKIPPED: TOUCHSTONE_CORPUS is not set, so no real list was replayed");
-    }
-    folder
-}
+use crate::corpus::{MACHINES, folder};
 
 #[test]
 fn a_server_with_violations_replays_in_both_banks() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = folder("no real list was replayed") else {
+        return;
+    };
     let json = std::fs::read(corpus.join("boot/guard-h12ssl.json")).unwrap();
     let list = std::fs::read(corpus.join("ima/h12ssl.ima")).unwrap();
     for (bank, aggregate) in [
@@ -38,16 +31,11 @@ fn a_server_with_violations_replays_in_both_banks() {
 
 #[test]
 fn our_own_boots_replay_and_tampering_shows_in_the_aggregate() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = folder("no real list was replayed") else {
+        return;
+    };
     let mut aggregates = Vec::new();
-    for machine in [
-        "base",
-        "t_cmdline",
-        "t_root",
-        "shim_sb",
-        "shim_sb_evil",
-        "uki",
-    ] {
+    for machine in MACHINES {
         let read = |file: &str| std::fs::read(corpus.join("vm").join(machine).join(file)).unwrap();
         let boot = Boot {
             list: read("ima.bin"),
