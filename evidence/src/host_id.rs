@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::label::{is_label, shown};
+
 /// 1 to 63 characters of `a-z 0-9 - .`, beginning and ending with a letter or digit.
 ///
-/// No other characters exist in it, so that it is safe in a path, a log line and a signed text,
-/// and has no look-alikes. Copies share the text: a server holds each name in several places.
+/// Copies share the text: a server holds each name in several places.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HostId(Arc<str>);
@@ -17,7 +18,7 @@ pub struct HostId(Arc<str>);
 /// Text that cannot name a host.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0} cannot name a host: use 1 to 63 of a-z, 0-9, `-` and `.`, letters or digits at both ends"
+    "`{0}` cannot name a host: use 1 to 63 of a-z, 0-9, `-` and `.`, letters or digits at both ends"
 )]
 pub struct NotAHostId(String);
 
@@ -33,16 +34,10 @@ impl FromStr for HostId {
     type Err = NotAHostId;
 
     fn from_str(text: &str) -> Result<Self, NotAHostId> {
-        let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let inner = |byte: &u8| edge(byte) || matches!(byte, b'-' | b'.');
-        let bytes = text.as_bytes();
-        let shaped =
-            matches!((bytes.first(), bytes.last()), (Some(a), Some(z)) if edge(a) && edge(z));
-        if bytes.len() > 63 || !shaped || !bytes.iter().all(inner) {
-            let shown: String = text.chars().take(80).collect();
-            return Err(NotAHostId(format!("`{}`", shown.escape_debug())));
+        match is_label(text) {
+            true => Ok(Self(text.into())),
+            false => Err(NotAHostId(shown(text))),
         }
-        Ok(Self(text.into()))
     }
 }
 

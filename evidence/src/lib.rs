@@ -41,6 +41,7 @@ pub mod host_id;
 pub mod identity;
 pub mod ima;
 pub mod keyprovider;
+mod label;
 pub mod location;
 pub mod nv;
 pub mod oci_digest;

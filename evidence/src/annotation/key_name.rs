@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::label::{is_label, shown};
+
 /// How a key of encrypted layers is called: 1 to 63 of `a-z 0-9 - .`, letters or digits at both ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -39,15 +41,10 @@ impl FromStr for KeyName {
     type Err = NotAKeyName;
 
     fn from_str(text: &str) -> Result<Self, NotAKeyName> {
-        let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let inner = |byte: &u8| edge(byte) || matches!(byte, b'-' | b'.');
-        let bytes = text.as_bytes();
-        let ends = bytes.first().is_some_and(edge) && bytes.last().is_some_and(edge);
-        if ends && bytes.len() <= 63 && bytes.iter().all(inner) {
-            return Ok(Self(text.to_owned()));
+        match is_label(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(NotAKeyName(shown(text))),
         }
-        let shown: String = text.chars().take(80).collect();
-        Err(NotAKeyName(shown.escape_debug().to_string()))
     }
 }
 
