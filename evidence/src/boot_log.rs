@@ -12,12 +12,12 @@ mod describe;
 pub mod kind;
 mod order;
 mod parse;
-mod read;
 mod replay;
 mod spec_id;
 #[cfg(test)]
 pub(crate) mod tests;
 mod untouched;
+mod utf16;
 mod variable;
 
 use crate::digest::Sha256Digest;

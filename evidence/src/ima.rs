@@ -7,7 +7,6 @@
 mod entry;
 mod parse;
 mod part;
-mod read;
 mod replay;
 mod state;
 #[cfg(test)]

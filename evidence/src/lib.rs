@@ -42,6 +42,7 @@ pub mod identity;
 pub mod ima;
 pub mod keyprovider;
 mod label;
+mod little_endian;
 pub mod location;
 pub mod nv;
 pub mod oci_digest;

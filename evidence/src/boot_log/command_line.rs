@@ -5,7 +5,7 @@
 
 use super::bank::{Bank, BankDigest};
 use super::content::Content;
-use super::read::utf16;
+use super::utf16::utf16;
 use super::{BootLog, Event, kind};
 
 /// `LOAD_OPTIONS_EVENT_TAG_ID` of Linux, drivers/firmware/efi/libstub/efistub.h.

@@ -3,7 +3,7 @@
 
 use super::bank::Bank;
 use super::command_line::UKI_SECTIONS;
-use super::read::utf16;
+use super::utf16::utf16;
 use super::variable::Variable;
 use super::{Event, kind};
 

@@ -5,9 +5,10 @@ use super::bank::Bank;
 use super::command_line::{INITRD_TAG, LOAD_OPTIONS_TAG, UKI_SECTIONS};
 use super::content::Content;
 use super::order::EXIT_STEPS;
-use super::read::{LittleEndian, utf16};
+use super::utf16::utf16;
 use super::variable::Variable;
 use super::{Event, kind};
+use crate::little_endian::LittleEndian;
 
 /// Letters of a text that are shown.
 const SHOWN: usize = 240;
@@ -206,12 +207,12 @@ fn printable(text: &str) -> String {
 fn image_path(data: &[u8]) -> Option<String> {
     let mut reader = LittleEndian::new(data);
     // Address, length and link-time address.
-    reader.bytes(24).ok()?;
-    let length = usize::try_from(reader.u64().ok()?).ok()?;
-    let mut nodes = LittleEndian::new(reader.bytes(length).ok()?);
+    reader.bytes(24)?;
+    let length = usize::try_from(reader.u64()?).ok()?;
+    let mut nodes = LittleEndian::new(reader.bytes(length)?);
     let mut path = String::new();
-    while let (Ok(kind), Ok(subtype), Ok(size)) = (nodes.u8(), nodes.u8(), nodes.u16()) {
-        let body = nodes.bytes(usize::from(size).checked_sub(4)?).ok()?;
+    while let (Some(kind), Some(subtype), Some(size)) = (nodes.u8(), nodes.u8(), nodes.u16()) {
+        let body = nodes.bytes(usize::from(size).checked_sub(4)?)?;
         if (kind, subtype) == (4, 4) {
             path.push_str(utf16(body)?.trim_end_matches('\0'));
         }

@@ -1,10 +1,10 @@
 //! Bytes to events, of either form (PFP §10.2). Nothing that comes out is proven.
 
 use super::bank::{Bank, BankDigest};
-use super::read::LittleEndian;
 use super::spec_id::{Form, SIGNATURE};
 use super::{Event, Notice, kind};
 use crate::finding::Finding;
+use crate::little_endian::LittleEndian;
 
 /// Largest log that is read. Real logs are 10 to 80 KB; one with large option ROM lists stays below 1 MiB.
 pub const LOG_MAX: usize = 1 << 20;
@@ -207,14 +207,17 @@ impl<'a> RawEvent<'a> {
         form: &Form,
         number: usize,
     ) -> Result<Self, BootLogError> {
-        let (pcr, kind) = (reader.u32()?, reader.u32()?);
+        let (Some(pcr), Some(kind)) = (reader.u32(), reader.u32()) else {
+            return Err(BootLogError::Truncated);
+        };
         let digests = match form {
-            Form::Legacy => BankDigest::new(Bank::Sha1, reader.bytes(20)?)
-                .into_iter()
-                .collect(),
+            Form::Legacy => {
+                let digest = reader.bytes(20).ok_or(BootLogError::Truncated)?;
+                BankDigest::new(Bank::Sha1, digest).into_iter().collect()
+            }
             Form::Agile(banks) => read_digests(reader, banks, number)?,
         };
-        let data = reader.sized()?;
+        let data = reader.sized().ok_or(BootLogError::Truncated)?;
         Ok(Self {
             pcr,
             kind,
@@ -231,19 +234,20 @@ fn read_digests(
     banks: &[(Bank, usize)],
     number: usize,
 ) -> Result<Vec<BankDigest>, BootLogError> {
-    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    let count = reader.length().ok_or(BootLogError::Truncated)?;
     if !(1..=banks.len()).contains(&count) {
         return Err(BootLogError::Digests(number));
     }
     let mut digests: Vec<BankDigest> = Vec::with_capacity(count);
     for _ in 0..count {
-        let bank = Bank::of(reader.u16()?);
+        let bank = Bank::of(reader.u16().ok_or(BootLogError::Truncated)?);
         let size = banks
             .iter()
             .find_map(|(declared, size)| (*declared == bank).then_some(*size))
             .filter(|_| digests.iter().all(|digest| digest.bank() != bank))
             .ok_or(BootLogError::Digests(number))?;
-        digests.extend(BankDigest::new(bank, reader.bytes(size)?));
+        let digest = reader.bytes(size).ok_or(BootLogError::Truncated)?;
+        digests.extend(BankDigest::new(bank, digest));
     }
     Ok(digests)
 }

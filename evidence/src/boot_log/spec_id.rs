@@ -4,7 +4,7 @@
 use super::bank::Bank;
 use super::kind;
 use super::parse::BootLogError;
-use super::read::LittleEndian;
+use crate::little_endian::LittleEndian;
 
 /// What every Spec ID event begins with, up to its version; PFP §10.4.5.1.
 pub(super) const SIGNATURE: &[u8] = b"Spec ID Event";
@@ -28,9 +28,11 @@ impl Form {
     /// Reads the Spec ID event if there is one. Returns the number of the next event as well.
     pub(super) fn read(reader: &mut LittleEndian<'_>) -> Result<(Self, usize), BootLogError> {
         let mut first = reader.clone();
-        let (pcr, event_kind) = (first.u32()?, first.u32()?);
-        let _digest = first.bytes(20)?;
-        let data = first.sized();
+        let head = (first.u32(), first.u32(), first.array::<20>());
+        let (Some(pcr), Some(event_kind), Some(_digest)) = head else {
+            return Err(BootLogError::Truncated);
+        };
+        let data = first.sized().ok_or(BootLogError::Truncated);
         if !data.as_ref().is_ok_and(|data| data.starts_with(SIGNATURE)) {
             // Agile events without their Spec ID, or after something else in its place.
             return match looks_agile(reader) || looks_agile(&first) {
@@ -60,18 +62,18 @@ impl Form {
 
 /// A `TCG_EfiSpecIdEvent`: banks, then vendor info to the end.
 fn read_banks(data: &[u8]) -> Result<Vec<(Bank, usize)>, BootLogError> {
-    let malformed = |_| BootLogError::SpecId;
-    let mut spec = LittleEndian::new(data.strip_prefix(AGILE).ok_or(BootLogError::SpecId)?);
+    let malformed = || BootLogError::SpecId;
+    let mut spec = LittleEndian::new(data.strip_prefix(AGILE).ok_or_else(malformed)?);
     // Platform class, versions, errata and the size of UINTN.
-    spec.bytes(8).map_err(malformed)?;
-    let count = spec.u32().map_err(malformed)?;
+    spec.bytes(8).ok_or_else(malformed)?;
+    let count = spec.u32().ok_or_else(malformed)?;
     if !(1..=BANKS_MAX).contains(&count) {
         return Err(BootLogError::SpecId);
     }
     let mut banks: Vec<(Bank, usize)> = Vec::new();
     for _ in 0..count {
-        let bank = Bank::of(spec.u16().map_err(malformed)?);
-        let size = usize::from(spec.u16().map_err(malformed)?);
+        let bank = Bank::of(spec.u16().ok_or_else(malformed)?);
+        let size = usize::from(spec.u16().ok_or_else(malformed)?);
         let wrong = match bank.digest_size() {
             Some(right) => size != right,
             None => !(1..=DIGEST_MAX).contains(&size),
@@ -81,8 +83,8 @@ fn read_banks(data: &[u8]) -> Result<Vec<(Bank, usize)>, BootLogError> {
         }
         banks.push((bank, size));
     }
-    let vendor_size = usize::from(spec.u8().map_err(malformed)?);
-    spec.bytes(vendor_size).map_err(malformed)?;
+    let vendor_size = usize::from(spec.u8().ok_or_else(malformed)?);
+    spec.bytes(vendor_size).ok_or_else(malformed)?;
     if !spec.rest().is_empty() {
         return Err(BootLogError::SpecId);
     }
@@ -93,11 +95,11 @@ fn read_banks(data: &[u8]) -> Result<Vec<(Bank, usize)>, BootLogError> {
 /// algorithm. As the beginning of a SHA-1 digest that happens once in 2^40 logs.
 fn looks_agile(reader: &LittleEndian<'_>) -> bool {
     let mut event = reader.clone();
-    let mut look = || -> Result<bool, BootLogError> {
+    let mut look = || {
         event.bytes(8)?;
         let count = event.u32()?;
         let bank = Bank::of(event.u16()?);
-        Ok((1..=BANKS_MAX).contains(&count) && bank.digest_size().is_some())
+        Some((1..=BANKS_MAX).contains(&count) && bank.digest_size().is_some())
     };
     look().unwrap_or(false)
 }

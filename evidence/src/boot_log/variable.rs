@@ -2,8 +2,9 @@
 //! about Secure Boot. A variable is proven where the digest is that of the whole structure.
 
 use super::bank::Bank;
-use super::read::{LittleEndian, utf16};
+use super::utf16::utf16;
 use super::{BootLog, Event, kind};
+use crate::little_endian::LittleEndian;
 
 /// EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c (UEFI §3.3), as it lies in memory.
 const GLOBAL: [u8; 16] = [
@@ -41,11 +42,11 @@ impl<'a> Variable<'a> {
     /// Reads a `UEFI_VARIABLE_DATA` to its end.
     pub(super) fn read(data: &'a [u8]) -> Option<Self> {
         let mut reader = LittleEndian::new(data);
-        let vendor = reader.array().ok()?;
-        let name_length = usize::try_from(reader.u64().ok()?).ok()?;
-        let value_length = usize::try_from(reader.u64().ok()?).ok()?;
-        let name = utf16(reader.bytes(name_length.checked_mul(2)?).ok()?)?;
-        let value = reader.bytes(value_length).ok()?;
+        let vendor = *reader.array()?;
+        let name_length = usize::try_from(reader.u64()?).ok()?;
+        let value_length = usize::try_from(reader.u64()?).ok()?;
+        let name = utf16(reader.bytes(name_length.checked_mul(2)?)?)?;
+        let value = reader.bytes(value_length)?;
         reader.rest().is_empty().then_some(Self {
             vendor,
             name,

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use aws_lc_rs::digest;
 
 use super::parse::{ImaError, Record};
-use super::read::LittleEndian;
+use crate::little_endian::LittleEndian;
 
 /// Longest path with its NUL: `PATH_MAX` of the kernel.
 pub const PATH_MAX: usize = 4096;

@@ -3,11 +3,11 @@
 
 use super::IMA_PCR;
 use super::entry::{Entry, PATH_MAX, TEMPLATE_DATA_MAX, Template};
-use super::read::LittleEndian;
 use super::replay::extended_sha256;
 use super::state::PcrDigest;
 use crate::digest::Sha256Digest;
 use crate::finding::Finding;
+use crate::little_endian::LittleEndian;
 
 /// Largest list that is read: 64 MiB, half a million entries of the usual length.
 pub const LIST_MAX: usize = 1 << 26;
