@@ -80,7 +80,7 @@ impl Subject<'_> {
         let boot_log = boot::boot_log(self.boot_log)?;
         let wanted = runtime_list::wanted(challenge.runtime.as_ref(), &attestation.quote.attest);
         let runtime = runtime_list::part(self.ima_list, wanted)?;
-        let certification = attestation.release_key.take().map(signed);
+        let certification = attestation.release_key.take().map(SignedAttest::from);
         let mut evidence = evidence(challenge, boot_id, attestation, &boot_log, runtime);
         evidence.release_key = release_key
             .zip(certification)
@@ -98,7 +98,7 @@ impl Subject<'_> {
     /// What shows the PCR banks. A TPM that refuses is no reason to be silent about the rest.
     async fn banks(&self, qualifying: [u8; 32]) -> Result<Option<BankEvidence>, tpm::Error> {
         match self.tpm.banks(self.ak, qualifying).await {
-            Ok(attestation) => Ok(Some(banks(attestation))),
+            Ok(attestation) => Ok(Some(attestation.into())),
             Err(error @ (tpm::Error::Authorization { .. } | tpm::Error::Refused { .. })) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(host.id = %self.host, error, "the TPM does not show its PCR banks");
@@ -161,30 +161,34 @@ fn evidence(
     Evidence {
         nonce: challenge.nonce.clone(),
         boot_id: boot_id.to_vec().into(),
-        quote: signed(attestation.quote),
+        quote: attestation.quote.into(),
         pcrs: PcrValues(challenge.pcrs.indices().zip(values).collect()),
         boot_log_digest: Sha256Digest::of(boot_log),
         boot_log: None,
         banks: None,
         runtime,
-        location: attestation.location.map(signed),
+        location: attestation.location.map(SignedAttest::from),
         release_key: None,
     }
 }
 
-fn banks(attestation: BankAttestation) -> BankEvidence {
-    BankEvidence {
-        capability: attestation.capability.into(),
-        audit: signed(attestation.audit),
-        quote: signed(attestation.quote),
-        values: attestation.values.into(),
+impl From<BankAttestation> for BankEvidence {
+    fn from(attestation: BankAttestation) -> Self {
+        Self {
+            capability: attestation.capability.into(),
+            audit: attestation.audit.into(),
+            quote: attestation.quote.into(),
+            values: attestation.values.into(),
+        }
     }
 }
 
-fn signed(statement: Signed) -> SignedAttest {
-    SignedAttest {
-        attest: statement.attest.into(),
-        signature: statement.signature.into(),
+impl From<Signed> for SignedAttest {
+    fn from(statement: Signed) -> Self {
+        Self {
+            attest: statement.attest.into(),
+            signature: statement.signature.into(),
+        }
     }
 }
 
