@@ -3,21 +3,13 @@
 //!
 //! What the attestor would do is done by its own verifier; what a root of the host may try, by tss-esapi.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "tests stop at the first surprise"
-)]
-
 mod bus;
 mod root;
 
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use touchstone_agent::tpm::{AkBlob, AttestRequest, Attestation, Error, Signed, Tpm};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::identity::AttestationKey;
@@ -27,12 +19,10 @@ use touchstone_evidence::release_key::VerifiedReleaseKey;
 use touchstone_evidence::sealed_release::{NotTheObject, ReleasePolicy, SealSecrets, seal};
 use touchstone_evidence::tpm::public::Public;
 use touchstone_evidence::wire::{SealedRelease, SignedAttest};
-use touchstone_tpm_sim::swtpm::{self, Authority, Bank, RunningTpm, Swtpm};
-use tss_esapi::constants::CapabilityType;
+use touchstone_tpm_sim::swtpm::Bank;
 use tss_esapi::constants::response_code::Tss2ResponseCodeKind;
-use tss_esapi::structures::CapabilityData;
-use tss_esapi::{Context, TctiNameConf};
 
+use super::host;
 use bus::{Bus, UNSEAL};
 
 const SECRET: [u8; 32] = [0x5a; 32];
@@ -41,11 +31,10 @@ const LEASE: u64 = 60_000;
 
 /// A host with its TPM under power, a boot in its PCRs and an attestation key.
 struct Host {
-    running: RunningTpm,
+    machine: host::Host,
     tpm: Tpm,
     ak: AkBlob,
     key: AttestationKey,
-    _dir: TempDir,
 }
 
 /// What a round proved, sealed to it.
@@ -55,27 +44,18 @@ struct Release {
 }
 
 impl Host {
-    /// `None`, loudly, where swtpm is not installed.
     async fn boot() -> Option<Self> {
-        if let Err(missing) = swtpm::available() {
-            eprintln!("SKIPPED: {missing}");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::create(&dir.path().join("authority")).unwrap();
-        let swtpm = Swtpm::manufacture(&dir.path().join("tpm"), &authority, "host").unwrap();
-        let running = swtpm.start().unwrap();
-        let tpm = Tpm::open(&running.tcti()).await.unwrap();
+        let machine = host::Host::start()?;
+        let tpm = machine.open().await;
         let endorsement = tpm.endorsement().await.unwrap();
         let ak = tpm.create_ak().await.unwrap();
         let ek = Public::parse(&endorsement.public).unwrap();
         let key = AttestationKey::under(&ek, Public::parse(&ak.public).unwrap()).unwrap();
         let host = Self {
-            running,
+            machine,
             tpm,
             ak,
             key,
-            _dir: dir,
         };
         host.measure_boot();
         Some(host)
@@ -90,15 +70,11 @@ impl Host {
 
     fn extend(&self, pcr: u8) {
         let digest = (Bank::Sha256, vec![pcr; 32]);
-        self.running.extend(pcr, &[digest]).unwrap();
-    }
-
-    fn context(&self) -> Context {
-        Context::new(TctiNameConf::from_str(&self.running.tcti()).unwrap()).unwrap()
+        self.machine.running.extend(pcr, &[digest]).unwrap();
     }
 
     fn port(&self) -> u16 {
-        let tcti = self.running.tcti();
+        let tcti = self.machine.running.tcti();
         tcti.rsplit('=').next().unwrap().parse().unwrap()
     }
 
@@ -164,20 +140,8 @@ impl Host {
     async fn open_by(&self, tpm: &Tpm, release: &Release) -> Result<[u8; 32], Error> {
         let (sealed, policy) = (release.sealed.clone(), release.policy);
         let opened = tpm.open_release(sealed, policy).await;
-        self.assert_nothing_left();
+        self.machine.assert_nothing_left("a release");
         opened.map(|secret| *secret)
-    }
-
-    /// Transient objects, loaded sessions and saved sessions (TPM 2.0 Part 2 §7.2): none may be left.
-    fn assert_nothing_left(&self) {
-        let mut context = self.context();
-        for range in [0x8000_0000, 0x0200_0000, 0x0300_0000] {
-            let asked = context.get_capability(CapabilityType::Handles, range, 16);
-            let (CapabilityData::Handles(left), _) = asked.unwrap() else {
-                panic!("not a list of handles");
-            };
-            assert!(left.is_empty(), "left: {:?}", left.into_inner());
-        }
     }
 }
 
@@ -188,7 +152,7 @@ async fn a_release_opens_on_its_host_also_after_the_agent_was_restarted() {
     };
     let began = Instant::now();
     let release = host.sealed().await;
-    host.assert_nothing_left();
+    host.machine.assert_nothing_left("a release");
     eprintln!("round with a new release key {:.1?}", began.elapsed());
     for time in ["first", "second"] {
         let began = Instant::now();
@@ -198,10 +162,10 @@ async fn a_release_opens_on_its_host_also_after_the_agent_was_restarted() {
     // The runtime list grows with each exec.
     host.extend(10);
     assert_eq!(host.open(&release).await.unwrap(), SECRET);
-    let restarted = Tpm::open(&host.running.tcti()).await.unwrap();
+    let restarted = Tpm::open(&host.machine.running.tcti()).await.unwrap();
     let key = host.tpm.release_key().await.unwrap();
     assert_eq!(restarted.release_key().await.unwrap(), key);
-    let restarted = Tpm::open(&host.running.tcti()).await.unwrap();
+    let restarted = Tpm::open(&host.machine.running.tcti()).await.unwrap();
     assert_eq!(host.open_by(&restarted, &release).await.unwrap(), SECRET);
 }
 
@@ -222,7 +186,7 @@ async fn a_release_does_not_open_in_another_boot() {
     };
     let release = host.sealed().await;
     let key = host.tpm.release_key().await.unwrap();
-    host.running.reboot().unwrap();
+    host.machine.running.reboot().unwrap();
     host.measure_boot();
     assert_eq!(host.refused(&release).await, "release-foreign");
     assert_ne!(host.tpm.release_key().await.unwrap(), key);
@@ -235,7 +199,7 @@ async fn a_release_does_not_open_in_another_boot() {
     };
     let refused = host.tpm.attest(&host.ak, request).await.unwrap_err();
     assert_eq!(refused.release_code(), Some("release-key-lost"));
-    host.assert_nothing_left();
+    host.machine.assert_nothing_left("a release");
     let release = host.sealed().await;
     assert_eq!(host.open(&release).await.unwrap(), SECRET);
 }
@@ -247,7 +211,7 @@ async fn a_release_does_not_open_after_a_tpm_restart_with_the_old_pcr_values() {
     };
     let release = host.sealed().await;
     let key = host.tpm.release_key().await.unwrap();
-    host.running.restart().unwrap();
+    host.machine.running.restart().unwrap();
     host.measure_boot();
     // All but restartCount is as it was.
     let (proven, values) = host.verified().await;
@@ -261,7 +225,12 @@ async fn a_release_does_not_open_after_a_tpm_restart_with_the_old_pcr_values() {
     // Nor does it open to somebody who compares the counters as they are now.
     let now = again(clock.restart_count);
     let compared = [now.same_boot(), now.within_lease()];
-    let opened = root::unseal(&mut host.context(), host.port(), &release.sealed, &compared);
+    let opened = root::unseal(
+        &mut host.machine.context(),
+        host.port(),
+        &release.sealed,
+        &compared,
+    );
     assert_eq!(opened, Err(Tss2ResponseCodeKind::PolicyFail));
 }
 
@@ -272,7 +241,8 @@ async fn a_release_does_not_open_once_its_lease_is_over() {
     };
     let release = host.sealed().await;
     assert_eq!(host.open(&release).await.unwrap(), SECRET);
-    host.running
+    host.machine
+        .running
         .advance_clock(Duration::from_millis(LEASE))
         .unwrap();
     assert_eq!(host.refused(&release).await, "release-lease-over");
@@ -368,7 +338,7 @@ async fn a_root_of_the_host_gets_no_more_out_of_a_release_than_its_policy_gives(
         return;
     };
     let release = host.sealed().await;
-    let (context, Release { sealed, policy }) = (&mut host.context(), release);
+    let (context, Release { sealed, policy }) = (&mut host.machine.context(), release);
     root::cannot_use_it_otherwise(context, host.port(), &sealed, &policy);
     root::cannot_import_it_elsewhere(context, &sealed);
 }
@@ -378,6 +348,6 @@ async fn a_public_area_without_its_private_part_is_not_certified() {
     let Some(host) = Host::boot().await else {
         return;
     };
-    root::cannot_certify_a_key_without_its_private_part(&mut host.context());
-    host.assert_nothing_left();
+    root::cannot_certify_a_key_without_its_private_part(&mut host.machine.context());
+    host.machine.assert_nothing_left("a release");
 }

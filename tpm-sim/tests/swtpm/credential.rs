@@ -1,10 +1,9 @@
 //! MakeCredential for every kind of EK that is understood, against TPM2_ActivateCredential on swtpm.
 
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
 use touchstone_evidence::credential::{CredentialSecrets, make_credential};
+use touchstone_evidence::tpm::name::Name;
 use touchstone_evidence::tpm::public::Public as ParsedPublic;
-use touchstone_tpm_sim::swtpm::{Authority, Swtpm};
+use tss_esapi::Context;
 use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
 use tss_esapi::abstraction::ek::create_ek_public_from_default_template_2;
 use tss_esapi::attributes::SessionAttributesBuilder;
@@ -20,7 +19,8 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::Marshall as _;
 use tss_esapi::utils::create_unrestricted_signing_ecc_public;
-use tss_esapi::{Context, TctiNameConf};
+
+use super::host::Host;
 
 /// Templates L-1, L-2, H-3 and H-6; the low range needs the endorsement policy.
 const KINDS: [(AsymmetricAlgorithmSelection, bool); 4] = [
@@ -35,12 +35,8 @@ const KINDS: [(AsymmetricAlgorithmSelection, bool); 4] = [
 
 #[test]
 fn a_credential_opens_in_its_tpm_for_its_object_and_for_no_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::create(&folder.path().join("ca")).unwrap();
-    let tpm = Swtpm::manufacture(&folder.path().join("tpm"), &authority, "host").unwrap();
-    let running = tpm.start().unwrap();
-    let tcti: TctiNameConf = running.tcti().parse().unwrap();
-    let mut context = Context::new(tcti).unwrap();
+    let Some(host) = Host::start() else { return };
+    let mut context = host.context();
     let object = primary(&mut context, Hierarchy::Owner, signing_key());
     for (kind, low_range) in KINDS {
         let template = create_ek_public_from_default_template_2(kind, None).unwrap();
@@ -52,28 +48,14 @@ fn a_credential_opens_in_its_tpm_for_its_object_and_for_no_other() {
             secret: zeroize::Zeroizing::new([0x5a; 32]),
             seed: zeroize::Zeroizing::new([0xa5; 32]),
         };
-        let made = make_credential(&parsed, &name, &secrets).unwrap();
-        let opened = activate(
-            &mut context,
-            object,
-            ek,
-            low_range,
-            &made.blob,
-            &made.encrypted_seed,
-        );
-        assert_eq!(opened.as_deref(), Some(&[0x5a; 32][..]), "{kind:?}");
-
+        let mut opened_for = |name: &Name| {
+            let made = make_credential(&parsed, name, &secrets).unwrap();
+            let (blob, seed) = (&made.blob, &made.encrypted_seed);
+            activate(&mut context, object, ek, low_range, blob, seed)
+        };
+        assert_eq!(opened_for(&name), Some(vec![0x5a; 32]), "{kind:?}");
         // For the Name of another object it does not open.
-        let made = make_credential(&parsed, &parsed.name(), &secrets).unwrap();
-        let opened = activate(
-            &mut context,
-            object,
-            ek,
-            low_range,
-            &made.blob,
-            &made.encrypted_seed,
-        );
-        assert_eq!(opened, None, "{kind:?}");
+        assert_eq!(opened_for(&parsed.name()), None, "{kind:?}");
         context.flush_context(ek.into()).unwrap();
     }
 }
