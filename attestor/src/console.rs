@@ -1,5 +1,6 @@
 //! The operator's and auditor's commands. They talk HTTP, and open no database.
 
+mod answers;
 mod audit;
 mod client;
 mod commands;

@@ -12,6 +12,7 @@ use touchstone_evidence::location::Place;
 use touchstone_evidence::result::{ResultError, ResultKey, VerifiedResult};
 use touchstone_policies::manifest::SCHEMA;
 
+use super::answers::{items, lines, rows};
 use super::client::{Client, is_refusal};
 use super::output::{line, moment, print, table, text};
 use super::{
@@ -128,14 +129,9 @@ async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result
         rows.push(vec![field.to_owned(), moment(&answer, field)]);
     }
     rows.insert(1, vec!["place".to_owned(), place(&answer)]);
-    let nodes = answer.get("nodes").and_then(Value::as_array);
-    let nodes: Vec<&str> = nodes
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let nodes = lines(&answer, "nodes");
     if !nodes.is_empty() {
-        rows.insert(2, vec!["nodes".to_owned(), nodes.join("\n")]);
+        rows.insert(2, vec!["nodes".to_owned(), nodes]);
     }
     rows.extend(identity_rows(&answer));
     if let Some(vector) = answer.get("vector").and_then(Value::as_object) {
@@ -143,14 +139,12 @@ async fn host_show(client: &Client, json: bool, host: &HostId) -> anyhow::Result
             rows.push(vec![entry.clone(), text(&answer["vector"], entry)]);
         }
     }
-    if let Some(findings) = answer.get("findings").and_then(Value::as_array) {
-        for finding in findings {
-            let code = match finding.get("consequence_of").and_then(Value::as_str) {
-                Some(cause) => format!("{} (follows from {cause})", text(finding, "code")),
-                None => text(finding, "code"),
-            };
-            rows.push(vec![code, text(finding, "sentence")]);
-        }
+    for finding in items(&answer, "findings") {
+        let code = match finding.get("consequence_of").and_then(Value::as_str) {
+            Some(cause) => format!("{} (follows from {cause})", text(finding, "code")),
+            None => text(finding, "code"),
+        };
+        rows.push(vec![code, text(finding, "sentence")]);
     }
     table(json, &answer, &["about", host.as_str()], rows)?;
     Ok(())
@@ -176,12 +170,6 @@ pub(super) async fn not_enrolled(
 fn identity_rows(answer: &Value) -> Vec<Vec<String>> {
     let identity = answer.get("identity").unwrap_or(&Value::Null);
     let tpm = identity.get("tpm").unwrap_or(&Value::Null);
-    let eks = identity.get("ek_digests").and_then(Value::as_array);
-    let eks: Vec<&str> = eks
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
     let row = |word: &str, value: String| vec![word.to_owned(), value];
     let mut rows = vec![
         row("state", text(identity, "state")),
@@ -195,7 +183,7 @@ fn identity_rows(answer: &Value) -> Vec<Vec<String>> {
             "tpm",
             format!("{} {}", text(tpm, "manufacturer"), text(tpm, "model")),
         ),
-        row("endorsement keys", eks.join("\n")),
+        row("endorsement keys", lines(identity, "ek_digests")),
     ];
     if let "awaiting-re-enrolment" = text(identity, "state").as_str() {
         rows.push(row(
@@ -220,8 +208,7 @@ async fn host_result(client: &Client, json: bool, host: &HostId) -> anyhow::Resu
 
 /// By the key that the token names, if that was not revoked.
 fn verified(token: &str, keys: &Value) -> anyhow::Result<VerifiedResult> {
-    let keys = keys.get("result_keys").and_then(Value::as_array);
-    for view in keys.into_iter().flatten() {
+    for view in items(keys, "result_keys") {
         let mut key = [0; 32];
         hex::decode_to_slice(text(view, "public_key"), &mut key)
             .context("a result key of the attestor is malformed")?;
@@ -242,15 +229,6 @@ fn verified(token: &str, keys: &Value) -> anyhow::Result<VerifiedResult> {
 
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
-}
-
-pub(super) fn rows(
-    answer: &Value,
-    list: &str,
-    row: impl Fn(&Value) -> Vec<String>,
-) -> Vec<Vec<String>> {
-    let items = answer.get(list).and_then(Value::as_array);
-    items.into_iter().flatten().map(row).collect()
 }
 
 pub(super) fn place(host: &Value) -> String {

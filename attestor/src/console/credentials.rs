@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 
+use super::answers::rows;
 use super::client::Client;
 use super::credential_file::{CredentialFile, Shown};
 use super::output::{line, moment, table, text};
@@ -207,8 +208,7 @@ async fn refresh(client: &Client, json: bool) -> anyhow::Result<()> {
 
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/credentials").await?;
-    let all = answer.get("credentials").and_then(Value::as_array);
-    let rows = all.into_iter().flatten().map(|one| {
+    let rows = rows(&answer, "credentials", |one| {
         vec![
             text(one, "name"),
             text(one, "role"),
@@ -218,7 +218,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         ]
     });
     let header = ["name", "role", "shown by", "made", "in force"];
-    table(json, &answer, &header, rows.collect())
+    table(json, &answer, &header, rows)
 }
 
 fn state(credential: &Value) -> String {

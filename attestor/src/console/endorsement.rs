@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use touchstone_evidence::endorsement::{Bundle, ManufacturerId};
 
+use super::answers::{items, lines as joined, rows};
 use super::client::Client;
-use super::commands::rows;
 use super::output::{digits, line, moment, table, text};
 
 pub(super) async fn import(
@@ -39,8 +39,7 @@ fn said(answer: &Value, class: Option<&str>) -> String {
             text(answer, "intermediates")
         ));
     }
-    let lists = answer.get("lists").and_then(Value::as_array);
-    for list in lists.into_iter().flatten() {
+    for list in items(answer, "lists") {
         let issuer = text(list, "issuer");
         lines.push(format!(
             "imported the revocation list of {issuer}: {} revoked, holds until {}",
@@ -65,18 +64,13 @@ pub(super) async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         return line(json, &answer, String::new);
     }
     let roots = rows(&answer, "roots", |root| {
-        let manufacturers = root.get("manufacturers").and_then(Value::as_array);
-        let manufacturers: Vec<&str> = manufacturers
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let manufacturers = joined(root, "manufacturers");
         vec![
             text(root, "subject"),
             text(root, "class"),
             match manufacturers.is_empty() {
                 true => "any".to_owned(),
-                false => manufacturers.join("\n"),
+                false => manufacturers,
             },
             moment(root, "not_after"),
             text(root, "hosts"),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use touchstone_evidence::host_id::HostId;
 
+use super::answers::{items, strings};
 use super::client::{Client, is_refusal};
 use super::commands::{not_enrolled, place};
 use super::location::told_move;
@@ -54,7 +55,7 @@ fn standing(answer: &Value) -> String {
              Next: see whether touchstone-agent runs there and reaches the attestor."
         ),
     };
-    let nodes = strings(answer, "nodes").join(", ");
+    let nodes = strings(answer, "nodes").collect::<Vec<_>>().join(", ");
     match nodes.is_empty() {
         true => format!("{first}\nNo Kubernetes node is mapped to it."),
         false => format!("{first}\nIt stands behind the Kubernetes nodes: {nodes}"),
@@ -71,7 +72,7 @@ fn demands(answer: &Value) -> String {
         return "No policy is for it, or several are: see the findings.".to_owned();
     };
     let mut told = vec![format!("Policy `{}` demands:", text(policy, "name"))];
-    for demand in list(policy, "demands") {
+    for demand in items(policy, "demands") {
         let (mark, by) = match demand.get("proof").and_then(Value::as_str) {
             Some(proof) => ("met    ", format!("\n           by {proof}")),
             None if is_voided(answer) => {
@@ -91,7 +92,7 @@ fn demands(answer: &Value) -> String {
 }
 
 fn findings(answer: &Value) -> String {
-    let findings = list(answer, "findings");
+    let findings: Vec<&Value> = items(answer, "findings").collect();
     if findings.is_empty() {
         return String::new();
     }
@@ -144,7 +145,7 @@ fn standing_place(answer: &Value) -> String {
 }
 
 fn with_moves(stands: String, answer: &Value) -> String {
-    let moves = list(answer, "moves").into_iter().map(told_move);
+    let moves = items(answer, "moves").map(told_move);
     let told: Vec<String> = std::iter::once(stands).chain(moves).collect();
     told.join("\n")
 }
@@ -166,7 +167,7 @@ fn before(answer: &Value) -> String {
         ("new_codes", "New since then"),
         ("gone_codes", "Gone since then"),
     ] {
-        let codes = strings(before, list).join(", ");
+        let codes = strings(before, list).collect::<Vec<_>>().join(", ");
         if !codes.is_empty() {
             told.push(format!("{word}: {codes}"));
         }
@@ -175,18 +176,6 @@ fn before(answer: &Value) -> String {
         told.push("Other policy manifests came into force in between.".to_owned());
     }
     told.join("\n")
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> Vec<&'a Value> {
-    let items = value.get(field).and_then(Value::as_array);
-    items.into_iter().flatten().collect()
-}
-
-fn strings<'a>(value: &'a Value, field: &str) -> Vec<&'a str> {
-    list(value, field)
-        .into_iter()
-        .filter_map(Value::as_str)
-        .collect()
 }
 
 /// Markdown without the addresses of its links: a terminal follows none.

@@ -3,10 +3,11 @@
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use touchstone_evidence::host_id::HostId;
 
+use super::answers::items;
 use super::client::Client;
 use super::output::{line, text};
 
@@ -53,10 +54,7 @@ pub(super) async fn accept(
 
 async fn observed(client: &Client, host: &HostId) -> anyhow::Result<String> {
     let answer = client.get(&format!("/v1/hosts/{host}")).await?;
-    let findings = answer.get("findings").and_then(Value::as_array);
-    findings
-        .into_iter()
-        .flatten()
+    items(&answer, "findings")
         .find(|finding| text(finding, "code") == CHANGED)
         .map(|finding| text(finding, "observed"))
         .with_context(|| {

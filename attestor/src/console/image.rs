@@ -22,6 +22,7 @@ use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::oci_manifest::{Manifest, ManifestError};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::answers::{items, rows};
 use super::client::Client;
 use super::output::{digits, moment, table, text};
 use crate::keys;
@@ -76,17 +77,15 @@ pub(super) async fn run(client: &Client, json: bool, command: Image) -> anyhow::
 }
 
 fn show(json: bool, answer: &Value) -> anyhow::Result<()> {
-    let images = answer.get("images").and_then(Value::as_array);
-    let rows = images.into_iter().flatten().map(|image| {
-        let layers = image.get("layers").and_then(Value::as_array);
-        let layers = layers.map(Vec::as_slice).unwrap_or_default();
+    let rows = rows(answer, "images", |image| {
         let is = |layer: &&Value| layer.get("encrypted") == Some(&Value::Bool(true));
-        let encrypted = layers.iter().filter(is).count();
+        let encrypted = items(image, "layers").filter(is).count();
+        let layers = items(image, "layers").count();
         let manifest = text(image, "manifest");
         vec![
             text(image, "reference"),
             digits(manifest.trim_start_matches("sha256:")),
-            format!("{encrypted} of {}", layers.len()),
+            format!("{encrypted} of {layers}"),
             text(image, "publisher"),
             moment(image, "registered_at"),
         ]
@@ -98,7 +97,7 @@ fn show(json: bool, answer: &Value) -> anyhow::Result<()> {
         "publisher",
         "registered",
     ];
-    table(json, answer, &header, rows.collect())
+    table(json, answer, &header, rows)
 }
 
 /// An image at its registry.

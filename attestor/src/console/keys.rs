@@ -1,8 +1,9 @@
 //! `touchstone keys …`: what verifies the attestor's signatures, and the exchange of its keys.
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answers::rows;
 use super::client::Client;
 use super::log_key;
 use super::output::{line, moment, print, table, text};
@@ -119,8 +120,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Option<Keys>) -> a
 
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let answer = client.get("/v1/keys").await?;
-    let keys = answer.get("result_keys").and_then(Value::as_array);
-    let rows = keys.into_iter().flatten().map(|key| {
+    let rows = rows(&answer, "result_keys", |key| {
         vec![
             text(key, "id"),
             text(key, "state"),
@@ -130,7 +130,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         ]
     });
     let header = ["result key", "state", "since", "until", "public key"];
-    table(json, &answer, &header, rows.collect())?;
+    table(json, &answer, &header, rows)?;
     match json {
         true => Ok(()),
         false => print(&format!(

@@ -14,8 +14,9 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::{LocationAuthority, LocationTag, Place};
 use zeroize::Zeroizing;
 
+use super::answers::{items, rows};
 use super::client::Client;
-use super::commands::{place, rows};
+use super::commands::place;
 use super::machines::Why;
 use super::output::{digits, grid, line, moment, table, text};
 use crate::{clock, keys, random};
@@ -208,8 +209,7 @@ async fn history(client: &Client, json: bool, host: &HostId) -> anyhow::Result<(
         "end",
     ];
     line(json, &answer, || {
-        let moves = answer.get("moves").and_then(Value::as_array);
-        let moves = moves.into_iter().flatten().map(told_move);
+        let moves = items(&answer, "moves").map(told_move);
         std::iter::once(grid(&header, tags))
             .chain(moves)
             .collect::<Vec<_>>()

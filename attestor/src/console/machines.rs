@@ -265,7 +265,7 @@ async fn oem(client: &Client, json: bool, command: Oem) -> anyhow::Result<()> {
         }
         Oem::List => {
             let answer = client.get("/v1/oems").await?;
-            let rows = super::commands::rows(&answer, "oems", |oem| {
+            let rows = super::answers::rows(&answer, "oems", |oem| {
                 vec![
                     text(oem, "subject"),
                     text(oem, "host_prefix"),

@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 use touchstone_evidence::host_id::HostId;
 
+use super::answers::rows;
 use super::client::Client;
-use super::commands::rows;
 use super::output::{line, table, text};
 
 /// `touchstone node …`

@@ -12,8 +12,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use touchstone_policies::manifest::{PolicySet, SCHEMA};
 
+use super::answers::rows;
 use super::client::{Client, is_refusal};
-use super::commands::rows;
 use super::output::{grid, line, moment, print, table, text};
 use super::progress::waiting;
 use sources::{Located, Sources};

@@ -5,8 +5,8 @@ use serde_json::json;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
+use super::answers::rows;
 use super::client::Client;
-use super::commands::rows;
 use super::output::{digits, line, moment, table, text};
 use super::progress::waiting;
 

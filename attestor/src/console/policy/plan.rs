@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::super::answers::{items, rows, strings};
 use super::super::client::Client;
-use super::super::commands::rows;
 use super::super::output::{grid, line, text};
 use super::super::progress::waiting;
 use super::located;
@@ -47,7 +47,7 @@ fn changes(plan: &Value) -> bool {
 }
 
 fn count_of(plan: &Value, list: &str) -> usize {
-    plan.get(list).and_then(Value::as_array).map_or(0, Vec::len)
+    items(plan, list).count()
 }
 
 fn words(plan: &Value) -> String {
@@ -93,8 +93,7 @@ fn words(plan: &Value) -> String {
 }
 
 fn breaker(plan: &Value) -> String {
-    let starving = plan.get("starving").and_then(Value::as_array);
-    let why = match starving.and_then(|starving| starving.first()) {
+    let why = match items(plan, "starving").next() {
         Some(one) => format!(
             "the pods of `{}` could not run any more on {} of {} hosts",
             text(one, "workload"),
@@ -118,8 +117,7 @@ fn workload_rows(plan: &Value) -> Vec<Vec<String>> {
             ("allowed", "could run there now"),
             ("refused", "could not run there any more"),
         ] {
-            let hosts = change.get(list).and_then(Value::as_array);
-            let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
+            let hosts = strings(change, list);
             rows.extend(hosts.map(|host| vec![name.clone(), host.to_owned(), word.to_owned()]));
         }
     }
