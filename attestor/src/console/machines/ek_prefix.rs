@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use touchstone_evidence::digest::Sha256Digest;
 
-use super::Client;
-use super::text;
+use crate::console::answers::items;
+use crate::console::client::Client;
+use crate::console::output::text;
 
 /// Fewest digits: what a person may type and still mean one key.
 const DIGITS_MIN: usize = 8;
@@ -40,10 +41,7 @@ impl EkPrefix {
     }
 
     fn pick(&self, answer: &Value) -> anyhow::Result<Sha256Digest> {
-        let waiting = answer.get("quarantine").and_then(Value::as_array);
-        let mut meant = waiting
-            .into_iter()
-            .flatten()
+        let mut meant = items(answer, "quarantine")
             .map(|one| text(one, "ek_digest"))
             .filter(|digest| digest.starts_with(&self.0));
         let digest = meant.next().with_context(|| {
