@@ -4,15 +4,15 @@
 
 mod actor;
 mod event;
+mod export;
 mod reason;
 
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::transparency::{
-    LeafHash, checkpoint_line, entry_line, handover_line, header_line,
-};
+use touchstone_evidence::transparency::LeafHash;
 
 pub(crate) use actor::{Actor, Staff};
 pub(crate) use event::{Appraised, Event, ListImported};
+pub(crate) use export::Export;
 pub(crate) use reason::Reason;
 
 use crate::heads::Heads;
@@ -78,38 +78,4 @@ pub(crate) async fn checkpoint(
 ) -> Result<String, LogKeyError> {
     let (mut tx, signer) = key.open(store, heads).await?;
     Ok(signer.sign(&heads.advance(&mut tx).await?))
-}
-
-/// The whole log as JSON Lines: header, entries with the handovers between them, checkpoint, all of one moment.
-pub(crate) async fn export(
-    store: &Store,
-    heads: &Heads,
-    key: &LogKey,
-) -> Result<String, LogKeyError> {
-    let (mut tx, signer) = key.open(store, heads).await?;
-    let head = heads.advance(&mut tx).await?;
-    let mut exchanges = tx.key_exchanges().await?.into_iter().peekable();
-    let mut lines = header_line(signer.verifier_key());
-    lines.push('\n');
-    let mut index = 0;
-    while index < head.size {
-        let page = tx.entries(index).await?;
-        if page.is_empty() {
-            return Err(StoreError::Malformed("audit log: entries are missing").into());
-        }
-        for body in page {
-            let body = String::from_utf8(body).map_err(|_| StoreError::Malformed("audit entry"))?;
-            lines.push_str(&entry_line(index, &body));
-            lines.push('\n');
-            if let Some(exchange) = exchanges.next_if(|exchange| exchange.entry == index) {
-                let note = exchange.note.ok_or(StoreError::Malformed("handover"))?;
-                lines.push_str(&handover_line(&note));
-                lines.push('\n');
-            }
-            index = index.saturating_add(1);
-        }
-    }
-    lines.push_str(&checkpoint_line(&signer.sign(&head)));
-    lines.push('\n');
-    Ok(lines)
 }

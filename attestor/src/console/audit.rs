@@ -1,7 +1,8 @@
 //! The auditor's commands: fetch the log, and verify a fetched one without the server.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+mod export;
+
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,33 +13,9 @@ use touchstone_evidence::transparency::{
     verify_export,
 };
 
-use super::client::Client;
-use super::output::{line, print};
-use super::progress::waiting;
+use super::output::line;
 
-/// How the line of a handover begins.
-const HANDOVER: &str = "{\"handover\":";
-
-/// Fetches the whole log.
-pub(super) async fn export(client: &Client, json: bool, out: Option<&Path>) -> anyhow::Result<()> {
-    let lines = waiting("fetching the log", client.get_text("/v1/audit/export")).await?;
-    let Some(path) = out else {
-        return print(&lines);
-    };
-    write_new(path, lines.as_bytes())?;
-    // Header, handovers and checkpoint are not entries.
-    let handovers = lines.lines().filter(|line| line.starts_with(HANDOVER));
-    let others = handovers.count().saturating_add(2);
-    let entries = lines.lines().count().saturating_sub(others);
-    let answer = json!({ "file": path, "entries": entries });
-    line(json, &answer, || {
-        format!(
-            "wrote {entries} entries; verify with: touchstone audit verify {}",
-            path.display()
-        )
-    })?;
-    Ok(())
-}
+pub(super) use export::export;
 
 /// As of `touchstone inspect`.
 pub(super) const VERIFY_EXIT_CODES: &str = "\
@@ -188,20 +165,4 @@ fn kept_head(text: &str) -> anyhow::Result<TreeHead> {
         format!("`{text}` is neither SIZE:ROOT as `audit verify` prints them nor a file with a checkpoint")
     })?;
     Ok(TreeHead { size, root })
-}
-
-/// What is there already may be an auditor's only copy: it is never written over.
-fn write_new(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| {
-            format!(
-                "cannot make `{}`; name a file that is not there yet",
-                path.display()
-            )
-        })?;
-    file.write_all(content)
-        .with_context(|| format!("cannot write `{}`", path.display()))
 }

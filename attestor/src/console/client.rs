@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reqwest::{Certificate, Identity};
+use reqwest::{Certificate, Identity, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::credential_file::{CredentialFile, Shown};
 
-/// For what is worked out for every host of a large fleet.
+/// For what is worked out for every host of a large fleet, or is as long as its history.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Asks one attestor.
@@ -83,6 +83,12 @@ impl Client {
         self.send(self.http.get(self.url(path))).await
     }
 
+    /// An answer that is too long for memory, to be read part by part.
+    pub(super) async fn get_parts(&self, path: &str) -> anyhow::Result<Response> {
+        self.ask(self.http.get(self.url(path)).timeout(PATIENCE))
+            .await
+    }
+
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let text = self.send(self.http.post(self.url(path)).json(body)).await?;
         Ok(serde_json::from_str(&text)?)
@@ -105,6 +111,11 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<String> {
+        Ok(self.ask(request).await?.text().await?)
+    }
+
+    /// An answer that is no refusal, of which only the head was read.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Response> {
         let request = match &self.credential.shown {
             Shown::Token { token } => request.bearer_auth(token),
             Shown::Certificate { .. } => request,
@@ -117,11 +128,10 @@ impl Client {
             )
         })?;
         let status = response.status();
-        let text = response.text().await?;
         if status.is_success() {
-            return Ok(text);
+            return Ok(response);
         }
-        match serde_json::from_str::<Problem>(&text) {
+        match serde_json::from_str::<Problem>(&response.text().await?) {
             Ok(problem) => Err(problem.into()),
             Err(_) => bail!("the attestor answered {status}"),
         }

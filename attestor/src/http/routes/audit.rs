@@ -1,17 +1,20 @@
 //! `GET /v1/audit/export`, `GET /v1/audit/checkpoint`.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use futures_util::stream;
 
 use crate::attestor::Attestor;
-use crate::audit;
+use crate::audit::{self, Export};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::log_key::LogKeyError;
+use crate::store::StoreError;
 
-/// The whole log, JSON Lines.
+/// The whole log, JSON Lines, as it is read.
 pub(super) async fn export(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
     let Attestor {
         store,
@@ -19,9 +22,25 @@ pub(super) async fn export(State(app): State<App>) -> Result<impl IntoResponse, 
         log_key,
         ..
     } = &*app.attestor;
-    let lines = audit::export(store, heads, log_key).await;
-    let lines = lines.map_err(|error| refusal(&app, &error))?;
-    Ok(([(CONTENT_TYPE, "application/jsonl")], lines))
+    let begun = Export::begin(store, heads, log_key).await;
+    let mut export = begun.map_err(|error| refusal(&app, &error))?;
+    // What fails before the answer begins is a problem. What fails later breaks the answer off.
+    let first = export.part().await;
+    let first = first.map_err(|error| refusal(&app, &error.into()))?;
+    let lines = stream::try_unfold((first, export), |(ready, mut export)| async move {
+        let part = match ready {
+            Some(part) => Some(part),
+            None => export.part().await.inspect_err(broken_off)?,
+        };
+        Ok::<_, StoreError>(part.map(|part| (part, (None, export))))
+    });
+    let body = Body::from_stream(lines);
+    Ok(([(CONTENT_TYPE, "application/jsonl")], body))
+}
+
+fn broken_off(error: &StoreError) {
+    let error: &dyn std::error::Error = error;
+    tracing::error!(error, "an export of the audit log broke off");
 }
 
 /// The signed head of the log, a C2SP checkpoint.
