@@ -43,11 +43,8 @@ async fn a_late_round_does_not_join_a_log_with_the_banks_of_another() {
     // A log of the SHA-256 bank alone is not the history of both banks.
     let other = std::fs::read(Profile::Healthy.boot_log()).unwrap();
     let name = Sha256Digest::of(&other);
-    let refuted = liar.lie(|lie| {
-        lie.boot_log_digest = name;
-        lie.boot_log = Some(other.clone().into());
-    });
-    assert_eq!(refuted.await.unwrap().tier, TrustTier::Contraindicated);
+    let refuted = liar.show_log(other).await;
+    assert_eq!(refuted.unwrap().tier, TrustTier::Contraindicated);
     let late = Slow::post(&liar.identity, "/v1/evidence");
     assert_eq!(liar.lie(|_| ()).await.unwrap().tier, TrustTier::Affirming);
     let challenge = liar.challenge().await;

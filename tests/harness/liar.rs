@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use touchstone_agent::client::Problem;
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::pcr::PcrSelection;
 use touchstone_evidence::wire::{
     Challenge, DataKeyMade, DataKeyRequest, DataKeyWish, Evidence, Release, ReleaseRequest,
@@ -107,6 +108,24 @@ impl Liar {
     /// Answers a fresh challenge after `lie` changed the honest evidence.
     pub async fn lie(&self, lie: impl FnOnce(&mut Evidence)) -> Said {
         self.0.lie(lie).await.unwrap()
+    }
+
+    /// Answers with another boot log, under its own digest.
+    pub async fn show_log(&self, log: Vec<u8>) -> Said {
+        self.lie(|lie| {
+            lie.boot_log_digest = Sha256Digest::of(&log);
+            lie.boot_log = Some(log.into());
+        })
+        .await
+    }
+
+    /// Answers as if the attestor knew the boot log of this digest.
+    pub async fn name_log(&self, digest: Sha256Digest) -> Said {
+        self.lie(|lie| {
+            lie.boot_log_digest = digest;
+            lie.boot_log = None;
+        })
+        .await
     }
 }
 
