@@ -165,7 +165,7 @@ async fn what_happens_is_counted() {
     assert!(of("process_cpu_seconds_total") > 0.0);
     assert!(of("process_resident_memory_bytes") > 1e6);
     // Each is explained.
-    let page = std::fs::read_to_string("../docs/operators.md").unwrap();
+    let page = std::fs::read_to_string("../docs/operators/metrics.md").unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
         let name = line.split(' ').next().unwrap();
         assert!(page.contains(&format!("`{name}")), "{name} is in no docs");
