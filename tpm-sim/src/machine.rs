@@ -78,7 +78,10 @@ impl Machine {
         command.args(["run", "--interval", &interval.to_string()]);
         command.arg("--keyprovider").arg(self.keyprovider());
         // Each round, also one that brings nothing new: whoever starts an agent waits for the first.
-        command.env("TOUCHSTONE_LOG", "info,touchstone_agent::attest=debug");
+        command.env(
+            "TOUCHSTONE_LOG",
+            "info,touchstone_agent::attest=debug,touchstone_agent::keyprovider=debug",
+        );
         if let Some(podman) = podman {
             podman.tell(command.as_std_mut())?;
         }

@@ -2,6 +2,8 @@
 //! What is asked, and what must come of it, is the [`Question`]'s.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
@@ -113,6 +115,8 @@ struct Call<'a, Q, S> {
     question: &'a Q,
     deadline: Instant,
     slow: &'a S,
+    /// What the TPM took of it so far, in microseconds.
+    tpm: AtomicU64,
 }
 
 impl Releases {
@@ -123,7 +127,9 @@ impl Releases {
         deadline: Instant,
         slow: &(impl Fn(Waiting) -> Refusal + Sync),
     ) -> Result<Q::Key, Refusal> {
+        let began = Instant::now();
         let mut begun = 0;
+        let mut tpm = Duration::ZERO;
         loop {
             begun += 1;
             let call = Call {
@@ -132,12 +138,24 @@ impl Releases {
                 question,
                 deadline,
                 slow,
+                tpm: AtomicU64::new(0),
             };
-            match call.round().await {
+            let outcome = call.round().await;
+            tpm += call.at_the_tpm();
+            match outcome {
                 Err(refusal) if begun < ROUNDS && refusal.wants_another_round() => {
                     tracing::debug!("another round for this key: {}", refusal.text());
                 }
-                answer => return answer,
+                outcome => {
+                    let whole = began.elapsed();
+                    tracing::debug!(
+                        rounds = begun,
+                        ?whole,
+                        ?tpm,
+                        "the question of a key is answered"
+                    );
+                    return outcome;
+                }
             }
         }
     }
@@ -305,8 +323,15 @@ impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
     }
 
     async fn tpm<T>(&self, answer: impl Future<Output = T>) -> Result<T, Refusal> {
+        let began = Instant::now();
         let answer = until(self.deadline, Waiting::Tpm, answer).await;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.tpm.fetch_add(took, Ordering::Relaxed);
         answer.map_err(self.slow)
+    }
+
+    fn at_the_tpm(&self) -> Duration {
+        Duration::from_micros(self.tpm.load(Ordering::Relaxed))
     }
 }
 
