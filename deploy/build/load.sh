@@ -1,10 +1,10 @@
 #!/bin/bash
 # load.sh [WHAT]: measures the attestor under load against its targets, or only WHAT: steady, first, admissions,
-# memory or restart. Prints a table of medians and writes load.json into the target folder.
+# releases, memory or restart. Prints a table of medians and writes load.json into the target folder.
 #
 # Each run has a fresh attestor on SQLite, in a temporary folder on this folder's disk. The attestor has core 0 to
-# itself and the load core 1, but for memory, which no core changes and which takes minutes. RUNS=3 of steady, first and admissions; memory and restart run once, since each
-# takes minutes. BOOT_LOG names the boot log of first rounds; by default the one of 41 KB in TOUCHSTONE_CORPUS.
+# itself and the load core 1, but for memory, which no core changes. RUNS=3 of steady, first, admissions and releases;
+# memory and restart run once, since each takes minutes. BOOT_LOG names the boot log of first rounds; by default the one of 41 KB in TOUCHSTONE_CORPUS.
 # HOSTS and RESTART_HOSTS make memory and restart smaller, for a trial.
 #
 # Each measurement tells what one P-256 verification took in the same runs: machines differ by more than servers do,
@@ -21,8 +21,8 @@ restart_hosts=${RESTART_HOSTS:-10000} restart_interval=${RESTART_INTERVAL:-60}
 target=${CARGO_TARGET_DIR:-target}
 boot_log=${BOOT_LOG:-${TOUCHSTONE_CORPUS:+$TOUCHSTONE_CORPUS/boot/quirks/keylime-secureboot.bin}}
 
-case $only in '' | steady | first | admissions | memory | restart) ;; *)
-    echo "load: there is no measurement \`$only\`; there are steady, first, admissions, memory, restart" >&2
+case $only in '' | steady | first | admissions | releases | memory | restart) ;; *)
+    echo "load: there is no measurement \`$only\`; there are steady, first, admissions, releases, memory, restart" >&2
     exit 2
     ;;
 esac
@@ -76,7 +76,10 @@ stop() {
 # measure ARGUMENTS…: a fresh attestor, and what tpm-sim-load says of it in $place/run.json.
 measure() {
     local mode=() its=0 ours=1
-    case $1 in memory) mode=(memory) its=0,1 ours=0,1 && shift ;; esac
+    case $1 in
+    memory) mode=(memory) its=0,1 ours=0,1 && shift ;;
+    releases) mode=(releases) && shift ;;
+    esac
     rm -rf "$place/data"
     serve "$its" "$place/data" 127.0.0.1:0
     taskset -c "$ours" "$target/release/tpm-sim-load" "${mode[@]}" --operator "$place/data/operator.json" \
@@ -169,6 +172,16 @@ admissions() {
     verification
 }
 
+releases() {
+    repeated .server_cpu_micros_beyond_appraisal .releases.seconds .releases.due .releases.latency_milliseconds.p99 -- \
+        releases --hosts 1000 --layers 20
+    row "release of a layer's key, beyond the appraisal: server CPU" µs 150 $(values 0)
+    row '  1000 hosts pull 20 layers at once: all of them after' s null $(values 1)
+    row '  releases, none failed' '' null $(values 2)
+    row '  latency, p99' ms null $(values 3)
+    verification
+}
+
 memory() {
     measure memory --hosts "$hosts" --first "$((first_hosts < hosts ? first_hosts : hosts / 2))"
     local filters=(.bytes_each '.first_resident_bytes / 1048576' '.resident_bytes / 1048576' .hosts_per_second)
@@ -202,7 +215,7 @@ restart() {
 }
 
 printf '%-64s %14s %10s\n' what median target
-for measurement in ${only:-steady first admissions memory restart}; do "$measurement"; done
+for measurement in ${only:-steady first admissions releases memory restart}; do "$measurement"; done
 
 jq -s --arg date "$(date -u +%FT%TZ)" --arg cpu "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -1)" \
     --arg disk "$(stat -f -c %T "$place")" --argjson cores "$(nproc)" --argjson runs "$runs" \
