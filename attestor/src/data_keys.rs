@@ -225,6 +225,7 @@ impl Asked {
             claim: Claim {
                 host: self.host.clone(),
                 tls_key: self.tls_key,
+                standing: round.standing_digest(),
                 key: bound.key.clone(),
             },
             entry,

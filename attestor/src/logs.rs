@@ -67,12 +67,12 @@ impl BootLogs {
         self.parsed.insert(digest, log);
     }
 
-    /// Whether the log with this digest is known to be in the database, which forgets none.
+    /// Whether the log with this digest was committed to the database.
     pub(crate) fn is_kept(&self, digest: &Sha256Digest) -> bool {
         self.kept.get(digest).is_some()
     }
 
-    /// The log with this digest is in the database.
+    /// The log with this digest was committed to the database.
     pub(crate) fn note_kept(&self, digest: Sha256Digest) {
         self.kept.insert(digest, ());
     }

@@ -21,6 +21,7 @@ pub(super) struct Pending(CommittedRound);
 pub(crate) struct CommittedRound {
     release_key: Proof<VerifiedReleaseKey>,
     standing: HostStanding,
+    standing_digest: Sha256Digest,
     entry: Sha256Digest,
     policies: Arc<PolicySet>,
     tells_of_revoked: bool,
@@ -38,6 +39,7 @@ impl Pending {
         Some(Self(CommittedRound {
             release_key,
             standing: reached.verdict.standing(&verified.host),
+            standing_digest: reached.standing,
             entry: reached.verdict.entry,
             policies: Arc::clone(policies),
             tells_of_revoked,
@@ -62,6 +64,11 @@ impl CommittedRound {
     /// What the round established: tier, place, and until when.
     pub(crate) fn standing(&self) -> &HostStanding {
         &self.standing
+    }
+
+    /// By this the database tells whether the host still stands so.
+    pub(crate) fn standing_digest(&self) -> Sha256Digest {
+        self.standing_digest
     }
 
     /// Leaf hash of its entry.

@@ -210,7 +210,8 @@ impl Round {
             tx.mark_tag_proven(host, serial, self.verified.now).await?;
         }
         let log = self.verified.sent_boot_log.as_ref();
-        match log.filter(|_| !self.verified.boot_log_is_kept) {
+        let kept = self.verified.boot_log_is_kept && tx.forgets_nothing();
+        match log.filter(|_| !kept) {
             Some(log) => tx.add_boot_log(&self.verified.boot_log_digest, log).await,
             None => Ok(()),
         }

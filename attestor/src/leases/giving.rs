@@ -188,7 +188,7 @@ async fn refusal(
         let end = end.ok_or(StoreError::Malformed("identity"))?;
         return Ok(Some(NotGiven::Round(RoundError::Ended(end))));
     }
-    if policy.is_some_and(|policy| policy != wanted.policies) {
+    if !grounds.stands || policy.is_some_and(|policy| policy != wanted.policies) {
         return Ok(Some(NotGiven::Round(RoundError::Overtaken)));
     }
     Ok(match grounds.key {

@@ -166,6 +166,11 @@ impl Tx {
         Ok(())
     }
 
+    /// Whether what was committed once is there: a standby of PostgreSQL that takes over may lack some of it.
+    pub(crate) fn forgets_nothing(&self) -> bool {
+        matches!(self.0, Connection::Sqlite(_))
+    }
+
     /// Keeps a boot log under its digest; logs that are the same are kept once.
     pub(crate) async fn add_boot_log(
         &mut self,

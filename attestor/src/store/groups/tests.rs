@@ -8,7 +8,7 @@ use touchstone_evidence::pcr::PcrSelection;
 use super::*;
 use crate::store::hosts::tests::enrol;
 use crate::store::rounds::Answered;
-use crate::store::{Asked, Held, RawEvidence, Store};
+use crate::store::{Asked, Claim, Held, KeyState, LayerKeyRecord, RawEvidence, Store};
 
 /// A host of the name, enrolled, in a database of its own.
 async fn enrolled(folder: &tempfile::TempDir, host: &HostId) -> Tx {
@@ -215,6 +215,43 @@ async fn a_boot_is_kept_until_the_next_one_and_once_copied_stays_so() {
     // The next identity of the host is not held to it.
     tx.void_what_rests_on(&host, 9).await.unwrap();
     assert_eq!(held(&mut tx, [0; 32]).await.boot, None);
+}
+
+#[tokio::test]
+async fn what_is_claimed_rests_on_how_the_host_stands_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let host: HostId = "de-1".parse().unwrap();
+    let mut tx = enrolled(&folder, &host).await;
+    let key = LayerKeyRecord {
+        name: "payments".parse().unwrap(),
+        policy: "payments".parse().unwrap(),
+        registered: false,
+        state: KeyState::Active,
+        version: 0,
+        created_at: 0,
+        destroyed_at: None,
+    };
+    assert!(tx.add_layer_key(&key).await.unwrap());
+    advance(&mut tx, &host, &boot(5, false), 1).await;
+    let claim = |standing| Claim {
+        host: host.clone(),
+        tls_key: Sha256Digest::ZERO,
+        standing,
+        key: key.name.clone(),
+    };
+    let claims = [claim(Sha256Digest::ZERO), claim(Sha256Digest([1; 32]))];
+    let grounds = tx.grounds(&claims).await.unwrap();
+    assert!(grounds.iter().all(|grounds| grounds.enrolled));
+    assert_eq!(
+        grounds
+            .iter()
+            .map(|grounds| grounds.stands)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    // Taken away, as with a tag that is revoked.
+    tx.void_verdict(&host, "{}").await.unwrap();
+    assert!(!tx.grounds(&claims).await.unwrap()[0].stands);
 }
 
 #[tokio::test]
