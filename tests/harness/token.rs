@@ -101,7 +101,14 @@ impl Tokens {
     pub fn bring(&self, token: &str, object: &str, key: &[u8]) {
         let secret = format!("--secret-key={}", hex::encode(key));
         let uri = format!("pkcs11:token={token}");
-        let arguments = ["--login", "--set-pin", PIN, "--write", &secret];
+        let arguments = [
+            "--login",
+            "--set-pin",
+            PIN,
+            "--write",
+            "--mark-private",
+            &secret,
+        ];
         let module = format!("--provider={}", token_module().display());
         let rest = ["--label", object, &module, &uri];
         self.run("p11tool", &[&arguments[..], &rest].concat());

@@ -17,9 +17,10 @@ use crate::keys;
 const LENGTH: u64 = 32;
 
 /// What is looked at before a key is used.
-const LOOKED_AT: [AttributeType; 8] = [
+const LOOKED_AT: [AttributeType; 9] = [
     AttributeType::KeyType,
     AttributeType::ValueLen,
+    AttributeType::Private,
     AttributeType::Sensitive,
     AttributeType::Extractable,
     AttributeType::Derive,
@@ -205,7 +206,8 @@ fn make_key(session: &Session, uri: &TokenUri) -> Result<ObjectHandle, TokenErro
     Ok(made)
 }
 
-/// What is not said is taken as bad. (With `CKA_DERIVE`, parts of a key can be had as other keys.)
+/// What is not said is taken as bad. (One that is not `CKA_PRIVATE` serves without a login, and a token may keep it in
+/// clear. With `CKA_DERIVE`, parts of a key can be had as other keys.)
 fn check(attributes: &[Attribute], uri: &TokenUri) -> Result<(), TokenError> {
     let has = |attribute: &Attribute| attributes.contains(attribute);
     let kinds = [KeyType::GENERIC_SECRET, KeyType::SHA256_HMAC].map(Attribute::KeyType);
@@ -214,6 +216,10 @@ fn check(attributes: &[Attribute], uri: &TokenUri) -> Result<(), TokenError> {
         (
             has(&Attribute::ValueLen(LENGTH.into())),
             "it has not 256 bits",
+        ),
+        (
+            has(&Attribute::Private(true)),
+            "it can be used without a PIN",
         ),
         (has(&Attribute::Sensitive(true)), "it is not sensitive"),
         (has(&Attribute::Extractable(false)), "it could be extracted"),
@@ -238,4 +244,37 @@ fn check(attributes: &[Attribute], uri: &TokenUri) -> Result<(), TokenError> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_only_if_every_demand_is_met() {
+        let uri = "pkcs11:token=hsm;object=master?module-path=/m.so";
+        let uri = TokenUri::of(Path::new(uri)).unwrap().unwrap();
+        let fit = [
+            Attribute::KeyType(KeyType::GENERIC_SECRET),
+            Attribute::ValueLen(LENGTH.into()),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Derive(false),
+            Attribute::Sign(true),
+        ];
+        check(&fit, &uri).unwrap();
+        for at in 0..fit.len() {
+            let without = [&fit[..at], &fit[at + 1..]].concat();
+            let refused = check(&without, &uri);
+            let unfit = matches!(refused, Err(TokenError::Unfit { .. }));
+            assert!(unfit, "without {:?}", fit[at]);
+            // Nothing is demanded that is not looked at.
+            assert!(LOOKED_AT.contains(&fit[at].attribute_type()));
+        }
+    }
 }
