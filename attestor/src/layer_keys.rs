@@ -215,7 +215,7 @@ pub(crate) async fn destroy(
     if key.state == KeyState::Destroyed {
         return Ok(key);
     }
-    tx.overwrite_deleted().await?;
+    attestor.store.overwrite_deleted(&mut tx).await?;
     tx.destroy_layer_key(&key.name, now).await?;
     let event = Event::LayerKeyDestroyed {
         key: key.name.clone(),
@@ -224,7 +224,7 @@ pub(crate) async fn destroy(
     };
     audit::append(&mut tx, &event, actor, now).await?;
     tx.commit().await?;
-    attestor.store.scrub_layer_keys().await;
+    attestor.store.scrub().await;
     tell_hosts(&attestor.store).await?;
     Ok(LayerKeyRecord {
         state: KeyState::Destroyed,

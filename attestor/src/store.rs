@@ -31,6 +31,7 @@ mod quarantine;
 mod references;
 mod result_keys;
 mod rounds;
+mod scrubbing;
 mod write_back;
 mod writes;
 
@@ -128,6 +129,8 @@ pub(crate) struct Store {
     fenced: Arc<AtomicBool>,
     committed: Committed,
     writes: Arc<Writes>,
+    /// Whether SQLite's log may hold copies of what was deleted.
+    unscrubbed: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,7 +139,7 @@ enum Backend {
         /// One connection: SQLite has one writer.
         writer: SqlitePool,
         readers: SqlitePool,
-        /// One connection, that writes the log back.
+        /// One connection, that writes the log back and waits for nobody.
         beside: SqlitePool,
     },
     Postgres(PgPool),
@@ -174,6 +177,8 @@ impl Store {
             fenced: Arc::default(),
             committed: Committed::default(),
             writes: Arc::default(),
+            // By an attestor that died, perhaps.
+            unscrubbed: Arc::new(AtomicBool::new(true)),
         }
     }
 

@@ -87,7 +87,7 @@ pub(crate) async fn import(
         };
         let now = clock::now();
         let mut tx = attestor.store.write().await?;
-        tx.overwrite_deleted().await?;
+        attestor.store.overwrite_deleted(&mut tx).await?;
         if !tx.take_import_key(&brought.import_key, now).await? {
             return Err(LayerKeyError::ImportKeyUnknown);
         }
@@ -111,7 +111,7 @@ pub(crate) async fn import(
         };
         audit::append(&mut tx, &event, actor, now).await?;
         tx.commit().await?;
-        attestor.store.scrub_layer_keys().await;
+        attestor.store.scrub().await;
         return Ok(key);
     }
 }

@@ -149,7 +149,7 @@ impl MasterKey {
         else {
             return self.agrees(&mut tx).await;
         };
-        tx.overwrite_deleted().await?;
+        store.overwrite_deleted(&mut tx).await?;
         let mut count = 0_usize;
         for kept in tx.wrapped_versions().await? {
             if kept.wrapped.master == previous.id {
@@ -170,7 +170,7 @@ impl MasterKey {
         };
         audit::append(&mut tx, &event, &Actor::Attestor, clock::now()).await?;
         tx.commit().await?;
-        store.scrub_layer_keys().await;
+        store.scrub().await;
         tracing::info!(
             "{count} keys are encrypted under the master key {} now",
             self.id

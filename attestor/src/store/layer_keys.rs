@@ -2,7 +2,7 @@
 
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 
-use super::{Backend, Connection, Store, StoreError, Tx, on};
+use super::{Backend, Store, StoreError, Tx, on};
 
 /// A secret, encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,17 +245,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Overwrites in the database's file what this transaction deletes or replaces from here on. (PostgreSQL keeps old
-    /// rows until [`Store::scrub_layer_keys`].)
-    pub(crate) async fn overwrite_deleted(&mut self) -> Result<(), StoreError> {
-        if let Connection::Sqlite(transaction) = &mut self.0 {
-            sqlx::query("PRAGMA secure_delete = ON")
-                .execute(&mut **transaction)
-                .await?;
-        }
-        Ok(())
-    }
-
     /// Deletes the bytes of all versions of a key.
     pub(crate) async fn destroy_layer_key(
         &mut self,
@@ -321,34 +310,6 @@ impl Tx {
             .await?
         });
         Ok(rows.into_iter().map(|(master,)| master).collect())
-    }
-}
-
-impl Store {
-    /// After what was deleted is committed: leaves no copy of it in the database's own files, as far as the database
-    /// can. Backups, and archives of PostgreSQL's log, are not reached.
-    pub(crate) async fn scrub_layer_keys(&self) {
-        let scrubbed = match &self.backend {
-            Backend::Sqlite { writer, .. } => {
-                let statements = "PRAGMA secure_delete = OFF; PRAGMA wal_checkpoint(TRUNCATE)";
-                sqlx::raw_sql(statements).execute(writer).await.map(drop)
-            }
-            Backend::Postgres(pool) => {
-                let statements = ["VACUUM FULL layer_key_versions", "VACUUM FULL import_keys"];
-                let mut done = Ok(());
-                for statement in statements {
-                    done = done.and(sqlx::query(statement).execute(pool).await.map(drop));
-                }
-                done
-            }
-        };
-        if let Err(error) = scrubbed {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(
-                error,
-                "copies of deleted keys may be left in the database's files"
-            );
-        }
     }
 }
 

@@ -65,7 +65,12 @@ impl Store {
             .await?;
         let beside = SqlitePoolOptions::new()
             .max_connections(1)
-            .connect_lazy_with(options.pragma("cache_size", "-1024"));
+            // Whoever commits would wait while it waits for readers.
+            .connect_lazy_with(
+                options
+                    .pragma("cache_size", "-1024")
+                    .busy_timeout(Duration::ZERO),
+            );
         Ok(Self::on(Backend::Sqlite {
             writer,
             readers,

@@ -23,7 +23,12 @@ impl Store {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = once(writer, beside).await {
+            let written = once(writer, beside).await;
+            let done = match written {
+                Ok(()) => self.scrub_again(writer, beside).await,
+                failed => failed,
+            };
+            if let Err(error) = done {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "the database's log was not written back");
             }
@@ -45,4 +50,14 @@ async fn checkpoint(connection: &SqlitePool) -> Result<i64, StoreError> {
             .fetch_one(connection)
             .await?;
     Ok(pages)
+}
+
+/// Writes everything back and leaves the log empty. `false`: somebody reads from it, or writes; nobody is waited for.
+pub(super) async fn begin_log_anew(beside: &SqlitePool) -> Result<bool, StoreError> {
+    // Who is in the way is told by a row, and is no error.
+    let (busy, _pages, _written): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(beside)
+            .await?;
+    Ok(busy == 0)
 }
