@@ -87,7 +87,7 @@ pub(crate) enum MasterKeyError {
 
 impl MasterKey {
     /// Reads it, or finds it in its token. It is made, in the data folder or in the token, if it is not there and
-    /// nothing in the database is encrypted yet, or what is will be taken over.
+    /// nothing in the database is encrypted yet, or all that is will be taken over.
     pub(crate) async fn load(
         places: MasterKeyPlaces<'_>,
         store: &Store,
@@ -96,8 +96,9 @@ impl MasterKey {
             Some(place) => Some(Box::new(Self::at(place, false).await?)),
             None => None,
         };
-        let in_use = !store.read().await?.master_keys().await?.is_empty();
-        let may_make = !in_use || previous.is_some();
+        let known = store.read().await?.master_keys().await?;
+        let before = previous.as_ref().map(|key| &key.id);
+        let may_make = known.iter().all(|id| Some(id) == before);
         let key = match places.named {
             Some(place) => Self::at(place, may_make).await?,
             None => Self::in_file(&places.folder.join(FILE), may_make)?,
@@ -246,6 +247,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
+    use crate::store::{KeyState, LayerKeyRecord, Origin};
 
     fn key(byte: u8) -> MasterKey {
         let folder = tempfile::tempdir().unwrap();
@@ -274,6 +276,51 @@ mod tests {
             assert!(master.open(b"a", &changed).await.is_err(), "byte {at}");
         }
         assert_ne!(wrapped, master.wrap(b"a", &[9; 32]).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn none_is_made_while_anything_is_encrypted_under_it_whichever_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let store = Store::open(&format!("sqlite:{}", folder.join("database").display())).await;
+        let store = store.unwrap();
+        let before = folder.join("before");
+        crate::keys::write_private(&before, hex::encode([7; 32]).as_bytes()).unwrap();
+        let load = async || {
+            let places = MasterKeyPlaces {
+                folder,
+                named: None,
+                previous: Some(&before),
+            };
+            MasterKey::load(places, &store).await
+        };
+        let keep = async |name: &str, master: &MasterKey| {
+            let mut tx = store.write().await.unwrap();
+            let version = WrappedVersion {
+                name: name.parse().unwrap(),
+                version: 1,
+                wrapped: master.wrap(b"a", &[9; 32]).await.unwrap(),
+            };
+            let record = LayerKeyRecord {
+                name: version.name.clone(),
+                policy: "payments".parse().unwrap(),
+                registered: false,
+                state: KeyState::Active,
+                version: 0,
+                created_at: 1,
+                destroyed_at: None,
+            };
+            assert!(tx.add_layer_key(&record).await.unwrap());
+            tx.add_key_version(&version, Origin::Made, 1).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        keep("first", &key(7)).await;
+        let made = load().await.unwrap();
+        keep("second", &made).await;
+        std::fs::remove_file(folder.join(FILE)).unwrap();
+        let missing = load().await.err();
+        let missing = matches!(missing, Some(MasterKeyError::File(KeyError::Missing(_))));
+        assert!(missing && !folder.join(FILE).exists(), "another was made");
     }
 
     #[tokio::test]

@@ -68,6 +68,12 @@ async fn another_master_key_takes_everything_over() {
     // Once more finds nothing to do, and without the old one it starts too.
     server.restart_with(&database, &["--previous-master-key", old]);
     server.stop();
+    let new = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let refused = server.refusal_to_start(&database, &["--previous-master-key", old]);
+    assert!(refused.contains("master.key` is missing"), "{refused}");
+    assert!(!file.exists(), "it made another one");
+    server.write_private(&file, &new);
     std::fs::remove_file(old).unwrap();
     server.restart_with(&database, &[]);
     let after = annotation(&wrap(&server, &ci, "payments").await.unwrap());
