@@ -36,12 +36,17 @@ pub(super) enum Document {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layers {
     pub(super) config: Option<OciDigest>,
-    /// How many there are.
-    pub(super) count: usize,
-    /// The lowest that our provider wraps; those below it are in clear everywhere. `None`: it wraps none.
-    first: Option<usize>,
-    /// What annotations that read say they take.
-    leases: BTreeSet<RevokedLease>,
+    /// From the lowest up: what annotations that read say it takes to open each. `None`: our provider does not wrap it.
+    wrapped: Vec<Option<BTreeSet<RevokedLease>>>,
+}
+
+/// What holds the layers of an image in clear, from the lowest layer up that our provider wraps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clear<T> {
+    /// Below the lowest layer that is to go: an image that stays may have them too.
+    pub(super) shared: Vec<T>,
+    /// What a layer decrypted to that is to go, and what is upon it: left, whoever else claims it.
+    pub(super) decrypted: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -85,12 +90,10 @@ impl Document {
                 false => Self::Index(written.manifests.iter().map(|one| one.digest).collect()),
             };
         }
-        let ours: Vec<Option<&Value>> = written.layers.iter().map(Layer::ours).collect();
+        let ours = written.layers.iter().map(Layer::ours);
         Self::Image(Layers {
             config: written.config.map(|config| config.digest),
-            count: ours.len(),
-            first: ours.iter().position(Option::is_some),
-            leases: ours.into_iter().flatten().flat_map(leases).collect(),
+            wrapped: ours.map(|written| Some(leases(written?))).collect(),
         })
     }
 }
@@ -102,7 +105,7 @@ impl Layer {
 }
 
 /// Several annotations stand with commas between them (ocicrypt).
-fn leases(written: &Value) -> Vec<RevokedLease> {
+fn leases(written: &Value) -> BTreeSet<RevokedLease> {
     let one = |text: &str| {
         let annotation = Annotation::parse(&STANDARD.decode(text).ok()?).ok()?;
         let bound = annotation.untrusted_binding();
@@ -119,32 +122,60 @@ fn leases(written: &Value) -> Vec<RevokedLease> {
 impl Layers {
     /// Whether the image is to go.
     pub(super) fn is_of(&self, which: &Which) -> bool {
-        match which {
-            Which::All => self.first.is_some(),
-            Which::Leases(revoked) => !self.leases.is_disjoint(revoked),
+        self.lowest(which).is_some()
+    }
+
+    /// The lowest layer that is to go.
+    fn lowest(&self, which: &Which) -> Option<usize> {
+        let goes = |leases: &BTreeSet<RevokedLease>| match which {
+            Which::All => true,
+            Which::Leases(revoked) => !leases.is_disjoint(revoked),
+        };
+        let mut layers = self.wrapped.iter();
+        layers.position(|layer| layer.as_ref().is_some_and(goes))
+    }
+
+    /// Takes a runtime's names for the layers, from the lowest up. Where it counts other layers than the manifest, as
+    /// some do that hold nothing, all of them count as decrypted.
+    pub(super) fn clear<T>(&self, mut chain: Vec<T>, which: &Which) -> Clear<T> {
+        let first = self.wrapped.iter().position(Option::is_some);
+        let (Some(first), Some(lowest)) = (first, self.lowest(which)) else {
+            return Clear::decrypted(chain);
+        };
+        if chain.len() != self.wrapped.len() {
+            return Clear::decrypted(chain);
+        }
+        let decrypted = chain.split_off(lowest);
+        Clear {
+            shared: chain.split_off(first),
+            decrypted,
         }
     }
+}
 
-    /// How many layers are below those that our provider wraps.
-    pub(super) fn below(&self) -> usize {
-        self.first.unwrap_or(0)
+impl<T> Clear<T> {
+    fn decrypted(chain: Vec<T>) -> Self {
+        Self {
+            shared: Vec::new(),
+            decrypted: chain,
+        }
     }
+}
 
-    /// What containerd calls the snapshots that hold what was encrypted: the chain ids (OCI image-spec, "Layer
-    /// ChainID") from the first such layer on; of an image in clear, all. `None`: the configuration does not read.
-    pub(super) fn chain_ids(&self, config: &[u8]) -> Option<Vec<OciDigest>> {
-        let config: Config = serde_json::from_slice(config).ok()?;
-        let mut chain: Option<OciDigest> = None;
-        let ids = config.rootfs.diff_ids.into_iter().map(|layer| {
-            let id = match chain {
-                None => layer,
-                Some(below) => digest(format!("{below} {layer}").as_bytes()),
-            };
-            chain = Some(id);
-            id
-        });
-        Some(ids.skip(self.below()).collect())
-    }
+/// What containerd calls the snapshots that hold an image's layers: the chain ids (OCI image-spec, "Layer ChainID"), from
+/// the lowest up. `None`: the configuration does not read.
+pub(super) fn chain_ids(config: &[u8]) -> Option<Vec<OciDigest>> {
+    let config: Config = serde_json::from_slice(config).ok()?;
+    let mut chain: Option<OciDigest> = None;
+    let ids = config.rootfs.diff_ids.into_iter().map(|layer| {
+        let id = match chain {
+            None => layer,
+            Some(below) => digest(format!("{below} {layer}").as_bytes()),
+        };
+        chain = Some(id);
+        id
+    });
+    Some(ids.collect())
 }
 
 /// SHA-256, as image tools write it.
@@ -160,7 +191,7 @@ pub(super) fn digest(bytes: &[u8]) -> OciDigest {
     clippy::panic,
     reason = "tests stop at the first surprise"
 )]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -169,7 +200,7 @@ mod tests {
         Document::read(json.to_string().as_bytes())
     }
 
-    fn lease(key: &str) -> RevokedLease {
+    pub(in crate::purge) fn lease(key: &str) -> RevokedLease {
         RevokedLease {
             key: key.parse().unwrap(),
             key_version: 1,
@@ -177,7 +208,7 @@ mod tests {
         }
     }
 
-    fn annotation(key: &str) -> String {
+    pub(in crate::purge) fn annotation(key: &str) -> String {
         let json = json!({
             "version": 1,
             "key": key,
@@ -203,9 +234,7 @@ mod tests {
         image["layers"][1]["annotations"] = json!({ ANNOTATION: 7, "other": "x" });
         let ours = Layers {
             config: Some(config),
-            count: 2,
-            first: Some(1),
-            leases: BTreeSet::new(),
+            wrapped: vec![None, Some(BTreeSet::new())],
         };
         assert_eq!(read(&image), Document::Image(ours));
         assert!(is_ours(&image, &Which::All));
@@ -244,19 +273,35 @@ mod tests {
     }
 
     #[test]
-    fn chains_begin_where_encryption_does() {
+    fn chains_are_counted_from_the_lowest_layer_up() {
         let [a, b] = [digest(b"a"), digest(b"b")];
         let config = json!({ "rootfs": { "type": "layers", "diff_ids": [a, b] } }).to_string();
-        let layers = |first| Layers {
-            config: None,
-            count: 2,
-            first: Some(first),
-            leases: BTreeSet::new(),
-        };
         let both = digest(format!("{a} {b}").as_bytes());
-        let chain = |first| layers(first).chain_ids(config.as_bytes());
-        assert_eq!(chain(0), Some(vec![a, both]));
-        assert_eq!(chain(1), Some(vec![both]));
-        assert_eq!(layers(0).chain_ids(b"{}"), None);
+        assert_eq!(chain_ids(config.as_bytes()), Some(vec![a, both]));
+        assert_eq!(chain_ids(b"{}"), None);
+    }
+
+    #[test]
+    fn only_what_is_below_the_lowest_layer_that_goes_may_be_shared() {
+        let layers = Layers {
+            config: None,
+            wrapped: vec![
+                None,
+                Some([lease("a")].into()),
+                Some([lease("b")].into()),
+                Some(BTreeSet::new()),
+            ],
+        };
+        let clear = |which: &Which, chain: &[u8]| {
+            let Clear { shared, decrypted } = layers.clear(chain.to_vec(), which);
+            (shared, decrypted)
+        };
+        let of = |key| Which::Leases([lease(key)].into());
+        let chain = [0, 1, 2, 3];
+        assert_eq!(clear(&Which::All, &chain), (vec![], vec![1, 2, 3]));
+        assert_eq!(clear(&of("a"), &chain), (vec![], vec![1, 2, 3]));
+        assert_eq!(clear(&of("b"), &chain), (vec![1], vec![2, 3]));
+        // Nobody can say which of these are below.
+        assert_eq!(clear(&of("b"), &[0, 1, 2]), (vec![], vec![0, 1, 2]));
     }
 }

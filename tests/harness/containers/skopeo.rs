@@ -13,6 +13,13 @@ pub fn encrypt(image: &Image, to: &str, key: &Key) -> Said {
     tool::run(&mut skopeo::encrypt(&image.reference(), to, key).unwrap())
 }
 
+/// The same for the layer above the busybox alone.
+#[must_use]
+pub fn encrypt_own_layer(image: &Image, to: &str, key: &Key) -> Said {
+    let mut command = skopeo::encrypt(&image.reference(), to, key).unwrap();
+    tool::run(command.args(["--encrypt-layer", "1"]))
+}
+
 /// Pushes them to a registry as they are.
 #[must_use]
 pub fn push(image: &Image, to: &str) -> Said {

@@ -10,7 +10,7 @@ use super::messages::{
     BlobList, Chunk, Filtered, ImageList, Named, PluginList, SnapshotList, path,
 };
 use crate::purge::Which;
-use crate::purge::manifest::{DOCUMENT_MAX, Document};
+use crate::purge::manifest::{Clear, DOCUMENT_MAX, Document, chain_ids};
 
 /// How labels begin by which a manifest keeps its blobs, and an index its manifests.
 const KEEPS: &str = "containerd.io/gc.ref.content";
@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub(super) names: BTreeSet<String>,
     /// Chain ids of the snapshots in clear.
     pub(super) chains: BTreeSet<String>,
+    /// Others, which stay where an image has them that stays.
+    shared: BTreeSet<String>,
     /// Those of them that hold a whole image: what rests on one runs of it.
     pub(super) tops: BTreeSet<String>,
     /// Images of which no snapshot can be told, since their configuration is not there.
@@ -35,22 +37,24 @@ impl Found {
     }
 
     /// Adds an image, and the snapshots that hold it, if they can be told.
-    fn add(&mut self, manifest: OciDigest, chain: Option<Vec<String>>) {
+    fn add(&mut self, manifest: OciDigest, clear: Option<Clear<String>>) {
         self.manifests.insert(manifest);
-        match chain {
-            Some(chain) => {
-                self.tops.extend(chain.last().cloned());
-                self.chains.extend(chain);
+        match clear {
+            Some(Clear { shared, decrypted }) => {
+                self.tops.extend(decrypted.last().cloned());
+                self.chains.extend(decrypted);
+                self.shared.extend(shared);
             }
             None => drop(self.unclear.insert(manifest.to_string())),
         }
     }
 
-    /// Leaves snapshots alone that an image holds which stays.
+    /// Leaves snapshots alone that an image claims which stays, but for what was decrypted: containerd takes a snapshot
+    /// for a layer by the `diff_ids` of a configuration, and looks at no blob, so anybody's image can claim it.
     fn leave(&mut self, others: &BTreeSet<String>) {
-        for ours in [&mut self.chains, &mut self.tops] {
-            ours.retain(|chain| !others.contains(chain));
-        }
+        let shared = std::mem::take(&mut self.shared).into_iter();
+        self.chains
+            .extend(shared.filter(|chain| !others.contains(chain)));
     }
 
     /// Adds what another look found.
@@ -93,11 +97,12 @@ impl Namespace<'_> {
                 Some(config) => self.blob(config).await?,
                 None => None,
             };
-            let chain = config.and_then(|config| layers.chain_ids(&config));
-            let chain = chain.map(|chain| chain.iter().map(ToString::to_string).collect());
-            match (ours, chain) {
-                (true, chain) => found.add(*digest, chain),
-                (false, chain) => others.extend(chain.unwrap_or_default()),
+            let chain = config.and_then(|config| chain_ids(&config));
+            let chain: Option<Vec<_>> =
+                chain.map(|chain| chain.iter().map(ToString::to_string).collect());
+            match ours {
+                true => found.add(*digest, chain.map(|chain| layers.clear(chain, self.which))),
+                false => others.extend(chain.unwrap_or_default()),
             }
         }
         found.leave(&others);
@@ -253,6 +258,28 @@ fn resting_on(chains: &BTreeSet<String>, parents: &BTreeMap<String, String>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_decrypted_is_left_alone_for_nobody() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let mut found = Found::default();
+        let manifest = crate::purge::manifest::digest(b"manifest");
+        let clear = Clear {
+            shared: names(&["base", "own"]),
+            decrypted: names(&["secret", "top"]),
+        };
+        found.add(manifest, Some(clear));
+        // A tenant's image claims every layer, and has none.
+        found.leave(&names(&["base", "secret", "top"]).into_iter().collect());
+        let ours = names(&["own", "secret", "top"]).into_iter().collect();
+        assert_eq!(found.chains, ours);
+        assert_eq!(found.tops, names(&["top"]).into_iter().collect());
+    }
 
     #[test]
     fn what_rests_on_a_layer_goes_before_it() {

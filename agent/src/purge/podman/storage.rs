@@ -79,7 +79,7 @@ struct Layer {
 pub(super) fn find(root: &Path, which: &Which) -> Result<Found, Error> {
     let parents = layers(root)?;
     let mut found = Found::default();
-    let mut others = BTreeSet::new();
+    let (mut shared, mut others) = (BTreeSet::new(), BTreeSet::new());
     for folder in folders(root, "-images")? {
         for image in list::<Image>(&folder.join("images.json"))? {
             let chain = chain(&image.layer, &parents);
@@ -90,22 +90,16 @@ pub(super) fn find(root: &Path, which: &Which) -> Result<Found, Error> {
             }
             for (manifest, layers) in ours {
                 found.manifests.insert(manifest);
-                // Layers that hold nothing may be counted in one and not in the other.
-                let below = if chain.len() == layers.count {
-                    layers.below()
-                } else {
-                    0
-                };
-                found.layers.extend(chain.iter().skip(below).cloned());
+                let clear = layers.clear(chain.clone(), which);
+                found.layers.extend(clear.decrypted);
+                shared.extend(clear.shared);
                 found.images.insert(image.id.clone());
                 found.names.extend(image.names.iter().flatten().cloned());
             }
         }
     }
-    if let Which::Leases(_) = which {
-        // An image holds them that stays. Where all are to go, they are named as left.
-        found.layers.retain(|layer| !others.contains(layer));
-    }
+    // Never what was decrypted: podman takes a layer that is there for one that a manifest in clear names by its digest.
+    found.layers.extend(shared.difference(&others).cloned());
     Ok(found)
 }
 
@@ -214,6 +208,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::purge::manifest::tests::{annotation, lease};
+
+    const ANNOTATION: &str = "org.opencontainers.image.enc.keys.provider.touchstone";
+    const ENCRYPTED: &str = "application/vnd.oci.image.layer.v1.tar+encrypted";
 
     #[test]
     fn our_images_are_found_with_their_layers() {
@@ -245,5 +243,36 @@ mod tests {
         write("overlay-images/images.json", json!({}));
         let refused = find(root.path(), &Which::All).unwrap_err();
         assert!(matches!(refused, Error::Malformed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn what_was_decrypted_is_found_though_an_image_in_clear_has_it_too() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, json: serde_json::Value| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, json.to_string()).unwrap();
+        };
+        let images = json!([{ "id": "1", "layer": "top" }, { "id": "2", "layer": "top" }]);
+        write("overlay-images/images.json", images);
+        let layers = ["base", "key", "secret", "top"];
+        let parents = ["", "base", "key", "secret"];
+        let layers = layers.iter().zip(parents);
+        let layers = layers.map(|(id, parent)| json!({ "id": id, "parent": parent }));
+        let layers = layers.collect::<Vec<_>>().into();
+        write("overlay-layers/layers.json", layers);
+        let by = |key| {
+            let annotations = BTreeMap::from([(ANNOTATION, annotation(key))]);
+            json!({ "mediaType": ENCRYPTED, "annotations": annotations })
+        };
+        let encrypted = json!({ "layers": [{}, by("other"), by("a"), {}] });
+        write("overlay-images/1/manifest", encrypted);
+        let plain = json!({ "layers": [{}, {}, {}, {}] });
+        write("overlay-images/2/manifest", plain);
+        let revoked = Which::Leases([lease("a")].into());
+        let found = find(root.path(), &revoked).unwrap();
+        assert_eq!(found.images, BTreeSet::from(["1".to_owned()]));
+        let ours = ["secret", "top"].map(ToOwned::to_owned);
+        assert_eq!(found.layers, BTreeSet::from(ours));
     }
 }
