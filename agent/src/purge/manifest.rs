@@ -1,9 +1,9 @@
-//! Which images are ours to purge: those with a layer whose manifest has the annotation of Touchstone's key provider.
+//! Which images are ours to purge: those with an encrypted layer that has the annotation of Touchstone's key provider.
 //!
 //! Where all are to go, it goes by the annotation's name alone, whether or not what stands there reads: such a purge must
 //! miss nothing. Where leases are revoked, it goes by what the annotation says of key, version and layer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,8 @@ use super::Which;
 pub(super) const DOCUMENT_MAX: usize = 4 << 20;
 /// Where ocicrypt puts what the key provider wrote.
 const ANNOTATION: &str = "org.opencontainers.image.enc.keys.provider.touchstone";
+/// How the media type of each encrypted layer ends (ocicrypt); runtimes decrypt no other.
+const ENCRYPTED: &str = "+encrypted";
 
 /// What a document of an image's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,26 +52,6 @@ pub(super) struct Clear<T> {
 }
 
 #[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    manifests: Vec<Target>,
-    config: Option<Target>,
-    #[serde(default)]
-    layers: Vec<Layer>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    digest: OciDigest,
-}
-
-#[derive(Deserialize)]
-struct Layer {
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, Value>>,
-}
-
-#[derive(Deserialize)]
 struct Config {
     rootfs: RootFs,
 }
@@ -80,28 +62,37 @@ struct RootFs {
 }
 
 impl Document {
+    /// What does not read in it is passed over: an image goes by its layers, whatever else it says.
     pub(super) fn read(json: &[u8]) -> Self {
-        let Ok(written) = serde_json::from_slice::<Written>(json) else {
+        let Ok(written) = serde_json::from_slice::<Value>(json) else {
             return Self::Other;
         };
-        if written.layers.is_empty() {
-            return match written.manifests.is_empty() {
-                true => Self::Other,
-                false => Self::Index(written.manifests.iter().map(|one| one.digest).collect()),
-            };
+        let list = |name| written.get(name).and_then(Value::as_array).into_iter();
+        let wrapped: Vec<_> = list("layers")
+            .flatten()
+            .map(|layer| Some(leases(ours(layer)?)))
+            .collect();
+        if !wrapped.is_empty() {
+            let config = written.get("config").and_then(target);
+            return Self::Image(Layers { config, wrapped });
         }
-        let ours = written.layers.iter().map(Layer::ours);
-        Self::Image(Layers {
-            config: written.config.map(|config| config.digest),
-            wrapped: ours.map(|written| Some(leases(written?))).collect(),
-        })
+        let manifests: Vec<_> = list("manifests").flatten().filter_map(target).collect();
+        match manifests.is_empty() {
+            true => Self::Other,
+            false => Self::Index(manifests),
+        }
     }
 }
 
-impl Layer {
-    fn ours(&self) -> Option<&Value> {
-        self.annotations.as_ref()?.get(ANNOTATION)
-    }
+fn target(descriptor: &Value) -> Option<OciDigest> {
+    descriptor.get("digest")?.as_str()?.parse().ok()
+}
+
+/// What our provider wrote of a layer. A layer in clear is not decrypted, whatever annotation it has.
+fn ours(layer: &Value) -> Option<&Value> {
+    let kind = layer.get("mediaType")?.as_str()?;
+    let written = layer.get("annotations")?.get(ANNOTATION)?;
+    kind.ends_with(ENCRYPTED).then_some(written)
 }
 
 /// Several annotations stand with commas between them (ocicrypt).
@@ -196,6 +187,8 @@ pub(super) mod tests {
 
     use super::*;
 
+    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
+
     fn read(json: &serde_json::Value) -> Document {
         Document::read(json.to_string().as_bytes())
     }
@@ -231,6 +224,7 @@ pub(super) mod tests {
             other => panic!("{other:?}"),
         };
         assert!(!is_ours(&image, &Which::All));
+        image["layers"][1]["mediaType"] = json!(LAYER);
         image["layers"][1]["annotations"] = json!({ ANNOTATION: 7, "other": "x" });
         let ours = Layers {
             config: Some(config),
@@ -248,12 +242,58 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_layer_in_clear_is_not_ours_by_an_annotation() {
+        let of = |kind: &serde_json::Value| {
+            let annotations = json!({ ANNOTATION: annotation("a") });
+            let layer = json!({ "mediaType": kind, "annotations": annotations });
+            match read(&json!({ "layers": [layer] })) {
+                Document::Image(layers) => {
+                    layers.is_of(&Which::All) || layers.is_of(&Which::Leases([lease("a")].into()))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(of(&json!(LAYER)));
+        let plain = LAYER.trim_end_matches("+encrypted");
+        for kind in [json!(plain), json!("encrypted"), json!(7), json!(null)] {
+            assert!(!of(&kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_ours_though_a_digest_in_it_is_of_another_algorithm() {
+        let annotations = json!({ ANNOTATION: "x" });
+        let layer = json!({ "mediaType": LAYER, "annotations": annotations });
+        let sha512 = json!({ "digest": format!("sha512:{}", "0".repeat(128)) });
+        for (key, odd) in [
+            ("config", sha512.clone()),
+            ("config", json!(7)),
+            ("manifests", json!([sha512])),
+            ("manifests", json!("x")),
+        ] {
+            let mut image = json!({ "layers": [layer] });
+            image[key] = odd;
+            let Document::Image(layers) = read(&image) else {
+                panic!("{image}");
+            };
+            assert!(
+                layers.is_of(&Which::All) && layers.config.is_none(),
+                "{image}"
+            );
+        }
+        let known = json!({ "digest": digest(b"known") });
+        let index = json!({ "manifests": [{ "digest": "sha512:00" }, 7, known] });
+        assert_eq!(read(&index), Document::Index(vec![digest(b"known")]));
+    }
+
+    #[test]
     fn of_revoked_leases_only_the_images_with_their_layers_are_ours() {
         let revoked =
             |leases: &[&str]| Which::Leases(leases.iter().map(|key| lease(key)).collect());
         let several = format!("{},bm9uZQ==,{}", annotation("a"), annotation("b"));
         let annotations = json!({ ANNOTATION: several });
-        let image = json!({ "layers": [{}, { "annotations": annotations }] });
+        let wrapped = json!({ "mediaType": LAYER, "annotations": annotations });
+        let image = json!({ "layers": [{}, wrapped] });
         let Document::Image(layers) = read(&image) else {
             panic!("an image");
         };

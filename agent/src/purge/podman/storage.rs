@@ -230,8 +230,9 @@ mod tests {
         write("overlay-layers/layers.json", layers);
         write("overlay-images/2/manifest", json!({ "layers": [{}] }));
         write("overlay-images/1/manifest", json!({ "layers": [{}, {}] }));
-        let ours = json!({ "org.opencontainers.image.enc.keys.provider.touchstone": "x" });
-        let encrypted = json!({ "layers": [{}, { "annotations": ours }] });
+        let ours = json!({ ANNOTATION: "x" });
+        let wrapped = json!({ "mediaType": ENCRYPTED, "annotations": ours });
+        let encrypted = json!({ "layers": [{}, wrapped] });
         let file = "overlay-images/1/=bWFuaWZlc3Qtc2hhMjU2OmE=";
         write(file, encrypted.clone());
         let found = find(root.path(), &Which::All).unwrap();
