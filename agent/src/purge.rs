@@ -5,6 +5,7 @@
 
 mod containerd;
 pub(crate) mod guard;
+mod left;
 mod manifest;
 mod podman;
 mod report;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 
+use left::Left;
 pub use report::tell;
 
 /// What is to be purged when the verdict turns. By default nothing is.
@@ -141,12 +143,17 @@ pub enum Mode {
 
 /// Purges images, and what runs of them. A runtime that fails does not keep the others from it.
 pub async fn purge(runtimes: &Runtimes, which: &Which, mode: Mode) -> Vec<Purged> {
+    purge_again(runtimes, which, mode, &Left::default()).await
+}
+
+/// The same, which names as left what an earlier purge left, too, if it is still there.
+async fn purge_again(runtimes: &Runtimes, which: &Which, mode: Mode, left: &Left) -> Vec<Purged> {
     let mut all = Vec::new();
     if let Some(containerd) = &runtimes.containerd {
-        all.extend(containerd::purge(containerd, which, mode).await);
+        all.extend(containerd::purge(containerd, which, mode, left).await);
     }
     if let Some(podman) = &runtimes.podman {
-        all.push(podman::purge(podman, which, mode).await);
+        all.push(podman::purge(podman, which, mode, left).await);
     }
     all
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prost::Message;
 use touchstone_evidence::wire::ContainerRuntime;
 
-use super::{Containerd, Mode, Purged, Which};
+use super::{Containerd, Left, Mode, Purged, Which};
 use call::{Connection, Error};
 use find::Found;
 use messages::{Empty, NamedList, path};
@@ -20,8 +20,20 @@ const LOOKS_MAX: u32 = 10;
 /// Before each look: containerd names an image by its id too, a moment after a pull, maybe while it goes.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// A namespace of the settings that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "containerd has no namespace `{0}`; see `ctr namespaces ls`, and name another with `--containerd-namespace`"
+)]
+struct NoNamespace(String);
+
 /// Purges each namespace that is named, or else that there is.
-pub(super) async fn purge(settings: &Containerd, which: &Which, mode: Mode) -> Vec<Purged> {
+pub(super) async fn purge(
+    settings: &Containerd,
+    which: &Which,
+    mode: Mode,
+    left: &Left,
+) -> Vec<Purged> {
     let unasked = |error: Error| {
         let place = settings.socket.display().to_string();
         vec![Purged::new(ContainerRuntime::Containerd, place).failed(&error)]
@@ -34,19 +46,33 @@ pub(super) async fn purge(settings: &Containerd, which: &Which, mode: Mode) -> V
         Ok(names) => names,
         Err(error) => return unasked(error),
     };
-    let wanted = |name: &String| {
-        settings.namespaces.is_empty() || settings.namespaces.iter().any(|one| one == name)
-    };
     let mut all = Vec::new();
-    for name in names.iter().filter(|name| wanted(name)) {
-        let namespace = Namespace {
-            connection: &connection,
-            name,
-            which,
-        };
-        all.push(namespace.purged(mode).await);
+    for place in places(&settings.namespaces, &names) {
+        all.push(match place {
+            Ok(name) => {
+                let namespace = Namespace {
+                    connection: &connection,
+                    name,
+                    which,
+                };
+                namespace.purged(mode, left).await
+            }
+            Err(error) => {
+                Purged::new(ContainerRuntime::Containerd, error.0.as_str()).failed(&error)
+            }
+        });
     }
     all
+}
+
+/// Where to look: in all that is `named`, or else in all that is `there`.
+fn places<'a>(named: &'a [String], there: &'a [String]) -> Vec<Result<&'a str, NoNamespace>> {
+    let place = |name: &'a String| match there.contains(name) {
+        true => Ok(name.as_str()),
+        false => Err(NoNamespace(name.clone())),
+    };
+    let wanted = if named.is_empty() { there } else { named };
+    wanted.iter().map(place).collect()
 }
 
 async fn namespaces(connection: &Connection) -> Result<Vec<String>, Error> {
@@ -65,17 +91,25 @@ struct Namespace<'a> {
 }
 
 impl Namespace<'_> {
-    async fn purged(&self, mode: Mode) -> Purged {
+    async fn purged(&self, mode: Mode, left: &Left) -> Purged {
         let mut purged = Purged::new(ContainerRuntime::Containerd, self.name);
-        match self.until_gone(mode, &mut purged).await {
+        // What an image held is told by its blobs, which go with it: so it is remembered.
+        let all = Found {
+            chains: left.at(purged.runtime, self.name),
+            ..Found::default()
+        };
+        match self.until_gone(mode, all, &mut purged).await {
             Ok(()) => purged,
             Err(error) => purged.failed(&error),
         }
     }
 
-    async fn until_gone(&self, mode: Mode, purged: &mut Purged) -> Result<(), Error> {
-        // What an image held is told by its blobs, which go with it: so it is remembered.
-        let mut all = Found::default();
+    async fn until_gone(
+        &self,
+        mode: Mode,
+        mut all: Found,
+        purged: &mut Purged,
+    ) -> Result<(), Error> {
         for _ in 0..LOOKS_MAX {
             let found = self.find().await?;
             all.extend(&found);
@@ -105,5 +139,30 @@ impl Namespace<'_> {
             Err(error) if !error.is_over() => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_named_and_not_there_is_an_error() {
+        let there = ["k8s.io", "moby"].map(ToOwned::to_owned);
+        let said = |named: &[&str]| {
+            let named: Vec<_> = named.iter().map(|&name| name.to_owned()).collect();
+            let places = places(&named, &there).into_iter();
+            let said = places.map(|place| match place {
+                Ok(name) => name.to_owned(),
+                Err(error) => error.to_string(),
+            });
+            said.collect::<Vec<_>>()
+        };
+        assert_eq!(said(&[]), there);
+        assert_eq!(said(&["moby"]), ["moby"]);
+        let both = said(&["k8s.io", "k8s-io"]);
+        assert_eq!((both.len(), both[0].as_str()), (2, "k8s.io"));
+        let bad = "containerd has no namespace `k8s-io`; see ";
+        assert!(both[1].starts_with(bad), "{both:?}");
     }
 }

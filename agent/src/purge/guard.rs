@@ -12,9 +12,9 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use touchstone_evidence::result::TrustTier;
-use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
+use touchstone_evidence::wire::RevokedLease;
 
-use super::{Mode, Purged, Runtimes, Which, purge, report};
+use super::{Left, Mode, Purged, Runtimes, Which, purge_again, report};
 use crate::clock;
 use crate::state::{Outcome, Records};
 
@@ -45,6 +45,8 @@ pub(crate) struct Guard {
     standing: Standing,
     /// Leases that the last round said are revoked, and of which something may be left here.
     revoked: BTreeSet<RevokedLease>,
+    /// What purges left, while it may be of a lease that is revoked.
+    left: Left,
     /// What the attestor has not been told yet.
     untold: Vec<Purged>,
     /// What was logged last, so that the same is said once.
@@ -64,11 +66,17 @@ impl Guard {
             Some(turned @ Standing::Turned(_)) => turned,
             _ => Standing::Good(first),
         };
+        let left = Left::read(&state).unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "what earlier purges left is not known");
+            Left::default()
+        });
         Self {
             state,
             runtimes,
             standing,
             revoked: BTreeSet::new(),
+            left,
             untold: Vec::new(),
             said: Vec::new(),
         }
@@ -106,7 +114,10 @@ impl Guard {
     /// Takes in what a round brought.
     fn hear(&mut self, outcome: &Outcome) {
         self.standing = standing(outcome);
-        let revoked = outcome.revoked.iter().cloned().collect();
+        let revoked: BTreeSet<_> = outcome.revoked.iter().cloned().collect();
+        if revoked.is_empty() {
+            self.keep(Left::default());
+        }
         if self.revoked == revoked {
             return;
         }
@@ -154,16 +165,11 @@ impl Guard {
     }
 
     async fn purge(&mut self, which: Which, why: &'static str) {
-        let mut purged = purge(&self.runtimes, &which, Mode::Purge).await;
-        if !self.revoked.is_empty() && purged.iter().all(Purged::is_complete) {
-            // A containerd without a namespace has no place to tell of.
-            let place = || Purged::new(ContainerRuntime::Containerd, "");
-            let mut last = purged.pop().unwrap_or_else(place);
-            last.leases = std::mem::take(&mut self.revoked).into_iter().collect();
-            purged.push(last);
-            // The same leases may be revoked again one day, and are told again then.
-            self.said.clear();
-        }
+        let mut left = self.left.clone();
+        let mut purged = purge_again(&self.runtimes, &which, Mode::Purge, &left).await;
+        left.take_in(&purged);
+        self.keep(left);
+        self.mark_leases(&mut purged);
         if purged != self.said {
             for one in purged.iter().filter(|one| !one.is_nothing()) {
                 say(one, why);
@@ -172,6 +178,37 @@ impl Guard {
                 .extend(purged.iter().filter(|one| !one.is_nothing()).cloned());
             self.said = purged;
         }
+    }
+
+    /// Adds to the last place the revoked leases, if nothing of them is left in any.
+    fn mark_leases(&mut self, purged: &mut [Purged]) {
+        if self.revoked.is_empty() || !purged.iter().all(Purged::is_complete) {
+            return;
+        }
+        let Some(last) = purged.last_mut() else {
+            tracing::warn!(
+                "containerd has no namespaces: nothing was looked at, and leases stay revoked; see that the socket \
+                 is the right one (`--containerd`)"
+            );
+            return;
+        };
+        last.leases = std::mem::take(&mut self.revoked).into_iter().collect();
+        // The same leases may be revoked again one day, and are told again then.
+        self.said.clear();
+    }
+
+    fn keep(&mut self, left: Left) {
+        if self.left == left {
+            return;
+        }
+        if let Err(error) = left.keep(&self.state) {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                error,
+                "what a purge left is known only until the agent ends"
+            );
+        }
+        self.left = left;
     }
 
     /// Whether the attestor knows now of revoked leases that are gone.
@@ -259,8 +296,10 @@ fn seconds(time: Duration) -> i64 {
 #[expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 mod tests {
     use touchstone_evidence::digest::Sha256Digest;
+    use touchstone_evidence::wire::ContainerRuntime;
 
     use super::*;
+    use crate::purge::manifest::tests::lease;
 
     fn outcome(tier: TrustTier, payload: &str) -> Outcome {
         Outcome {
@@ -304,6 +343,51 @@ mod tests {
             Standing::Turned(_) => None,
         };
         assert!(until.unwrap().left() <= Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn leases_are_told_as_gone_only_where_a_place_was_looked_at_and_nothing_is_left() {
+        let mut guard = Guard::begin(PathBuf::from("/nonexistent"), Runtimes::default());
+        let revoked = BTreeSet::from([lease("a")]);
+        guard.revoked = revoked.clone();
+        guard.mark_leases(&mut []);
+        assert_eq!(guard.revoked, revoked);
+        let place = Purged::new(ContainerRuntime::Podman, "/r");
+        let left = Purged {
+            left: vec!["layer".to_owned()],
+            ..place.clone()
+        };
+        let mut purged = [left, place.clone()];
+        guard.mark_leases(&mut purged);
+        assert!(guard.revoked == revoked && purged[1].leases.is_empty());
+        let mut purged = [place.clone(), place];
+        guard.mark_leases(&mut purged);
+        assert_eq!(purged[1].leases, [lease("a")]);
+        assert!(guard.revoked.is_empty() && purged[0].leases.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_left_is_remembered_until_nothing_is_revoked() {
+        let state = tempfile::tempdir().unwrap();
+        let begin = || Guard::begin(state.path().to_owned(), Runtimes::default());
+        let purged = Purged {
+            left: vec!["layer".to_owned()],
+            ..Purged::new(ContainerRuntime::Podman, "/r")
+        };
+        let mut left = Left::default();
+        left.take_in(&[purged]);
+        begin().keep(left.clone());
+        let mut guard = begin();
+        let mut good = outcome(TrustTier::Affirming, "{}");
+        good.revoked = vec![lease("a")];
+        guard.hear(&good);
+        assert_eq!(guard.left, left);
+        good.revoked.clear();
+        guard.hear(&good);
+        assert_eq!(
+            (guard.left, begin().left),
+            (Left::default(), Left::default())
+        );
     }
 
     #[tokio::test]

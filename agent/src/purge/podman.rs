@@ -11,7 +11,7 @@ use std::path::Path;
 
 use touchstone_evidence::wire::ContainerRuntime;
 
-use super::{Mode, Podman, Purged, Which};
+use super::{Left, Mode, Podman, Purged, Which};
 use storage::Found;
 
 /// How often is looked again, at most.
@@ -28,10 +28,14 @@ pub(super) enum Error {
     Ending(#[from] tokio::task::JoinError),
 }
 
-pub(super) async fn purge(settings: &Podman, which: &Which, mode: Mode) -> Purged {
+pub(super) async fn purge(settings: &Podman, which: &Which, mode: Mode, left: &Left) -> Purged {
     let place = settings.root.display().to_string();
     let mut purged = Purged::new(ContainerRuntime::Podman, place);
-    match until_gone(settings, which, mode, &mut purged).await {
+    let all = Found {
+        layers: left.at(purged.runtime, &purged.place),
+        ..Found::default()
+    };
+    match until_gone(settings, which, mode, all, &mut purged).await {
         Ok(()) => purged,
         Err(error) => purged.failed(&error),
     }
@@ -41,9 +45,9 @@ async fn until_gone(
     settings: &Podman,
     which: &Which,
     mode: Mode,
+    mut all: Found,
     purged: &mut Purged,
 ) -> Result<(), Error> {
-    let mut all = Found::default();
     for _ in 0..LOOKS_MAX {
         let found = look(&settings.root, which).await?;
         all.extend(&found);

@@ -24,7 +24,7 @@ pub(super) struct Found {
     /// Chain ids of the snapshots in clear.
     pub(super) chains: BTreeSet<String>,
     /// Others, which stay where an image has them that stays.
-    shared: BTreeSet<String>,
+    pub(super) shared: BTreeSet<String>,
     /// Those of them that hold a whole image: what rests on one runs of it.
     pub(super) tops: BTreeSet<String>,
     /// Images of which no snapshot can be told, since their configuration is not there.
