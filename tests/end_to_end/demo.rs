@@ -1,6 +1,8 @@
 //! The demos are a promise to newcomers: every row as expected, and able to fail.
 
 mod first_image;
+mod kept;
+mod machines;
 
 use std::process::Output;
 

@@ -66,15 +66,41 @@ impl Attestor {
         &self.console
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// How it is started again, on the same port, with the same data.
+    pub(crate) fn again(&self) -> anyhow::Result<String> {
+        let Console {
+            touchstone,
+            operator,
+        } = &self.console;
+        let server = Credential::read(operator)?.server;
+        let (_, address) = server
+            .split_once("://")
+            .context("the attestor's URL has no scheme")?;
+        let data = operator.parent().context("a file in no folder")?;
+        Ok(format!(
+            "{} serve --listen {address} --data {}",
+            touchstone.display(),
+            data.display()
+        ))
+    }
+
     /// Until it ends by itself, which it never should.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
         let status = self.process.wait().await?;
         bail!("the attestor has ended: {status}")
     }
 
-    /// An orderly end.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        process::stop(self.process, "the attestor").await
+    /// An orderly end, unless it has ended.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        match self.process.try_wait()? {
+            Some(_) => Ok(()),
+            None => process::stop(self.process, "the attestor").await,
+        }
     }
 }
 

@@ -23,7 +23,10 @@ const ON_AFTER: &str = "\
 Examples:
   tpm-sim on operator touchstone key list
   tpm-sim on build 'skopeo list-tags docker://$REGISTRY/hello'
-  tpm-sim on us-1 podman images";
+  tpm-sim on us-1 podman images
+  tpm-sim on de-1 touchstone-agent check
+
+The attestor is no machine of its own: `demo --keep` prints how it is stopped and started again.";
 
 const FLEET_AFTER: &str = "\
 Examples:
@@ -115,7 +118,7 @@ pub(crate) struct Demo {
 }
 
 /// The machines are `operator`, `build` (which has a publisher's credential), `de-1`, `us-1` and `de-2` (hosts with
-/// a podman and an agent of their own). A shell runs the command, as with ssh: `$REGISTRY` is the demo's registry.
+/// a podman and an agent of their own, which `touchstone-agent check`, `status`, `purge` and `transit` speak of). A shell runs the command, as with ssh: `$REGISTRY` is the demo's registry.
 /// Exit code: the command's.
 #[derive(Args, Debug)]
 #[command(after_help = ON_AFTER)]

@@ -1,5 +1,6 @@
 //! A simulated host: a TPM that went through a recorded boot, and the agent that speaks for it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -76,7 +77,6 @@ impl Machine {
         let log = fs::File::create(self.agent_log())?;
         let mut command = self.agent_command();
         command.args(["run", "--interval", &interval.to_string()]);
-        command.arg("--keyprovider").arg(self.keyprovider());
         // Each round, also one that brings nothing new: whoever starts an agent waits for the first.
         command.env(
             "TOUCHSTONE_LOG",
@@ -85,10 +85,6 @@ impl Machine {
         if let Some(podman) = podman {
             podman.tell(command.as_std_mut())?;
         }
-        // Not the machine's: many hosts run here at once.
-        command
-            .arg("--transit")
-            .arg(self.folder.join("transit.sock"));
         if let Some(token) = token {
             command.arg("--join-token").arg(token);
         }
@@ -120,18 +116,25 @@ impl Machine {
 
     fn agent_command(&self) -> Command {
         let mut command = process::command(&self.agent);
+        command.envs(self.settings());
         command
-            .arg("--state")
-            .arg(self.state())
-            .arg("--tcti")
-            .arg(self.tpm.tcti())
-            .arg("--boot-log")
-            .arg(self.boot_log())
-            .arg("--ima-list")
-            .arg(self.ima_list())
-            .arg("--boot-id")
-            .arg(self.boot_id());
-        command
+    }
+
+    /// The variables that tell an agent's command, the daemon too, that it is on this machine. Both sockets are in its
+    /// folder: many hosts run here at once.
+    pub(crate) fn settings(&self) -> [(&'static str, OsString); 7] {
+        [
+            ("TOUCHSTONE_STATE", self.state().into()),
+            ("TOUCHSTONE_TCTI", self.tpm.tcti().into()),
+            ("TOUCHSTONE_BOOT_LOG", self.boot_log().into()),
+            ("TOUCHSTONE_IMA_LIST", self.ima_list().into()),
+            ("TOUCHSTONE_BOOT_ID", self.boot_id().into()),
+            ("TOUCHSTONE_KEYPROVIDER", self.keyprovider().into()),
+            (
+                "TOUCHSTONE_TRANSIT",
+                self.folder.join("transit.sock").into(),
+            ),
+        ]
     }
 
     fn boot_log(&self) -> PathBuf {

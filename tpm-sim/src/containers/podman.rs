@@ -31,7 +31,7 @@ impl Podman {
     /// A tool is missing, or `folder` cannot be written to.
     pub fn new(folder: PathBuf, registry: &str) -> Result<Self> {
         let podman = Self { folder };
-        write(&podman.containers_conf(), podman.settings()?)?;
+        write(&podman.containers_conf(), podman.containers_settings()?)?;
         write(&podman.storage_conf(), podman.storage_settings())?;
         registry::trust(&podman.folder, registry)?;
         Ok(podman)
@@ -101,15 +101,20 @@ impl Podman {
     /// # Errors
     /// podman is missing.
     pub fn tell(&self, agent: &mut Command) -> Result<()> {
-        agent
-            .envs(self.environment())
-            .arg("--podman")
-            .arg(tool::path_of("podman")?)
-            .arg("--podman-root")
-            .arg(self.storage())
-            .arg("--podman-runroot")
-            .arg(self.runroot());
+        agent.envs(self.environment()).envs(self.settings()?);
         Ok(())
+    }
+
+    /// The variables by which an agent is told which podman it is to purge, beside those of [`Podman::environment`].
+    ///
+    /// # Errors
+    /// podman is missing.
+    pub fn settings(&self) -> Result<[(&'static str, PathBuf); 3]> {
+        Ok([
+            ("TOUCHSTONE_PODMAN", tool::path_of("podman")?),
+            ("TOUCHSTONE_PODMAN_ROOT", self.storage()),
+            ("TOUCHSTONE_PODMAN_RUNROOT", self.runroot()),
+        ])
     }
 
     /// The layers that lie on the disk decrypted, by the digests of their archives, whether an image has them or not.
@@ -129,7 +134,7 @@ impl Podman {
     }
 
     /// Nothing is shared with a podman of the machine: no lock, no folder below /run.
-    fn settings(&self) -> Result<String> {
+    fn containers_settings(&self) -> Result<String> {
         let netavark = tool::path_of("netavark")?;
         let helpers = netavark.parent().unwrap_or(Path::new("/"));
         Ok(format!(

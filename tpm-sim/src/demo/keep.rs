@@ -37,6 +37,7 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Starts a keeper and waits until it releases us or has ended.
 pub(super) fn start(options: Demo) -> anyhow::Result<ExitCode> {
+    tell_of_others(options.encrypted)?;
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut arguments = vec!["demo", "--keep", "--keeper"];
     arguments.extend(options.swap.then_some("--swap"));
@@ -55,6 +56,22 @@ pub(super) fn start(options: Demo) -> anyhow::Result<ExitCode> {
         }),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// A second one is no mistake, but whoever forgot the first should hear of it.
+fn tell_of_others(encrypted: bool) -> anyhow::Result<()> {
+    let on = match encrypted {
+        true => "`tpm-sim on` will mean the new one, and ",
+        false => "",
+    };
+    for other in registry::entries()?.iter().filter(|demo| demo.is_alive()) {
+        eprintln!(
+            "tpm-sim: demo {} runs already in `{}`; {on}`tpm-sim demo-stop` ends both",
+            other.pid,
+            other.folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Ends every demo of this user that is kept.
@@ -171,11 +188,19 @@ pub(super) fn hold(
     held
 }
 
-/// Until we are told to end, or the attestor ends by itself; then everything ends in order.
+/// Until we are told to end; then everything ends in order. An attestor that somebody stopped ends nothing: hosts without one
+/// are something to see, and it can be started again.
 async fn wait(mut running: Running, agents: Vec<Child>) -> anyhow::Result<()> {
+    let again = running.attestor.again()?;
+    let mut told = std::pin::pin!(interruption(None));
     tokio::select! {
-        told = interruption(None) => told?,
-        ended = running.attestor.ended() => ended?,
+        told = &mut told => told?,
+        ended = running.attestor.ended() => {
+            if let Err(error) = ended {
+                eprintln!("tpm-sim: {error:#}; the hosts go on without; to start it again: {again}");
+            }
+            told.await?;
+        }
     }
     for agent in agents {
         // One that ended before its time says why in its log; the others are to end all the same.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,12 @@ impl Environment {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
+
+    fn and<T: AsRef<OsStr>>(self, variables: &[(&str, T)]) -> Self {
+        variables
+            .iter()
+            .fold(self, |all, (name, value)| all.with(name, value.as_ref()))
+    }
 }
 
 /// Writes a file for each machine.
@@ -71,13 +77,10 @@ pub(super) fn write(demo: &Path, console: &Console, containers: &Containers) -> 
         .with(keys::CONFIG, &workshop.provider.config);
     keep("build", &build)?;
     for node in &containers.nodes {
-        let mut host = any()?
-            .with("TOUCHSTONE_STATE", &node.state)
-            .with(keys::CONFIG, &node.provider.config);
-        for (name, value) in node.podman.environment() {
-            host = host.with(name, value);
-        }
-        keep(node.name, &host)?;
+        let host = any()?
+            .with(keys::CONFIG, &node.provider.config)
+            .and(&node.settings);
+        keep(node.name, &host.and(&node.podman.environment()))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A host's podman, and the agent that serves it keys and purges it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,8 @@ const PARAMETER: &str = "node";
 pub(in crate::demo) struct Node {
     /// The host's name.
     pub(in crate::demo) name: &'static str,
-    /// The folder of its agent's state.
-    pub(in crate::demo) state: PathBuf,
+    /// The variables that its agent was started with.
+    pub(in crate::demo) settings: Vec<(&'static str, OsString)>,
     /// Its agent, as podman knows it.
     pub(in crate::demo) provider: Provider,
     pub(in crate::demo) podman: Podman,
@@ -50,9 +51,10 @@ impl Node {
         let machine = &host.machine;
         let podman = Podman::new(podman_folder(machine.folder()), registry)?;
         let config = machine.folder().join("ocicrypt.json");
+        let purged = podman.settings()?.map(|(name, path)| (name, path.into()));
         Ok(Self {
             name: host.plan.name,
-            state: machine.state(),
+            settings: machine.settings().into_iter().chain(purged).collect(),
             provider: Provider::socket(config, &machine.keyprovider())?,
             agent: machine.keep_attesting(INTERVAL, None, Some(&podman))?,
             agent_log: machine.agent_log(),

@@ -21,6 +21,9 @@ pub(super) fn what_to_try(running: &Running, folder: &Path) -> anyhow::Result<St
     let abroad = running.hosts.iter().find(|host| host.plan.name == "us-1");
     let state = abroad.context("the fleet has no us-1")?.machine.state();
     let state = state.display();
+    let pid = running.attestor.pid();
+    let pid = pid.context("the attestor has ended")?;
+    let again = running.attestor.again()?;
     let interval = match running.containers {
         Some(_) => encrypted::INTERVAL,
         None => INTERVAL,
@@ -48,6 +51,10 @@ It goes on running, and hosts attest every {interval} seconds. To try next:
   # edit the policy, and see what becomes of the hosts
   {touchstone} policy apply {folder}/germany-only.yaml
 {images}
+  # stop the attestor, see the hosts without it, and start it again: Ctrl-C ends it then
+  kill {pid}
+  {again}
+
 To end it: {this} demo-stop (or make demo-stop)"
     ))
 }
