@@ -234,12 +234,17 @@ pub(crate) enum Command {
         /// The daemon's socket
         #[arg(long, value_name = "SOCKET", env = "TOUCHSTONE_KEYPROVIDER", default_value = KeyProviderSettings::SOCKET)]
         socket: PathBuf,
+
+        /// Seconds to wait for an answer; longer than the daemon's `--keyprovider-patience`
+        #[arg(long, value_name = "SECONDS", default_value_t = KeyProviderSettings::ANSWER, value_parser = answer())]
+        patience: u64,
     },
 
-    /// Encrypt or decrypt a secret that is this host's while it is trusted, from standard input to standard output
+    /// Encrypt or decrypt a secret on this host, while it is trusted, from standard input to standard output
     ///
-    /// It asks `touchstone-agent run` on its socket, which answers to root and to its own user. The secret stays on this
-    /// host; the key that it is encrypted under is released by the attestor, to hosts that its policy is for.
+    /// It asks `touchstone-agent run` on its socket, which answers to root and to its own user. The secret is shown to this
+    /// host alone; but the key that it is encrypted under is released by the attestor to every host that the key's policy
+    /// lets have it, and each of them decrypts what this one encrypted. For one host alone take a policy of its own.
     Transit {
         #[command(subcommand)]
         act: Transit,
@@ -255,6 +260,10 @@ pub(crate) enum Command {
         /// Seconds to go on trying while the daemon is not there, not ready, or does not reach the attestor
         #[arg(long, value_name = "SECONDS", default_value_t = 0, global = true, value_parser = clap::value_parser!(u64).range(..=86_400))]
         wait: u64,
+
+        /// Seconds to wait for an answer; longer than the daemon's `--keyprovider-patience`
+        #[arg(long, value_name = "SECONDS", default_value_t = KeyProviderSettings::ANSWER, global = true, value_parser = answer())]
+        patience: u64,
     },
 
     /// Look at everything that a round takes and say what is wrong and what to do; change nothing. The exit
@@ -314,10 +323,14 @@ pub(crate) enum Command {
 /// What is done with a secret.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Transit {
-    /// The secret on standard input, at most 64 KiB; a line `vault:vN:…` on standard output, for this host to keep
+    /// The secret on standard input, at most 64 KiB; a line `vault:vN:…` on standard output, to be kept anywhere
     Encrypt {
         /// Name of the attestor's key
         key: KeyName,
+
+        /// Encrypt an empty secret too, which otherwise is an error: what was to write it may have failed
+        #[arg(long)]
+        allow_empty: bool,
     },
 
     /// What `encrypt` gave on standard input; the secret on standard output, as it was
@@ -340,6 +353,11 @@ impl Command {
 /// At least a second.
 fn patience() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=KeyProviderSettings::PATIENCE_MAX)
+}
+
+/// At least a second.
+fn answer() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=KeyProviderSettings::ANSWER_MAX)
 }
 
 /// At least a second, at most a day.

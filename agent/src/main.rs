@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use touchstone_agent::keyprovider::ask::{self, ask};
 use touchstone_agent::purge::{self, Mode};
+use touchstone_agent::transit::ask::Daemon;
 use touchstone_agent::trouble::{self, chain};
 use touchstone_agent::{
     Runtimes, Settings, Trouble, attest, attest_once, check, enrol, join_token, run, status,
@@ -151,13 +152,23 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             };
             rounds(&settings, &runtimes, token.as_ref(), interval, None).await
         }
-        Command::Keyprovider { socket } => unwrap(&socket).await,
+        Command::Keyprovider { socket, patience } => unwrap(&socket, patience).await,
         Command::Transit {
             act,
             socket,
             associated_data,
             wait,
-        } => secrets::transit(&act, &socket, &associated_data, wait).await,
+            patience,
+        } => {
+            let [wait, patience] = [wait, patience].map(Duration::from_secs);
+            let socket = &socket;
+            let daemon = Daemon {
+                socket,
+                wait,
+                patience,
+            };
+            secrets::transit(&act, &daemon, &associated_data).await
+        }
         Command::Trust { join_token } => {
             let token = join_token::read(&join_token)?;
             output::trusted(&token.server, &trust(&settings, &token)?)
@@ -179,13 +190,14 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// One message on standard input; errors are the runtime's to show.
-async fn unwrap(socket: &Path) -> anyhow::Result<()> {
+async fn unwrap(socket: &Path, patience: u64) -> anyhow::Result<()> {
     // One byte more, to see that it is too many.
     let most = u64::try_from(MESSAGE_MAX)?.saturating_add(1);
     let mut message = Zeroizing::new(Vec::new());
     let read = io::stdin().lock().take(most).read_to_end(&mut message);
     read.context("cannot read the message on standard input")?;
-    output::secret(&ask(socket, &message).await?)
+    let patience = Duration::from_secs(patience);
+    output::secret(&ask(socket, &message, patience).await?)
 }
 
 /// Prints what was seen. Trouble is an error that says no more than that.

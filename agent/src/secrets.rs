@@ -1,11 +1,9 @@
 //! `touchstone-agent transit`: a secret on standard input, what came of it on standard output.
 
 use std::io::{self, Read as _};
-use std::path::Path;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use touchstone_agent::transit::ask::Daemon;
+use anyhow::{Context as _, ensure};
+use touchstone_agent::transit::ask::{Daemon, Error};
 use touchstone_evidence::secret::TEXT_MAX;
 use zeroize::Zeroizing;
 
@@ -17,19 +15,17 @@ const INPUT_MAX: usize = TEXT_MAX + 1024;
 
 pub(crate) async fn transit(
     act: &Transit,
-    socket: &Path,
+    daemon: &Daemon<'_>,
     associated: &str,
-    wait: u64,
 ) -> anyhow::Result<()> {
     // Room for all of it: what grows leaves copies behind.
     let mut input = Zeroizing::new(Vec::with_capacity(INPUT_MAX));
     let most = u64::try_from(INPUT_MAX)?;
     let read = io::stdin().lock().take(most).read_to_end(&mut input);
     read.context("cannot read standard input")?;
-    let wait = Duration::from_secs(wait);
-    let daemon = Daemon { socket, wait };
     match act {
-        Transit::Encrypt { key } => {
+        Transit::Encrypt { key, allow_empty } => {
+            ensure!(*allow_empty || !input.is_empty(), Error::Empty);
             let text = daemon.encrypt(key, &input, associated).await?;
             output::secret(format!("{text}\n").as_bytes())
         }

@@ -45,6 +45,10 @@ impl KeyProviderSettings {
     pub const PATIENCE: u64 = 60;
     /// The longest that can be set, in seconds.
     pub const PATIENCE_MAX: u64 = 600;
+    /// For how long an answer is waited for at either socket, in seconds: a little longer than the daemon may take.
+    pub const ANSWER: u64 = Self::PATIENCE + 10;
+    /// The longest that can be set, in seconds.
+    pub const ANSWER_MAX: u64 = Self::PATIENCE_MAX + 60;
 }
 
 impl Default for KeyProviderSettings {

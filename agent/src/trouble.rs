@@ -207,8 +207,10 @@ pub fn exit_code_of_transit(error: &transit::ask::Error) -> u8 {
     use transit::ask::Error;
     let trouble = match error {
         Error::Refused { exit_code, .. } => return *exit_code,
-        Error::TooLarge(_) | Error::NotText => Trouble::Usage,
-        Error::Away { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => Trouble::Passing,
+        Error::TooLarge(_) | Error::Empty | Error::NotText => Trouble::Usage,
+        Error::Away { .. } | Error::Late { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => {
+            Trouble::Passing
+        }
     };
     trouble.exit_code()
 }
@@ -220,7 +222,9 @@ pub fn exit_code(error: &keyprovider::ask::Error) -> u8 {
     let trouble = match error {
         Error::Refused { exit_code, .. } => return *exit_code,
         Error::TooLarge => Trouble::Usage,
-        Error::Away { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => Trouble::Passing,
+        Error::Away { .. } | Error::Late { .. } | Error::BrokeOff { .. } | Error::Answer { .. } => {
+            Trouble::Passing
+        }
     };
     trouble.exit_code()
 }

@@ -1,6 +1,7 @@
 //! Secrets on a host: the agent's socket in the shapes of Vault's transit engine, and its command, from the request to the
 //! answer. The client is curl.
 
+mod command;
 mod disks;
 mod refusals;
 

@@ -18,10 +18,6 @@ use touchstone_evidence::keyprovider::grpc::{self, BODY_MAX, FrameError, UNWRAP}
 use zeroize::Zeroizing;
 
 use super::grpc::EXIT_CODE;
-use crate::settings::KeyProviderSettings;
-
-/// Longer than any daemon lets a call take.
-const PATIENCE: Duration = Duration::from_secs(KeyProviderSettings::PATIENCE_MAX + 60);
 
 /// What broke a connection.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -35,14 +31,26 @@ pub enum Error {
 
     /// No daemon.
     #[error(
-        "no key provider answers at `{path}`; see that `touchstone-agent run` runs and serves there (`--keyprovider`), \
-         and that this is root"
+        "no key provider answers at `{path}`; see that `touchstone-agent run` runs and that this is root; if it serves at \
+         another socket, name that with `--socket` or TOUCHSTONE_KEYPROVIDER"
     )]
     Away {
         /// The socket.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+
+    /// The daemon takes too long.
+    #[error(
+        "no answer yet from `{path}` after {seconds} s; see the log of `touchstone-agent run`, then try again, or wait longer \
+         with `--patience`"
+    )]
+    Late {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
     },
 
     /// The daemon ended, or is none.
@@ -77,11 +85,15 @@ pub enum Error {
     },
 }
 
-/// Sends a message of ocicrypt's, and gives the daemon's answer: JSON, with the layer's key.
+/// Sends a message of ocicrypt's, and gives the daemon's answer, for which it waits so long: JSON, with the layer's key.
 ///
 /// # Errors
 /// [`Error::Refused`] with the daemon's words; else why it was not asked.
-pub async fn ask(socket: &Path, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub async fn ask(
+    socket: &Path,
+    message: &[u8],
+    patience: Duration,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     if message.len() > MESSAGE_MAX {
         return Err(Error::TooLarge);
     }
@@ -91,8 +103,11 @@ pub async fn ask(socket: &Path, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Er
             path: socket.to_owned(),
             source,
         })?;
-    let exchanged = timeout(PATIENCE, exchange(stream, message)).await;
-    let exchanged = exchanged.unwrap_or_else(|late| Err(late.into()));
+    let exchanged = timeout(patience, exchange(stream, message)).await;
+    let exchanged = exchanged.map_err(|_| Error::Late {
+        path: socket.to_owned(),
+        seconds: patience.as_secs(),
+    })?;
     let (headers, body) = exchanged.map_err(|source| Error::BrokeOff {
         path: socket.to_owned(),
         source,

@@ -22,10 +22,7 @@ use zeroize::Zeroizing;
 use super::message::Base64;
 use super::service::BODY_MAX;
 use crate::keyprovider::EXIT_CODE;
-use crate::settings::KeyProviderSettings;
 
-/// Longer than any daemon lets a call take.
-const PATIENCE: Duration = Duration::from_secs(KeyProviderSettings::PATIENCE_MAX + 60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,20 +38,38 @@ pub enum Error {
     )]
     TooLarge(usize),
 
+    /// Nothing.
+    #[error(
+        "there is no secret on standard input; see that what should have written it did not fail, or say `--allow-empty`"
+    )]
+    Empty,
+
     /// Not what `encrypt` gave.
     #[error("what is to be decrypted is no text; give it as `encrypt` gave it, `vault:vN:…`")]
     NotText,
 
     /// No daemon.
     #[error(
-        "nothing answers at `{path}`; see that `touchstone-agent run` runs and serves there (`--transit`), and that this \
-         is root"
+        "nothing answers at `{path}`; see that `touchstone-agent run` runs and that this is root; if it serves secrets at \
+         another socket, name that with `--socket` or TOUCHSTONE_TRANSIT"
     )]
     Away {
         /// The socket.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+
+    /// The daemon takes too long.
+    #[error(
+        "no answer yet from `{path}` after {seconds} s; see the log of `touchstone-agent run`, then try again, or wait longer \
+         with `--patience`"
+    )]
+    Late {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
     },
 
     /// The daemon ended, or is none.
@@ -88,9 +103,9 @@ impl Error {
     /// Whether the same may be answered in a while, though nobody does anything.
     fn passes(&self) -> bool {
         match self {
-            Self::Away { .. } | Self::BrokeOff { .. } => true,
+            Self::Away { .. } | Self::Late { .. } | Self::BrokeOff { .. } => true,
             Self::Refused { passes, .. } => *passes,
-            Self::TooLarge(_) | Self::NotText | Self::Answer(_) => false,
+            Self::TooLarge(_) | Self::Empty | Self::NotText | Self::Answer(_) => false,
         }
     }
 }
@@ -102,6 +117,8 @@ pub struct Daemon<'a> {
     pub socket: &'a Path,
     /// Since the first try.
     pub wait: Duration,
+    /// For how long one answer is waited for.
+    pub patience: Duration,
 }
 
 /// The parameters of a call.
@@ -203,8 +220,11 @@ impl Daemon<'_> {
             path: self.socket.to_owned(),
             source,
         })?;
-        let exchanged = timeout(PATIENCE, exchange(stream, path, body)).await;
-        let exchanged = exchanged.unwrap_or_else(|late| Err(late.into()));
+        let exchanged = timeout(self.patience, exchange(stream, path, body)).await;
+        let exchanged = exchanged.map_err(|_| Error::Late {
+            path: self.socket.to_owned(),
+            seconds: self.patience.as_secs(),
+        })?;
         let (status, headers, answer) = exchanged.map_err(|source| Error::BrokeOff {
             path: self.socket.to_owned(),
             source,
