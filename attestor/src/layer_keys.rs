@@ -102,7 +102,7 @@ async fn begin(
         destroyed_at: None,
     };
     if !tx.add_layer_key(&made).await? {
-        return Err(LayerKeyError::Taken(made.name));
+        return Err(LayerKeyError::taken(known(tx, made.name).await?));
     }
     let event = Event::LayerKeyCreated {
         key: made.name.clone(),

@@ -109,14 +109,26 @@ pub(crate) async fn restore(
     Ok(Done { changed, leases })
 }
 
-/// A machine that is out of service may come back.
 async fn known(tx: &mut Tx, host: &HostId, key: Option<&KeyName>) -> Result<(), LeaseError> {
-    if tx.machine_state(host).await?.is_none() {
-        return Err(LeaseError::HostUnknown(host.clone()));
-    }
+    known_host(tx, host).await?;
     match key {
-        Some(key) if tx.layer_key(key).await?.is_none() => Err(LeaseError::KeyUnknown(key.clone())),
-        _ => Ok(()),
+        Some(key) => known_key(tx, key).await,
+        None => Ok(()),
+    }
+}
+
+/// A machine that is out of service may come back.
+async fn known_host(tx: &mut Tx, host: &HostId) -> Result<(), LeaseError> {
+    match tx.machine_state(host).await? {
+        Some(_) => Ok(()),
+        None => Err(LeaseError::HostUnknown(host.clone())),
+    }
+}
+
+async fn known_key(tx: &mut Tx, key: &KeyName) -> Result<(), LeaseError> {
+    match tx.layer_key(key).await? {
+        Some(_) => Ok(()),
+        None => Err(LeaseError::KeyUnknown(key.clone())),
     }
 }
 
@@ -134,12 +146,21 @@ pub(crate) async fn page(
     host: Option<&HostId>,
     key: Option<&KeyName>,
     after: &After,
-) -> Result<Page, StoreError> {
+) -> Result<Page, LeaseError> {
     let mut tx = store.read().await?;
     let most = i64::try_from(PAGE).unwrap_or(i64::MAX).saturating_add(1);
     let mut leases = tx.leases(host, key, after, most).await?;
     let more = leases.len() > PAGE;
     leases.truncate(PAGE);
+    if leases.is_empty() {
+        // Nothing may be so, or a name was mistyped.
+        if let Some(host) = host {
+            known_host(&mut tx, host).await?;
+        }
+        if let Some(key) = key {
+            known_key(&mut tx, key).await?;
+        }
+    }
     let mut revocations = tx.revocations(host).await?;
     revocations.retain(|one| key.is_none() || one.key.is_none() || one.key.as_ref() == key);
     Ok(Page {

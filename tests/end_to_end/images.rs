@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_tests::database::Database;
+use touchstone_tests::programs;
 use touchstone_tests::registry::Registry;
 use touchstone_tests::server::Server;
 
@@ -85,6 +86,52 @@ async fn an_image_is_registered_as_its_registry_has_it() {
             .unwrap()
             .len(),
         2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_registered_is_shown_as_podman_wants_it() {
+    let server = attestor(&Database::under_test());
+    server.command(&["key", "create", "payments", "--policy", "payments"]);
+    let ci = publisher(&server, "ci");
+    let image = manifest(&[&annotation(&wrap(&server, &ci, "payments").await.unwrap())]);
+    let plain =
+        json!({ "schemaVersion": 2, "config": { "digest": LAYER }, "layers": [] }).to_string();
+    let registry = Registry::start();
+    registry.put("payments", "1", MANIFEST, &image);
+    registry.put("payments", "plain", MANIFEST, plain.as_bytes());
+    let said = |more: &[&str]| {
+        let mut command = programs::command(&programs::path("touchstone"));
+        command.arg("image").args(more);
+        command.env("TOUCHSTONE_OPERATOR", server.folder().join("operator.json"));
+        let output = command.output().unwrap();
+        [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap())
+    };
+    let reference = format!("{}/payments:1", registry.name());
+    let [shown, warned] = said(&["register", "--plain-http", &reference]);
+    let manifest = digest(&image);
+    let line =
+        format!("podman pull --decryption-key provider:touchstone:node@{manifest} {reference}\n");
+    assert!(
+        shown.ends_with(&line) && warned.is_empty(),
+        "{shown}{warned}"
+    );
+    let [shown, _] = said(&["list"]);
+    assert!(
+        shown.contains(&format!("{manifest} {reference}\n")),
+        "{shown}"
+    );
+    let plain = format!("{}/payments:plain", registry.name());
+    let [shown, warned] = said(&["register", "--plain-http", &plain]);
+    assert!(!shown.contains("podman pull"), "{shown}");
+    assert!(
+        warned.contains("no layer of") && warned.contains(&plain),
+        "{warned}"
+    );
+    let [_, refused] = said(&["register", &reference]);
+    assert!(
+        refused.contains("is asked with `--plain-http`"),
+        "{refused}"
     );
 }
 

@@ -221,6 +221,12 @@ async fn a_key_wraps_while_it_is_active_and_what_it_wrapped_opens_until_it_is_de
     );
     let create = ["key", "create", "payments", "--policy", "payments"];
     assert_eq!(server.refusal(&create), "layer-key-taken");
+    let output = server.run(&create);
+    let taken = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        taken.contains("is destroyed") && !taken.contains("rotate"),
+        "{taken}"
+    );
 
     let actor =
         |kind: &str, actor: &str, name: &str| (kind.to_owned(), actor.to_owned(), name.to_owned());

@@ -274,7 +274,18 @@ async fn a_list_of_many_leases_comes_in_pages() {
         listed(&world, &["--host", "de-7"]),
         vec!["de-7 k over"; 601]
     );
-    assert!(listed(&world, &["--host", "de-7", "--key", "j"]).is_empty());
+    world
+        .server
+        .command(&["key", "create", "payments", "--policy", "payments"]);
+    assert!(listed(&world, &["--host", "de-1", "--key", "payments"]).is_empty());
+    for (names, hint) in [
+        (["--host", "de-8"], "no host `de-8` is in the inventory"),
+        (["--key", "j"], "there is no key `j`"),
+    ] {
+        let output = world.server.run(&[&["lease", "list"], &names[..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(hint), "{said}");
+    }
     for (query, expected) in [
         ("after=x", "malformed-query"),
         ("hosts=x", "malformed-query"),

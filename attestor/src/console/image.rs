@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Subcommand;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -24,7 +25,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::answers::{items, rows};
 use super::client::Client;
-use super::output::{digits, moment, table, text};
+use super::output::{cut, moment, print, table, text};
 use crate::keys;
 
 /// What is asked of a registry: manifests, and indexes of them.
@@ -70,22 +71,27 @@ pub(super) async fn run(client: &Client, json: bool, command: Image) -> anyhow::
                 let body = json!({ "reference": reference, "manifest": manifest });
                 registered.push(client.post("/v1/images", &body).await?);
             }
-            show(json, &json!({ "images": registered }))
+            let answer = json!({ "images": registered });
+            show(json, &answer)?;
+            how_to_pull(json, &reference, &answer)
         }
         Image::List => show(json, &client.get("/v1/images").await?),
     }
 }
 
+fn encrypted(image: &Value) -> usize {
+    let is = |layer: &&Value| layer.get("encrypted") == Some(&Value::Bool(true));
+    items(image, "layers").filter(is).count()
+}
+
+/// A table, and below it each digest in one piece, as podman wants it.
 fn show(json: bool, answer: &Value) -> anyhow::Result<()> {
     let rows = rows(answer, "images", |image| {
-        let is = |layer: &&Value| layer.get("encrypted") == Some(&Value::Bool(true));
-        let encrypted = items(image, "layers").filter(is).count();
         let layers = items(image, "layers").count();
-        let manifest = text(image, "manifest");
         vec![
             text(image, "reference"),
-            digits(manifest.trim_start_matches("sha256:")),
-            format!("{encrypted} of {layers}"),
+            cut(&text(image, "manifest")),
+            format!("{} of {layers}", encrypted(image)),
             text(image, "publisher"),
             moment(image, "registered_at"),
         ]
@@ -97,7 +103,41 @@ fn show(json: bool, answer: &Value) -> anyhow::Result<()> {
         "publisher",
         "registered",
     ];
-    table(json, answer, &header, rows)
+    table(json, answer, &header, rows)?;
+    if !json {
+        for image in items(answer, "images") {
+            let (manifest, reference) = (text(image, "manifest"), text(image, "reference"));
+            print(&format!("{manifest} {reference}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a host is told of an image that was registered: a line for each manifest that has something to open.
+fn how_to_pull(json: bool, reference: &str, answer: &Value) -> anyhow::Result<()> {
+    let sealed: Vec<&Value> = items(answer, "images")
+        .filter(|image| encrypted(image) > 0)
+        .collect();
+    if sealed.is_empty() {
+        eprintln!(
+            "warning: no layer of `{reference}` is encrypted, so every host can read it; encrypt it with `skopeo copy \
+             --encryption-key provider:touchstone:KEY`, then register what that wrote"
+        );
+    }
+    if json || sealed.is_empty() {
+        return Ok(());
+    }
+    print(match sealed.len() {
+        1 => "on a host, as root:\n",
+        _ => "on a host, as root, the line of its platform:\n",
+    })?;
+    for image in sealed {
+        let manifest = text(image, "manifest");
+        print(&format!(
+            "podman pull --decryption-key provider:touchstone:node@{manifest} {reference}\n"
+        ))?;
+    }
+    Ok(())
 }
 
 /// An image at its registry.
@@ -105,6 +145,7 @@ struct Source {
     registry: Registry,
     reference: Reference,
     auth: RegistryAuth,
+    plain_http: bool,
 }
 
 /// An index, as far as it is followed.
@@ -149,6 +190,7 @@ impl Source {
             registry,
             reference,
             auth,
+            plain_http,
         })
     }
 
@@ -179,11 +221,9 @@ impl Source {
             .registry
             .pull_manifest_raw(reference, &self.auth, &MEDIA_TYPES)
             .await;
-        let (manifest, _) = pulled.with_context(|| {
-            format!(
-                "no manifest of `{reference}`; see that it was pushed, and that --authfile has a credential for the \
-                 registry"
-            )
+        let (manifest, _) = pulled.map_err(|error| {
+            let said = self.said(reference, &error);
+            anyhow::Error::new(error).context(said)
         })?;
         let here = OciDigest(Sha256Digest::of(&manifest));
         if let Some(named) = reference.digest() {
@@ -193,6 +233,23 @@ impl Source {
             );
         }
         Ok(manifest.to_vec())
+    }
+
+    /// Why there is no manifest, and what to do.
+    fn said(&self, reference: &Reference, error: &OciDistributionError) -> String {
+        match error {
+            OciDistributionError::RequestError(error) if error.is_connect() && !self.plain_http => {
+                format!(
+                    "cannot speak TLS with `{}`; see that the registry is there, and that this machine trusts its \
+                     certificate; one on this machine that has no TLS is asked with `--plain-http`",
+                    reference.resolve_registry()
+                )
+            }
+            _ => format!(
+                "no manifest of `{reference}`; see that it was pushed, and that `--authfile` has a credential for the \
+                 registry"
+            ),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 use touchstone_evidence::endorsement::Bundle;
@@ -33,16 +33,17 @@ pub enum Key {
     List,
     /// Wrap under new bytes from now on; what was wrapped before still opens
     Rotate(Act),
-    /// Use a key for nothing, until it is enabled again
+    /// Use a key for nothing, until it is enabled again, and have every host purge the images that it opened
     Disable(Act),
     /// Use a key again
     Enable(Act),
-    /// Delete a key for ever: no image that was encrypted with it can be read any more
+    /// Delete a key for ever: nothing that was encrypted with it can be read any more, and every host purges the images
+    /// that it opened
     Destroy {
         /// Which
         #[command(flatten)]
         act: Act,
-        /// Do not ask
+        /// Do not ask. Without it the key's name is to be typed again at a terminal; elsewhere nothing is destroyed
         #[arg(long)]
         yes: bool,
     },
@@ -53,11 +54,12 @@ pub enum Key {
         out: Option<PathBuf>,
     },
     /// Bring a key of your own: as a new one, or as the next version of one
+    #[command(group(ArgGroup::new("source").required(true).args(["file", "wrapped"])))]
     Import {
         /// How it is called
         name: KeyName,
         /// A file with the key: 32 bytes, or 64 hexadecimal digits. It is encrypted here, to an import key made for it
-        #[arg(long, conflicts_with_all = ["wrapped", "import_key"], required_unless_present = "wrapped")]
+        #[arg(long, conflicts_with = "import_key")]
         file: Option<PathBuf>,
         /// A file with the key as another key store encrypted it: RSA-OAEP with SHA-256, no label
         #[arg(long, requires = "import_key")]
@@ -65,7 +67,7 @@ pub enum Key {
         /// Id of the import key that it was encrypted to, as `touchstone key import-key` told it
         #[arg(long)]
         import_key: Option<String>,
-        /// The WorkloadPolicy that a new key is for
+        /// The WorkloadPolicy that a new key is for; not for the next version of one
         #[arg(long)]
         policy: Option<PolicyName>,
         /// Release layers of registered images only; for a new key
@@ -73,6 +75,10 @@ pub enum Key {
         registered: bool,
     },
 }
+
+/// What hosts do when a key is used no more, up to the key's name.
+const PURGE: &str = "each host is told with its next round to purge the images that it opened, with what runs of them, and \
+                     `touchstone lease list --key ";
 
 /// What a key is for.
 #[derive(Args, Debug)]
@@ -103,9 +109,15 @@ pub(super) async fn run(client: &Client, json: bool, command: Key) -> anyhow::Re
             let body = json!({ "name": name, "policy": policy, "registered": registered });
             let answer = client.post("/v1/layer-keys", &body).await?;
             line(json, &answer, || {
-                format!(
-                    "{name} is made; encrypt with `--encryption-key provider:touchstone:{name}`"
-                )
+                let images = format!(
+                    "{name} is made; encrypt images with `--encryption-key provider:touchstone:{name}`"
+                );
+                match registered {
+                    true => images,
+                    false => format!(
+                        "{images}, and secrets on a host with `touchstone-agent transit encrypt {name}`"
+                    ),
+                }
             })
         }
         Key::List => list(client, json).await,
@@ -120,7 +132,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Key) -> anyhow::Re
             let answer = post(client, &act, "disable").await?;
             line(json, &answer, || {
                 format!(
-                    "{} is used for nothing until `touchstone key enable {0}`",
+                    "{0} is used for nothing until `touchstone key enable {0}`; {PURGE}{0}` shows when",
                     act.name
                 )
             })
@@ -134,7 +146,8 @@ pub(super) async fn run(client: &Client, json: bool, command: Key) -> anyhow::Re
             let answer = post(client, &act, "destroy").await?;
             line(json, &answer, || {
                 format!(
-                    "{} is destroyed; backups of the database hold it still, see the operators' guide",
+                    "{0} is destroyed; {PURGE}{0}` shows when; backups of the database hold the key still, see the \
+                     operators' guide",
                     act.name
                 )
             })
@@ -157,7 +170,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Key) -> anyhow::Re
                         read.with_context(|| format!("cannot read `{}`", wrapped.display()))?,
                     )
                 }
-                _ => bail!("name the key with --file, or with --wrapped and --import-key"),
+                _ => bail!("name the key with `--file`, or with `--wrapped` and `--import-key`"),
             };
             let body = json!({
                 "import_key": id,
@@ -204,13 +217,14 @@ fn confirmed(name: &KeyName) -> anyhow::Result<bool> {
     let mut input = std::io::stdin().lock();
     ensure!(
         input.is_terminal(),
-        "no image that was encrypted with `{name}` could be read any more; if that is meant: `touchstone key destroy \
-         {name} --yes`"
+        "nothing that was encrypted with `{name}` could be read any more, and hosts would purge the images that it \
+         opened; if that is meant: `touchstone key destroy {name} --yes`"
     );
     let mut out = std::io::stderr();
     write!(
         out,
-        "No image that was encrypted with {name} will ever be read again. Its name, to destroy it: "
+        "Nothing that was encrypted with {name} will ever be read again, and each host purges the images that it opened. \
+         Its name, to destroy it: "
     )?;
     out.flush()?;
     let mut said = String::new();

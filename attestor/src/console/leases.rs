@@ -6,7 +6,7 @@ use touchstone_evidence::annotation::KeyName;
 use touchstone_evidence::host_id::HostId;
 
 use super::client::Client;
-use super::output::{digits, line, moment, table, text};
+use super::output::{cut, line, moment, table, text};
 use crate::audit::Reason;
 
 /// `touchstone lease …`
@@ -21,7 +21,8 @@ pub enum Lease {
         #[arg(long)]
         key: Option<KeyName>,
     },
-    /// Give a host no key any more, or not this one, and have it purge what it opened with it
+    /// Give a host no key any more, or not this one, for images and secrets alike, and have it purge the images that it
+    /// opened with it
     Revoke(Act),
     /// Let a host have a key again, or all that were taken back from it. What it purged it pulls anew
     Restore(Act),
@@ -50,8 +51,12 @@ pub(super) async fn run(client: &Client, json: bool, command: Lease) -> anyhow::
             line(json, &answer, || {
                 let (host, what) = (&act.host, what(&act));
                 let leases = text(&answer, "leases");
+                let begin = match changed(&answer) {
+                    true => format!("{host} gets {what} no more"),
+                    false => format!("nothing is changed: {host} got {what} no more already"),
+                };
                 format!(
-                    "{host} gets {what} no more; it is told to purge what {leases} leases opened, and \
+                    "{begin}; it is told to purge what {leases} leases opened, and \
                      `touchstone lease list --host {host}` shows when it has"
                 )
             })
@@ -59,10 +64,18 @@ pub(super) async fn run(client: &Client, json: bool, command: Lease) -> anyhow::
         Lease::Restore(act) => {
             let answer = post(client, &act, "restore").await?;
             line(json, &answer, || {
-                format!("{} may have {} again", act.host, what(&act))
+                let (host, what) = (&act.host, what(&act));
+                match changed(&answer) {
+                    true => format!("{host} may have {what} again"),
+                    false => format!("nothing is changed: {what} was not taken back from {host}"),
+                }
             })
         }
     }
+}
+
+fn changed(answer: &Value) -> bool {
+    answer.get("changed").and_then(Value::as_bool) == Some(true)
 }
 
 fn what(act: &Act) -> String {
@@ -115,12 +128,11 @@ fn items(answer: &mut Value, list: &str) -> Vec<Value> {
 }
 
 fn row(lease: &Value) -> Vec<String> {
-    let layer = text(lease, "layer");
     vec![
         text(lease, "host"),
         text(lease, "key"),
         text(lease, "key_version"),
-        digits(layer.trim_start_matches("sha256:")),
+        cut(&text(lease, "layer")),
         text(lease, "state"),
         moment(lease, "expires_at"),
     ]

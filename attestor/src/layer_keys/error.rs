@@ -6,26 +6,31 @@ use touchstone_evidence::oci_digest::OciDigest;
 
 use super::master::MasterKeyError;
 use crate::random::NoRandomness;
-use crate::store::{KeyState, StoreError};
+use crate::store::{KeyState, LayerKeyRecord, StoreError};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LayerKeyError {
     #[error("no key is called `{0}`; `touchstone key list` shows them")]
     Unknown(KeyName),
-    #[error(
-        "a key is, or was, called `{0}`, and names are given once; choose another, or rotate it"
-    )]
+    #[error("a key is called `{0}`, and names are given once; choose another, or rotate it")]
     Taken(KeyName),
+    #[error(
+        "a key was called `{0}` and is destroyed, and names are given once; choose another name"
+    )]
+    TakenForEver(KeyName),
     #[error("no WorkloadPolicy is called `{0}`; apply it first, or mend the name")]
     PolicyUnknown(PolicyName),
     #[error("the key `{key}` is for the policy `{policy}`, and stays with it; make another key")]
     PolicyOther { key: KeyName, policy: PolicyName },
-    #[error("the key `{0}` is new, so say which WorkloadPolicy its layers are for")]
+    #[error("the key `{0}` is new, so say with `--policy` which WorkloadPolicy its layers are for")]
     PolicyMissing(KeyName),
     #[error("the key `{0}` is disabled; an operator enables it with `touchstone key enable {0}`")]
     Disabled(KeyName),
-    #[error("the key `{0}` was destroyed: what was encrypted with it cannot be read any more")]
+    #[error(
+        "the key `{0}` was destroyed: what was encrypted with it cannot be read any more; encrypt the original anew, with a \
+         key that an operator makes with `touchstone key create`"
+    )]
     Destroyed(KeyName),
     #[error("the key `{key}` has no version {version}: what names it is of another attestor")]
     VersionUnknown { key: KeyName, version: u32 },
@@ -41,7 +46,7 @@ pub(crate) enum LayerKeyError {
     ImportMalformed,
     #[error(
         "the key `{0}` opens layers of registered images alone, and the host named no manifest; with podman name it as \
-         `--decryption-key provider:touchstone:IMAGE@sha256:…`"
+         `--decryption-key provider:touchstone:node@sha256:…`, with the digest that `touchstone image list` shows an operator"
     )]
     ManifestMissing(KeyName),
     #[error(
@@ -75,11 +80,19 @@ impl LayerKeyError {
         }
     }
 
+    /// Why a name is not given to a new key: this one has it.
+    pub(super) fn taken(by: LayerKeyRecord) -> Self {
+        match by.state {
+            KeyState::Destroyed => Self::TakenForEver(by.name),
+            KeyState::Disabled | KeyState::Active => Self::Taken(by.name),
+        }
+    }
+
     /// Stable code.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "layer-key-unknown",
-            Self::Taken(_) => "layer-key-taken",
+            Self::Taken(_) | Self::TakenForEver(_) => "layer-key-taken",
             Self::PolicyUnknown(_) => "layer-key-policy-unknown",
             Self::PolicyOther { .. } => "layer-key-policy-other",
             Self::PolicyMissing(_) => "layer-key-policy-missing",

@@ -247,7 +247,7 @@ async fn an_image_that_nobody_registered_stays_closed_with_a_registered_key() {
         .key(&format!("{}@{}", built.name, built.digest()));
     says(
         podman.pull(&built.name, Some(key)),
-        "--decryption-key provider:touchstone:IMAGE@sha256:",
+        "--decryption-key provider:touchstone:node@sha256:",
     );
     says(
         podman.pull(&built.name, Some(&named)),

@@ -34,7 +34,8 @@ pub(super) async fn list(
     let Query(Wanted { host, key, after }) = wanted?;
     let after = after.as_deref().map(read_after).transpose()?;
     let (host, key) = (host.as_ref(), key.as_ref());
-    let page = leases::page(&app.attestor.store, host, key, &after.unwrap_or_default()).await?;
+    let page = leases::page(&app.attestor.store, host, key, &after.unwrap_or_default()).await;
+    let page = page.map_err(refusal)?;
     let last = page.leases.last().filter(|_| page.more);
     let now = clock::now();
     Ok(Json(json!({
@@ -71,14 +72,17 @@ pub(super) async fn restore(
 }
 
 fn answer(done: Result<Done, LeaseError>) -> Result<Json<Value>, Problem> {
-    let Done { changed, leases } = done.map_err(|error| {
-        let status = match error.code() {
-            "host-unknown" | "layer-key-unknown" => StatusCode::NOT_FOUND,
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Problem::of(status, error.code(), &error)
-    })?;
+    let Done { changed, leases } = done.map_err(refusal)?;
     Ok(Json(json!({ "changed": changed, "leases": leases })))
+}
+
+fn refusal(error: LeaseError) -> Problem {
+    let status = match error {
+        LeaseError::Store(error) => return error.into(),
+        LeaseError::HostUnknown(_) | LeaseError::KeyUnknown(_) => StatusCode::NOT_FOUND,
+        LeaseError::EveryKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem::of(status, error.code(), &error)
 }
 
 fn view(lease: &KeptLease, now: i64) -> Value {
