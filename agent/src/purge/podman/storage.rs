@@ -30,6 +30,8 @@ pub(in crate::purge) enum Error {
         path: PathBuf,
         source: serde_json::Error,
     },
+    #[error("`{0}` is not there; name podman's storage with `--podman-root`")]
+    Missing(PathBuf),
     #[error("`{0}` is larger than is read")]
     TooLarge(PathBuf),
 }
@@ -75,8 +77,11 @@ struct Layer {
     parent: String,
 }
 
-/// Images that are to go. A storage that is not there has none.
+/// Images that are to go. A storage that is empty has none; one that is not there may be misspelt.
 pub(super) fn find(root: &Path, which: &Which) -> Result<Found, Error> {
+    if !root.is_dir() {
+        return Err(Error::Missing(root.to_owned()));
+    }
     let parents = layers(root)?;
     let mut found = Found::default();
     let (mut shared, mut others) = (BTreeSet::new(), BTreeSet::new());
@@ -244,6 +249,13 @@ mod tests {
         write("overlay-images/images.json", json!({}));
         let refused = find(root.path(), &Which::All).unwrap_err();
         assert!(matches!(refused, Error::Malformed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_storage_that_is_not_there_was_not_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = find(&folder.path().join("misspelt"), &Which::All).unwrap_err();
+        assert!(matches!(refused, Error::Missing(_)), "{refused}");
     }
 
     #[test]
