@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("touchstone: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(serve::exit_code(&error))
         }
     }
 }

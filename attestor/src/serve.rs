@@ -17,11 +17,11 @@ use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
 
-use crate::attestor::Attestor;
+use crate::attestor::{Attestor, OpenError};
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
-use crate::layer_keys::{MasterKey, MasterKeyPlaces};
+use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
 use crate::process;
 use crate::server_ca::ServerCa;
@@ -88,6 +88,23 @@ pub fn start_logging(json: bool) {
         true => builder.json().init(),
         false => builder.init(),
     }
+}
+
+/// Exit code of [`serve`] where its token refuses the PIN of the master key, or might lock itself at the next try.
+/// What starts the attestor again by itself must not then. 2 is what the parser of the command line exits with.
+pub const PIN_REFUSED: u8 = 3;
+
+/// What the program exits with after `error` of [`serve`].
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let of_pin = match error.downcast_ref::<OpenError>() {
+        Some(OpenError::MasterKey(error)) => error.is_of_pin(),
+        Some(_) => false,
+        None => error
+            .downcast_ref::<MasterKeyError>()
+            .is_some_and(MasterKeyError::is_of_pin),
+    };
+    if of_pin { PIN_REFUSED } else { 1 }
 }
 
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.

@@ -200,6 +200,12 @@ impl Server {
     /// What `touchstone serve` says that will not start on the data of this one, which was stopped.
     #[must_use]
     pub fn refusal_to_start(&self, database: &Database, more: &[&str]) -> String {
+        self.failed_start(database, more).1
+    }
+
+    /// The same after the exit code of it.
+    #[must_use]
+    pub fn failed_start(&self, database: &Database, more: &[&str]) -> (i32, String) {
         let mut command = programs::command(&programs::path("touchstone"));
         command
             .args(["serve", "--listen", ANY_PORT, "--data"])
@@ -224,7 +230,8 @@ impl Server {
         }
         let output = process.wait_with_output().unwrap();
         assert!(line.is_empty() && !output.status.success(), "it serves");
-        String::from_utf8(output.stderr).unwrap()
+        let code = output.status.code().unwrap();
+        (code, String::from_utf8(output.stderr).unwrap())
     }
 
     fn env(&self) -> Vec<(&str, &str)> {

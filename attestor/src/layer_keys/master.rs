@@ -85,6 +85,18 @@ pub(crate) enum MasterKeyError {
     Store(#[from] StoreError),
 }
 
+impl MasterKeyError {
+    /// Whether the PIN of its token is refused or at stake, so that another try may lock the token.
+    pub(crate) fn is_of_pin(&self) -> bool {
+        let token = match self {
+            Self::Token(error) => error,
+            Self::Away(error) => error,
+            _ => return false,
+        };
+        matches!(token, TokenError::PinRefused(_) | TokenError::PinAtStake(_))
+    }
+}
+
 impl MasterKey {
     /// Reads it, or finds it in its token. It is made, in the data folder or in the token, if it is not there and
     /// nothing in the database is encrypted yet, or all that is will be taken over.

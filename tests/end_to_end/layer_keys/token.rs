@@ -156,6 +156,30 @@ async fn a_pin_that_is_refused_in_mid_run_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_pin_is_refused_is_not_started_again_until_the_token_is_locked() {
+    let tokens = Tokens::start(&["hsm"]);
+    let uri = tokens.uri("hsm", "master");
+    let database = Database::under_test();
+    let mut server = start(&tokens, &database, &["--master-key", &uri]);
+    server.stop();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let unit = workspace.join("deploy/systemd/touchstone.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let mut lines = unit.lines();
+    let code = lines.find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+    let code: i32 = code.unwrap().parse().unwrap();
+    tokens.write_pin("0000");
+    let (exit, said) = server.failed_start(&database, &["--master-key", &uri]);
+    assert!(said.contains("refuses the PIN"), "{said}");
+    assert_eq!(exit, code);
+    // What a new start may mend has another.
+    tokens.write_pin("");
+    let (exit, said) = server.failed_start(&database, &["--master-key", &uri]);
+    assert!(said.contains("holds no PIN"), "{said}");
+    assert_eq!(exit, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_attestor_does_not_start_with_a_token_that_is_not_the_one() {
     let mut tokens = Tokens::start(&["hsm", "spare"]);
     let uri = tokens.uri("hsm", "master");
