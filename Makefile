@@ -90,7 +90,7 @@ doc: ## build the API documentation, warnings being errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked --workspace
 
 # None is part of `make test`: all want a machine that does nothing else.
-.PHONY: fuzz bench load unwrap
+.PHONY: fuzz bench load
 fuzz: ## fuzz every parser (RUNS=10000000 and SECONDS=600 of CPU for each; TARGET=name for one; SANITIZER=address)
 	@deploy/build/fuzz.sh $(or $(RUNS),10000000) $(or $(SECONDS),600) $(TARGET)
 
@@ -102,10 +102,6 @@ bench: ## measure verification against its targets, into target/bench.json
 load: ## measure the attestor under load against its targets, into target/load.json (ONLY=steady, first, admissions, releases, memory, restart)
 	$(call stage,load)
 	@deploy/build/load.sh $(ONLY)
-
-unwrap: ## measure how long a host with swtpm takes to open a layer, the TPM's time apart
-	$(call stage,unwrap)
-	@deploy/build/unwrap.sh
 
 .PHONY: bare
 bare: ## prove `make demo` and `make test` on a bare Debian 12 (root; BARE='…' runs something else)
