@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use touchstone_evidence::result::TrustTier;
 use touchstone_evidence::wire::RevokedLease;
 
-use super::{Left, Mode, Purged, Runtimes, Which, purge_again, report};
+use super::{Left, Mode, Purged, Runtimes, Which, left, purge_again, report};
 use crate::clock;
 use crate::state::{Outcome, Records};
 
@@ -47,6 +47,8 @@ pub(crate) struct Guard {
     revoked: BTreeSet<RevokedLease>,
     /// What purges left, while it may be of a lease that is revoked.
     left: Left,
+    /// Why it is not known what purges before this process left: until nothing is revoked, no lease is told as gone.
+    unread: Option<left::Error>,
     /// What the attestor has not been told yet.
     untold: Vec<Purged>,
     /// What was logged last, so that the same is said once.
@@ -66,17 +68,24 @@ impl Guard {
             Some(turned @ Standing::Turned(_)) => turned,
             _ => Standing::Good(first),
         };
-        let left = Left::read(&state).unwrap_or_else(|error| {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "what earlier purges left is not known");
-            Left::default()
-        });
+        let (left, unread) = match Left::read(&state) {
+            Ok(left) => (left, None),
+            Err(error) => (Left::default(), Some(error)),
+        };
+        if let Some(error) = &unread {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(
+                error,
+                "what earlier purges left is not known, so no lease is told as gone"
+            );
+        }
         Self {
             state,
             runtimes,
             standing,
             revoked: BTreeSet::new(),
             left,
+            unread,
             untold: Vec::new(),
             said: Vec::new(),
         }
@@ -116,6 +125,7 @@ impl Guard {
         self.standing = standing(outcome);
         let revoked: BTreeSet<_> = outcome.revoked.iter().cloned().collect();
         if revoked.is_empty() {
+            self.unread = None;
             self.keep(Left::default());
         }
         if self.revoked == revoked {
@@ -182,7 +192,8 @@ impl Guard {
 
     /// Adds to the last place the revoked leases, if nothing of them is left in any.
     fn mark_leases(&mut self, purged: &mut [Purged]) {
-        if self.revoked.is_empty() || !purged.iter().all(Purged::is_complete) {
+        let looked = self.unread.is_none() && purged.iter().all(Purged::is_complete);
+        if self.revoked.is_empty() || !looked {
             return;
         }
         let Some(last) = purged.last_mut() else {
@@ -198,7 +209,9 @@ impl Guard {
     }
 
     fn keep(&mut self, left: Left) {
-        if self.left == left {
+        // What cannot be read stays for whoever looks after the host, and for the next process.
+        if self.left == left || self.unread.is_some() {
+            self.left = left;
             return;
         }
         if let Err(error) = left.keep(&self.state) {
@@ -388,6 +401,22 @@ mod tests {
             (guard.left, begin().left),
             (Left::default(), Left::default())
         );
+    }
+
+    #[tokio::test]
+    async fn no_lease_is_gone_while_what_was_left_cannot_be_read() {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("purge-left.json");
+        std::fs::write(&file, "{").unwrap();
+        let mut guard = Guard::begin(state.path().to_owned(), Runtimes::default());
+        let mut good = outcome(TrustTier::Affirming, "{}");
+        good.revoked = vec![lease("a")];
+        guard.hear(&good);
+        let mut purged = [Purged::new(ContainerRuntime::Podman, "/r")];
+        guard.mark_leases(&mut purged);
+        assert!(purged[0].leases.is_empty() && !guard.revoked.is_empty());
+        guard.keep(Left::default());
+        assert_eq!(std::fs::read(&file).unwrap(), b"{");
     }
 
     #[tokio::test]
