@@ -1,0 +1,3 @@
+//! What the attestor knows of a cluster, and does there: pods, nodes, tokens, labels, taints and evictions.
+//!
+//! Invariant: this crate knows no database, no HTTP route and no verdict: who uses it says which node deserves what.
