@@ -129,8 +129,8 @@ impl Attestor {
             })?;
             index.put_policies(0, Arc::new(set));
         }
-        for (node, host) in tx.nodes().await? {
-            index.put_node(0, node, host);
+        for mapped in tx.nodes().await? {
+            index.put_node(0, mapped);
         }
         for record in tx.hosts().await? {
             if let Some(verdict) = Verdict::of(&record)? {

@@ -69,8 +69,8 @@ struct Changed {
 impl Changed {
     fn by(&mut self, entry: Glance) {
         match entry.kind.as_str() {
-            // It names host and node, and changes nothing about them.
-            "admission-decided" => return,
+            // They name host and node, and change nothing about them.
+            "admission-decided" | "pod-ended" => return,
             "policy-applied" => self.policies = true,
             "result-key-added" | "result-key-revoked" => self.result_keys = true,
             "host-appraised" => {}
@@ -183,8 +183,8 @@ async fn publish(
         index.put_nodes_of(order, host, tx.nodes_of(host).await?);
     }
     for node in changed.nodes {
-        if let Some(host) = tx.host_of_node(&node).await? {
-            index.put_node(order, node, host);
+        if let Some(mapped) = tx.mapped_node(&node).await? {
+            index.put_node(order, mapped);
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster::Cluster;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::PodMemory;
@@ -31,6 +32,8 @@ use problem::Problem;
 pub(crate) struct App {
     pub(crate) attestor: Arc<Attestor>,
     pub(crate) pods: Arc<PodMemory>,
+    /// The cluster, where one is configured.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     /// Kibibytes that are free for bodies on their way.
     pub(crate) bodies: Arc<Semaphore>,
     /// TLS keys that were of enrolled hosts when they were looked up.
@@ -42,10 +45,11 @@ const CALLERS_MAX: usize = 128 << 10;
 
 impl App {
     /// Nothing under way yet.
-    pub(crate) fn new(attestor: Arc<Attestor>) -> Self {
+    pub(crate) fn new(attestor: Arc<Attestor>, cluster: Option<Arc<Cluster>>) -> Self {
         Self {
             attestor,
             pods: Arc::default(),
+            cluster,
             bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
             callers: Arc::new(Cache::new(CALLERS_MAX)),
         }

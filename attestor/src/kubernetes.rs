@@ -3,6 +3,7 @@
 //! Only here are there nodes, pods and reviews. A binding review carries no pod spec, so a pod is
 //! remembered from its CREATE review; a binding whose pod is not remembered is refused.
 
+pub(crate) mod controller;
 mod pod_memory;
 pub(crate) mod review;
 

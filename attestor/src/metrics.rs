@@ -27,6 +27,9 @@ pub(crate) struct Metrics {
     log_entries: Gauge,
     host_moves: Counter,
     master_key: Gauge,
+    evictions_held: Gauge,
+    pods_ended: Counter,
+    webhook_gaps: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +97,24 @@ impl Metrics {
             "Whether the master key can be used: 0 while its token is away",
             master_key.clone(),
         );
+        let evictions_held = Gauge::default();
+        registry.register(
+            "evictions_held",
+            "Nodes whose pods stay although their hosts turned, since too many turned at once",
+            evictions_held.clone(),
+        );
+        let pods_ended = Counter::default();
+        registry.register(
+            "pods_ended",
+            "Pods that were told to end where they ran",
+            pods_ended.clone(),
+        );
+        let webhook_gaps = Gauge::default();
+        registry.register(
+            "webhook_gaps",
+            "Kinds of requests that the API server does not ask about though it must",
+            webhook_gaps.clone(),
+        );
         Self {
             registry,
             rounds,
@@ -104,6 +125,9 @@ impl Metrics {
             log_entries,
             host_moves,
             master_key,
+            evictions_held,
+            pods_ended,
+            webhook_gaps,
         }
     }
 
@@ -128,6 +152,23 @@ impl Metrics {
     /// Notes whether the master key can be used.
     pub(crate) fn master_key(&self, available: bool) {
         self.master_key.set(i64::from(available));
+    }
+
+    /// Notes how many nodes keep their pods although their hosts turned.
+    pub(crate) fn evictions_held(&self, nodes: usize) {
+        self.evictions_held
+            .set(i64::try_from(nodes).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how much the API server does not ask about though it must.
+    pub(crate) fn webhook_gaps(&self, gaps: usize) {
+        self.webhook_gaps
+            .set(i64::try_from(gaps).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a pod that was told to end.
+    pub(crate) fn pod_ended(&self) {
+        self.pods_ended.inc();
     }
 
     /// Notes how many changes one commit made durable.

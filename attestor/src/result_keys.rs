@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
-use touchstone_evidence::result::{AttestationResult, ResultSigner};
+use touchstone_evidence::result::{AttestationResult, NodeStatement, ResultSigner};
 
 use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
@@ -80,6 +80,17 @@ impl ResultKeys {
 
     /// The compact JWS of `result`.
     pub(crate) fn sign(&self, result: &AttestationResult) -> Result<String, ResultKeyError> {
+        let signed = self.signer_in_force()?.sign(result);
+        Ok(signed.map_err(|_| StoreError::Malformed("result"))?)
+    }
+
+    /// The compact JWS of what is said of a node.
+    pub(crate) fn sign_node(&self, statement: &NodeStatement) -> Result<String, ResultKeyError> {
+        let signed = self.signer_in_force()?.sign_node(statement);
+        Ok(signed.map_err(|_| StoreError::Malformed("statement on a node"))?)
+    }
+
+    fn signer_in_force(&self) -> Result<Arc<ResultSigner>, ResultKeyError> {
         let signer = self.signer();
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         if !revoked.is_empty() {
@@ -88,9 +99,7 @@ impl ResultKeys {
                 return Err(ResultKeyError::Revoked(id));
             }
         }
-        drop(revoked);
-        let signed = signer.sign(result);
-        Ok(signed.map_err(|_| StoreError::Malformed("result"))?)
+        Ok(signer)
     }
 
     fn stop_signing_with(&self, id: String) {

@@ -16,11 +16,14 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::config::Config;
 
 use crate::attestor::{Attestor, OpenError};
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
+use crate::kubernetes::controller;
 use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
 use crate::process;
@@ -68,6 +71,10 @@ pub struct Settings {
     /// The master key before this one, file or token: what was kept under it is taken over at the start
     #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
     pub previous_master_key: Option<PathBuf>,
+    /// The Kubernetes cluster whose nodes are marked and whose pods are watched: a TOML file, see
+    /// docs/operators/kubernetes.md. Without it, the webhook alone answers for whoever calls it
+    #[arg(long, env = "TOUCHSTONE_KUBERNETES")]
+    pub kubernetes: Option<PathBuf>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
     #[arg(long, env = "TOUCHSTONE_PRODUCTION")]
     pub production: bool,
@@ -152,7 +159,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     operator_file::refresh(&attestor).await?;
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
-    let app = App::new(Arc::clone(&attestor));
+    let cluster = cluster(&settings).await?;
+    let controller = cluster
+        .clone()
+        .map(|cluster| tokio::spawn(controller::run(Arc::clone(&attestor), cluster)));
+    let app = App::new(Arc::clone(&attestor), cluster);
     let handle = Handle::new();
     // Before anybody is told that it serves: from then on it ends in order.
     let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -168,10 +179,22 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     end_idle_connections(&mut server);
     server.serve(http::router(app).into_make_service()).await?;
     house.abort();
+    if let Some(controller) = controller {
+        controller.abort();
+    }
     attestor.flush_refusals().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The cluster that the settings name. It may be away: it is reached once it is there.
+async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Cluster>>> {
+    let Some(file) = &settings.kubernetes else {
+        return Ok(None);
+    };
+    let cluster = Cluster::connect(Config::read(file)?).await?;
+    Ok(Some(Arc::new(cluster)))
 }
 
 /// With room for as many as may come in one breath, such as a fleet after a restart.

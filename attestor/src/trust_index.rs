@@ -15,7 +15,7 @@ use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
-use crate::store::{Committed, Store};
+use crate::store::{Committed, MappedNode, Store};
 
 /// How long what is held counts after it was last confirmed.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(3);
@@ -37,10 +37,17 @@ pub(crate) struct TrustIndex {
     committed: Committed,
 }
 
+/// Who stands behind a node.
+struct Behind {
+    host: HostId,
+    /// Which node of the name it is.
+    uid: Option<String>,
+}
+
 struct Inner {
     hosts: HashMap<HostId, Held>,
     /// `None`: mapped once, and no longer.
-    nodes: HashMap<String, (u64, Option<HostId>)>,
+    nodes: HashMap<String, (u64, Option<Behind>)>,
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
@@ -106,11 +113,13 @@ impl TrustIndex {
 
     /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
     /// mapped to, and then ended itself.
-    pub(crate) fn put_node(&self, order: u64, node: String, host: HostId) {
+    pub(crate) fn put_node(&self, order: u64, mapped: MappedNode) {
+        let MappedNode { node, uid, host } = mapped;
         self.change(order, |inner| {
             if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
                 let ended = inner.ended.get(&host).is_some_and(|end| order < *end);
-                inner.nodes.insert(node, (order, (!ended).then_some(host)));
+                let behind = (!ended).then_some(Behind { host, uid });
+                inner.nodes.insert(node, (order, behind));
             }
         });
     }
@@ -143,9 +152,23 @@ impl TrustIndex {
         self.look(|inner| Arc::clone(&inner.policies.1))
     }
 
-    /// The host behind a node.
+    /// The host behind a node, by its name: for whoever sees no cluster.
     pub(crate) fn host_of(&self, node: &str) -> Option<HostId> {
-        self.look(|inner| inner.nodes.get(node).and_then(|(_, host)| host.clone()))
+        self.look(|inner| {
+            let (_, behind) = inner.nodes.get(node)?;
+            behind.as_ref().map(|behind| behind.host.clone())
+        })
+    }
+
+    /// The host behind the node of this name and uid. One that was made anew under the name has none, nor has one that was
+    /// mapped by name alone.
+    pub(crate) fn host_behind(&self, node: &str, uid: &str) -> Option<HostId> {
+        self.look(|inner| {
+            let (_, behind) = inner.nodes.get(node)?;
+            let behind = behind.as_ref();
+            let behind = behind.filter(|behind| behind.uid.as_deref() == Some(uid));
+            behind.map(|behind| behind.host.clone())
+        })
     }
 
     /// Nodes that `host` stands behind, sorted.
@@ -154,7 +177,7 @@ impl TrustIndex {
             let behind = inner
                 .nodes
                 .iter()
-                .filter(|(_, (_, other))| other.as_ref() == Some(host));
+                .filter(|(_, (_, behind))| is_behind(behind.as_ref(), host));
             behind.map(|(node, _)| node.clone()).collect()
         });
         nodes.sort_unstable();
@@ -165,9 +188,10 @@ impl TrustIndex {
     pub(crate) fn nodes_by_host(&self) -> HashMap<HostId, Vec<String>> {
         let mut nodes: HashMap<HostId, Vec<String>> = HashMap::new();
         self.look(|inner| {
-            for (node, (_, host)) in &inner.nodes {
-                if let Some(host) = host {
-                    nodes.entry(host.clone()).or_default().push(node.clone());
+            for (node, (_, behind)) in &inner.nodes {
+                if let Some(behind) = behind {
+                    let nodes = nodes.entry(behind.host.clone()).or_default();
+                    nodes.push(node.clone());
                 }
             }
         });
@@ -210,12 +234,14 @@ impl TrustIndex {
     }
 
     /// Takes over that `host` stands behind these nodes and no others.
-    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<String>) {
+    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<MappedNode>) {
         self.change(order, |inner| {
             drop_nodes(inner, order, host);
-            for node in nodes {
+            for MappedNode { node, uid, host } in nodes {
                 if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
-                    inner.nodes.insert(node, (order, Some(host.clone())));
+                    inner
+                        .nodes
+                        .insert(node, (order, Some(Behind { host, uid })));
                 }
             }
         });
@@ -288,10 +314,14 @@ fn drop_nodes(inner: &mut Inner, order: u64, host: &HostId) {
     let end = inner.ended.entry(host.clone()).or_insert(order);
     *end = order.max(*end);
     for (old, behind) in inner.nodes.values_mut() {
-        if behind.as_ref() == Some(host) && *old <= order {
+        if is_behind(behind.as_ref(), host) && *old <= order {
             (*old, *behind) = (order, None);
         }
     }
+}
+
+fn is_behind(behind: Option<&Behind>, host: &HostId) -> bool {
+    behind.is_some_and(|behind| behind.host == *host)
 }
 
 #[cfg(test)]
@@ -311,6 +341,30 @@ mod tests {
             challenged_at: 90,
             expires_at,
         }
+    }
+
+    fn named(node: &str, host: &HostId) -> MappedNode {
+        MappedNode {
+            node: node.to_owned(),
+            uid: Some("u1".to_owned()),
+            host: host.clone(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_made_anew_under_its_name_is_another_node() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        index.put_node(1, named("a", &host));
+        assert_eq!(index.host_behind("a", "u1"), Some(host.clone()));
+        assert_eq!(index.host_behind("a", "u2"), None);
+        let unseen = MappedNode {
+            uid: None,
+            ..named("b", &host)
+        };
+        index.put_node(2, unseen);
+        assert_eq!(index.host_behind("b", "u1"), None);
+        assert_eq!(index.host_of("b"), Some(host));
     }
 
     #[test]
@@ -337,20 +391,20 @@ mod tests {
     fn a_host_that_ended_is_behind_no_node_until_it_is_mapped_anew() {
         let index = TrustIndex::default();
         let host: HostId = "de-1".parse().unwrap();
-        index.put_node(3, "old".to_owned(), host.clone());
-        index.put_node(9, "later".to_owned(), host.clone());
+        index.put_node(3, named("old", &host));
+        index.put_node(9, named("later", &host));
         index.drop_nodes_of(7, &host);
         assert_eq!(index.nodes_of(&host), ["later"]);
         // A mapping that was committed before the end, published after it.
-        index.put_node(5, "old".to_owned(), host.clone());
+        index.put_node(5, named("old", &host));
         assert_eq!(index.host_of("old"), None);
-        index.put_node(4, "fresh".to_owned(), host.clone());
+        index.put_node(4, named("fresh", &host));
         assert_eq!(index.host_of("fresh"), None);
         // It had taken the node away from another host before it ended.
-        index.put_node(2, "taken".to_owned(), "de-2".parse().unwrap());
-        index.put_node(6, "taken".to_owned(), host.clone());
+        index.put_node(2, named("taken", &"de-2".parse().unwrap()));
+        index.put_node(6, named("taken", &host));
         assert_eq!(index.host_of("taken"), None);
-        index.put_node(8, "old".to_owned(), host.clone());
+        index.put_node(8, named("old", &host));
         assert_eq!(index.host_of("old"), Some(host));
     }
 

@@ -3,8 +3,9 @@
 # has git, make and Rust, and nothing else.
 #
 # It builds such a system in a temporary folder, clones this checkout's HEAD
-# into it, and runs the commands there, as root, in namespaces of their own:
-# whatever they leave running or mounted ends with them. Needs root.
+# into it, and runs the commands there, as root, in namespaces of their own,
+# whose root it is: whatever they leave running or mounted ends with them.
+# Needs root.
 #
 #   BARE='make demo'      run this instead; several commands are parted by `;`
 #   BARE_KEEP=1           keep the system for a look afterwards
@@ -153,6 +154,16 @@ clone() {
     git clone --quiet --no-hardlinks "$checkout" "$root/root/touchstone"
 }
 
+# Runs a command with the system as the root of its mount namespace. A chroot is not enough: who joins the namespace
+# of a container, as `podman exec` does, would find the machine's root there.
+enter() {
+    # shellcheck disable=SC2016 # expanded by the shells inside
+    unshare --mount bash -c '
+        cd "$0" && mkdir -p outside && pivot_root . outside &&
+            exec chroot . /bin/bash -c "umount --lazy /outside && exec \"\$@\"" enter "$@"
+    ' "$root" "$@"
+}
+
 run_commands() {
     local command name names status=0 since report=() environment=()
     mapfile -t names < <(compgen -e |
@@ -167,7 +178,7 @@ run_commands() {
         command=$(xargs <<<"$command")
         printf '\nbare: $ %s\n' "$command"
         since=$SECONDS
-        if chroot "$root" env -i "${environment[@]}" \
+        if enter env -i "${environment[@]}" \
             bash -c "cd /root/touchstone && $command" </dev/null; then
             report+=("ok      $((SECONDS - since)) s  $command")
         else

@@ -1,6 +1,7 @@
 //! Attestation results: an Entity Attestation Token in the EAR profile (draft-ietf-rats-ear,
 //! draft-ietf-rats-ar4si), as a compact JWS signed with Ed25519 (RFC 7515, RFC 8037).
 
+mod node;
 mod token;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use crate::finding::Finding;
 use crate::host_id::HostId;
 use crate::location::Place;
 
-pub use token::{ResultError, ResultKey, ResultSigner, VerifiedResult};
+pub use node::NodeStatement;
+pub use token::{ResultError, ResultKey, ResultSigner, VerifiedNode, VerifiedResult};
 
 /// How far a host can be trusted (AR4SI §3.2). It has no order: ask [`TrustTier::satisfies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

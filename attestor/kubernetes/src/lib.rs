@@ -1,3 +1,13 @@
 //! What the attestor knows of a cluster, and does there: pods, nodes, tokens, labels, taints and evictions.
 //!
 //! Invariant: this crate knows no database, no HTTP route and no verdict: who uses it says which node deserves what.
+
+pub mod cluster;
+pub mod config;
+pub mod host_trust;
+pub mod leader;
+pub mod names;
+pub mod node;
+pub mod pod;
+pub mod pods;
+pub mod webhooks;

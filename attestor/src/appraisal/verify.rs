@@ -160,8 +160,9 @@ fn attestation_key(record: &HostRecord) -> Result<AttestationKey, RoundError> {
 fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
     // Bytes of another length cannot be the challenge's nonce, or a boot id.
     let other = |_| RoundError::NotAuthentic(NotAuthentic::OtherRound);
-    let nonce = inputs.evidence.nonce.as_ref().try_into().map_err(other)?;
-    let boot_id = inputs.evidence.boot_id.as_ref().try_into().map_err(other)?;
+    let (nonce, boot_id): (&[u8], &[u8]) = (&inputs.evidence.nonce, &inputs.evidence.boot_id);
+    let nonce = nonce.try_into().map_err(other)?;
+    let boot_id = boot_id.try_into().map_err(other)?;
     let carried = inputs.evidence.location.as_ref().and_then(|signed| {
         match Attest::parse(&signed.attest).ok()?.attested {
             Attested::Nv { contents, .. } => Some(Sha256Digest::of(&contents)),

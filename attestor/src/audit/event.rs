@@ -310,6 +310,9 @@ pub(crate) enum Event {
     /// A Kubernetes node was mapped to a host. `before`: the other one that it was mapped to until then.
     NodeMapped {
         node: String,
+        /// Which node of that name, where the attestor sees the cluster.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<String>,
         host: HostId,
         before: Option<HostId>,
     },
@@ -360,6 +363,28 @@ pub(crate) enum Event {
         refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
     },
+    /// A pod that a policy is for was told to end where it ran.
+    PodEnded {
+        namespace: String,
+        pod: String,
+        pod_uid: String,
+        node: String,
+        host: Option<HostId>,
+        policies: Vec<String>,
+        /// Codes; what they expected and saw stands in the entry of the result.
+        refusals: Vec<String>,
+        result_entry: Option<Sha256Digest>,
+    },
+    /// Our webhook configurations are others than before. `validating`, `mutating`: their generation; absent: removed.
+    /// `gaps`: what the API server does not ask us though it must.
+    WebhooksChanged {
+        name: String,
+        validating: Option<i64>,
+        mutating: Option<i64>,
+        gaps: Vec<String>,
+    },
+    /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
+    EvictionsHeld { nodes: usize, held: bool },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -433,269 +458,4 @@ pub(super) fn encode(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use super::super::Staff;
-    use super::*;
-
-    #[test]
-    fn no_field_of_an_event_hides_one_of_the_envelope() {
-        let place = Place::new("DE", None, "site1").unwrap();
-        let host: HostId = "de-1".parse().unwrap();
-        let digest = Sha256Digest::ZERO;
-        let events = [
-            Event::LogStarted {
-                checkpoint_key: String::new(),
-            },
-            Event::CheckpointKeyRotated {
-                checkpoint_key: String::new(),
-                replaced: String::new(),
-            },
-            Event::EndorsementImported {
-                class: "cloud",
-                manufacturers: Vec::new(),
-                bundle: digest,
-                roots: 1,
-                intermediates: 0,
-            },
-            Event::RevocationListImported(ListImported {
-                issuer: String::new(),
-                issuer_key: digest,
-                list: digest,
-                number: None,
-                next_update: 1,
-                revoked: 0,
-                replaced: None,
-            }),
-            Event::InventoryAdded {
-                host: host.clone(),
-                ek_digests: vec![digest],
-            },
-            Event::JoinTokenCreated {
-                token: String::new(),
-                expires_at: 1,
-                host: Some(host.clone()),
-                uses: Some(1),
-            },
-            Event::JoinTokenRevoked {
-                token: String::new(),
-            },
-            Event::InventoryImported {
-                machines: BTreeMap::from([("m".parse().unwrap(), vec![digest])]),
-            },
-            Event::InventoryRemoved {
-                host: host.clone(),
-                reason: None,
-            },
-            Event::HostApproved {
-                host: host.clone(),
-                ek_digest: digest,
-            },
-            Event::OemAdded {
-                oem: digest,
-                subject: String::new(),
-                host_prefix: String::new(),
-            },
-            Event::PlatformAdmitted {
-                host: host.clone(),
-                ek_digest: digest,
-                oem: digest,
-                platform_certificate: digest,
-            },
-            Event::ReenrolmentOpened {
-                host: host.clone(),
-                expires_at: 1,
-                reason: None,
-            },
-            Event::LocationAuthorityAdded { authority: digest },
-            Event::LocationTagIssued {
-                host: host.clone(),
-                serial: 1,
-                tag: digest,
-                place: place.clone(),
-            },
-            Event::LocationTagRevoked {
-                host: host.clone(),
-                serial: 1,
-                tag: digest,
-                authority: Some(digest),
-                reason: None,
-            },
-            Event::LocationAuthorityRevoked {
-                authority: digest,
-                reason: None,
-            },
-            Event::HostMoved {
-                host: host.clone(),
-                from: place.clone(),
-                to: place.clone(),
-                serial: 1,
-            },
-            Event::CredentialCreated {
-                name: "anna".parse().unwrap(),
-                role: Role::Officer,
-                way: Way::Token,
-                key: digest,
-                expires_at: Some(1),
-            },
-            Event::ResultKeyAdded {
-                key: String::new(),
-                public_key: String::new(),
-                before: None,
-            },
-            Event::ResultKeyRevoked { key: String::new() },
-            Event::CaAnnounced { ca: digest },
-            Event::CaActivated { ca: digest },
-            Event::WebhookRotated,
-            Event::WebhookRevoked,
-            Event::CredentialRevoked {
-                name: "anna".parse().unwrap(),
-                key: digest,
-            },
-            Event::MasterKeyReplaced {
-                master_key: String::new(),
-                replaced: String::new(),
-                versions: 1,
-            },
-            Event::LayerKeyCreated {
-                key: "k".parse().unwrap(),
-                policy: "p".parse().unwrap(),
-                registered: true,
-            },
-            Event::ImportKeyMade {
-                import_key: String::new(),
-                expires_at: 1,
-            },
-            Event::LayerKeyImported {
-                key: "k".parse().unwrap(),
-                version: 1,
-                import_key: String::new(),
-            },
-            Event::LayerKeyDestroyed {
-                key: "k".parse().unwrap(),
-                versions: 1,
-                reason: None,
-            },
-            Event::LayerWrapped {
-                key: "k".parse().unwrap(),
-                version: 1,
-                layer: touchstone_evidence::oci_digest::OciDigest(digest),
-                policy: "p".parse().unwrap(),
-                annotation: digest,
-            },
-            Event::LayerKeyReleased {
-                host: host.clone(),
-                reset_count: 1,
-                restart_count: 0,
-                key: "k".parse().unwrap(),
-                version: 1,
-                layer: touchstone_evidence::oci_digest::OciDigest(digest),
-                manifest: None,
-                policy: "p".parse().unwrap(),
-                policy_digest: digest,
-                result_entry: digest,
-                expires_at: 1,
-                clock_end: 1,
-            },
-            Event::LayerKeyRefused {
-                host: host.clone(),
-                key: "k".parse().unwrap(),
-                version: 1,
-                layer: touchstone_evidence::oci_digest::OciDigest(digest),
-                manifest: None,
-                refusals: Vec::new(),
-            },
-            Event::DataKeyReleased {
-                host: host.clone(),
-                reset_count: 1,
-                restart_count: 0,
-                key: "k".parse().unwrap(),
-                version: 1,
-                data_key: digest,
-                made: true,
-                policy: "p".parse().unwrap(),
-                policy_digest: digest,
-                result_entry: digest,
-                expires_at: 1,
-                clock_end: 1,
-            },
-            Event::DataKeyRefused {
-                host: host.clone(),
-                key: "k".parse().unwrap(),
-                version: Some(1),
-                data_key: Some(digest),
-                refusals: Vec::new(),
-            },
-            Event::LeasesRevoked {
-                host: host.clone(),
-                key: None,
-                leases: 1,
-                reason: None,
-            },
-            Event::LeasesRestored {
-                host: host.clone(),
-                key: None,
-                reason: None,
-            },
-            Event::ImageRegistered {
-                manifest: touchstone_evidence::oci_digest::OciDigest(digest),
-                reference: String::new(),
-                config: touchstone_evidence::oci_digest::OciDigest(digest),
-                layers: Vec::new(),
-                encrypted: true,
-            },
-            Event::PolicyApplied {
-                version: 1,
-                digest,
-                drain: true,
-            },
-            Event::ReferenceCaptured {
-                name: String::new(),
-                host: host.clone(),
-                evidence: digest,
-                manifest: digest,
-                anyway: false,
-            },
-            Event::NodeUnmapped {
-                node: String::new(),
-                host: host.clone(),
-            },
-            Event::NodeMapped {
-                node: String::new(),
-                host: host.clone(),
-                before: Some(host.clone()),
-            },
-            Event::ImagesPurged {
-                host: host.clone(),
-                runtime: ContainerRuntime::Podman,
-                digests: vec![OciDigest(digest)],
-                complete: true,
-                leases: Vec::new(),
-            },
-            Event::FirmwareAccepted {
-                host,
-                version: String::new(),
-                before: String::new(),
-            },
-            Event::Refused {
-                counts: BTreeMap::new(),
-            },
-        ];
-        let officer = Actor::Staff(Staff {
-            name: "anna".parse().unwrap(),
-            role: Role::Officer,
-        });
-        for event in events {
-            let bytes = encode([7; 16], &event, &officer, 9).unwrap();
-            let text = String::from_utf8(bytes).unwrap();
-            for name in ["v", "id", "time", "actor", "credential", "kind"] {
-                assert_eq!(
-                    text.matches(&format!("\"{name}\":")).count(),
-                    1,
-                    "{name} in {text}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
@@ -68,7 +69,7 @@ pub(crate) struct JoiningCaller(pub(crate) Joining);
 /// For how long a body may come. Whoever called may be nobody by the time that its last byte is there.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a refused request that are read and thrown away.
-const DRAINED_MAX: usize = 64 << 10;
+const DRAINED_MAX: usize = 256 << 10;
 
 /// Checks `access` before the handler, and before the body is read. The handler finds the whole body.
 pub(super) async fn check(
@@ -102,7 +103,7 @@ async fn whole(
     let admitted = admit(access, app, &mut parts).await;
     if let Err(problem) = admitted.and_then(|()| plain_body(&parts)) {
         // A small body is read first: a caller that is still sending might never see the answer.
-        let _unread = timeout(PATIENCE, axum::body::to_bytes(body, DRAINED_MAX)).await;
+        let _unread = timeout(PATIENCE, drain(body)).await;
         return Err(problem);
     }
     let _room = room(app, &parts, body_max).await?;
@@ -114,6 +115,16 @@ async fn whole(
         staff(roles, app, &mut parts).await?;
     }
     Ok(Request::from_parts(parts, body.into()))
+}
+
+/// Throws the body away as it comes, up to [`DRAINED_MAX`].
+async fn drain(mut body: Body) {
+    let mut read = 0usize;
+    while read < DRAINED_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+    }
 }
 
 /// Room for a body, of this host's and of everybody's. What is promised by `Content-Length` is what is held for

@@ -3,8 +3,8 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::inventory::host_id;
 use super::log::digest;
+use super::nodes::host_id;
 use super::{StoreError, Tx, on};
 
 /// Most machines that are remembered for an unknown maker; the one that knocked longest ago goes first.

@@ -8,8 +8,8 @@ use touchstone_evidence::endorsement::{RootClass, TpmName};
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::ima::ImaState;
 
-use super::inventory::host_id;
 use super::log::digest;
+use super::nodes::host_id;
 use super::{StoreError, Tx, on};
 
 /// What is enrolled, all of it or nothing.

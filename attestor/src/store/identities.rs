@@ -3,7 +3,7 @@
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
-use super::inventory::host_id;
+use super::nodes::host_id;
 use super::{HostRecord, Identity, StoreError, Tx, on};
 
 /// Why an identity ended.

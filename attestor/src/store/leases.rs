@@ -8,9 +8,9 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::wire::RevokedLease;
 
-use super::inventory::host_id;
 use super::layer_keys::KeyState;
 use super::log::digest;
+use super::nodes::host_id;
 use super::{StoreError, Tx, on};
 
 const MALFORMED: StoreError = StoreError::Malformed("lease");

@@ -4,8 +4,8 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 
-use super::inventory::host_id;
 use super::log::digest;
+use super::nodes::host_id;
 use super::{StoreError, Tx, on};
 
 /// What became of a current tag.

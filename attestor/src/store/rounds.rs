@@ -5,8 +5,8 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::pcr::PcrSelection;
 
-use super::inventory::host_id;
 use super::log::digest;
+use super::nodes::host_id;
 use super::{Connection, StoreError, Tx, on};
 
 /// A challenge, and what answered it.

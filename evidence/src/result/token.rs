@@ -3,13 +3,18 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::AttestationResult;
+use super::{AttestationResult, NodeStatement};
 use crate::digest::Sha256Digest;
 
 /// Largest token that is read, bytes.
 const TOKEN_MAX: usize = 256 * 1024;
+/// `typ` of a result's token.
+const RESULT_TYPE: &str = "ear+jwt";
+/// `typ` of a token about a node: neither passes for the other.
+const NODE_TYPE: &str = "touchstone-node+jwt";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +24,7 @@ struct Header {
     kid: String,
 }
 
-/// Signs results. The key signs nothing else.
+/// Signs results, and what is said of nodes by them. The key signs nothing else.
 pub struct ResultSigner {
     key: SigningKey,
 }
@@ -41,14 +46,23 @@ impl ResultSigner {
 
     /// The compact JWS of `result`; an error only if it cannot be put into JSON.
     pub fn sign(&self, result: &AttestationResult) -> Result<String, serde_json::Error> {
+        self.sign_claims(RESULT_TYPE, result)
+    }
+
+    /// The compact JWS of what is said of a node; an error only if it cannot be put into JSON.
+    pub fn sign_node(&self, statement: &NodeStatement) -> Result<String, serde_json::Error> {
+        self.sign_claims(NODE_TYPE, statement)
+    }
+
+    fn sign_claims(&self, typ: &str, claims: &impl Serialize) -> Result<String, serde_json::Error> {
         let header = Header {
             alg: "EdDSA".to_owned(),
-            typ: "ear+jwt".to_owned(),
+            typ: typ.to_owned(),
             kid: self.public_key().id(),
         };
         let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
         token.push('.');
-        token.push_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(result)?));
+        token.push_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?));
         let signature = self.key.sign(token.as_bytes());
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(signature.to_bytes()));
@@ -108,24 +122,7 @@ pub struct VerifiedResult {
 impl VerifiedResult {
     /// Verifies signature and expiry; `now` in seconds since 1970.
     pub fn verify(token: &str, key: &ResultKey, now: i64) -> Result<Self, ResultError> {
-        if token.len() > TOKEN_MAX {
-            return Err(ResultError::Malformed);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(ResultError::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(ResultError::Malformed)?;
-        let header: Header = parse(header)?;
-        if header.alg != "EdDSA" || header.typ != "ear+jwt" || header.kid != key.id() {
-            return Err(ResultError::OtherKey(key.id()));
-        }
-        let signature = URL_SAFE_NO_PAD
-            .decode(signature)
-            .ok()
-            .and_then(|bytes| Signature::from_slice(&bytes).ok())
-            .ok_or(ResultError::Malformed)?;
-        key.0
-            .verify_strict(signed.as_bytes(), &signature)
-            .map_err(|_| ResultError::BadSignature)?;
-        let result: AttestationResult = parse(payload)?;
+        let result: AttestationResult = verified_claims(token, RESULT_TYPE, key)?;
         if now >= result.expires_at {
             return Err(ResultError::Expired(result.expires_at));
         }
@@ -139,7 +136,56 @@ impl VerifiedResult {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, ResultError> {
+/// What a node's status says, signed by the attestor and not yet expired at the time given.
+#[derive(Debug, Clone)]
+pub struct VerifiedNode {
+    statement: NodeStatement,
+}
+
+impl VerifiedNode {
+    /// Verifies signature and expiry; `now` in seconds since 1970. Whether the node of that uid is the one that carries
+    /// it, the caller must look.
+    pub fn verify(token: &str, key: &ResultKey, now: i64) -> Result<Self, ResultError> {
+        let statement: NodeStatement = verified_claims(token, NODE_TYPE, key)?;
+        if now >= statement.expires_at {
+            return Err(ResultError::Expired(statement.expires_at));
+        }
+        Ok(Self { statement })
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn statement(&self) -> &NodeStatement {
+        &self.statement
+    }
+}
+
+fn verified_claims<T: DeserializeOwned>(
+    token: &str,
+    typ: &str,
+    key: &ResultKey,
+) -> Result<T, ResultError> {
+    if token.len() > TOKEN_MAX {
+        return Err(ResultError::Malformed);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(ResultError::Malformed)?;
+    let (header, payload) = signed.split_once('.').ok_or(ResultError::Malformed)?;
+    let header: Header = parse(header)?;
+    if header.alg != "EdDSA" || header.typ != typ || header.kid != key.id() {
+        return Err(ResultError::OtherKey(key.id()));
+    }
+    let signature = URL_SAFE_NO_PAD
+        .decode(signature)
+        .ok()
+        .and_then(|bytes| Signature::from_slice(&bytes).ok())
+        .ok_or(ResultError::Malformed)?;
+    key.0
+        .verify_strict(signed.as_bytes(), &signature)
+        .map_err(|_| ResultError::BadSignature)?;
+    parse(payload)
+}
+
+fn parse<T: DeserializeOwned>(part: &str) -> Result<T, ResultError> {
     let json = URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| ResultError::Malformed)?;
@@ -196,6 +242,31 @@ mod tests {
                 "byte {position}"
             );
         }
+    }
+
+    #[test]
+    fn a_statement_on_a_node_is_no_result_and_a_result_is_none() {
+        let signer = ResultSigner::from_secret(&[1; 32]);
+        let key = signer.public_key();
+        let statement = NodeStatement {
+            node: "worker-1".to_owned(),
+            node_uid: "u1".to_owned(),
+            host: "de-1".parse().unwrap(),
+            tier: crate::result::TrustTier::Affirming,
+            reset_count: 7,
+            restart_count: 0,
+            entry: Sha256Digest::ZERO,
+            issued_at: 100,
+            expires_at: 200,
+        };
+        let token = signer.sign_node(&statement).unwrap();
+        let verified = VerifiedNode::verify(&token, &key, 199).unwrap();
+        assert_eq!(verified.statement(), &statement);
+        let expired = VerifiedNode::verify(&token, &key, 200).unwrap_err();
+        assert_eq!(expired, ResultError::Expired(200));
+        assert!(VerifiedResult::verify(&token, &key, 150).is_err());
+        let result = signer.sign(&result()).unwrap();
+        assert!(VerifiedNode::verify(&result, &key, 150).is_err());
     }
 
     #[test]

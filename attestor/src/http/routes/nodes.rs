@@ -12,10 +12,14 @@ use crate::audit::{Entry, Event};
 use crate::clock;
 use crate::http::App;
 use crate::http::problem::Problem;
+use crate::store::MappedNode;
 
 #[derive(Serialize)]
 pub(super) struct Node {
     node: String,
+    /// Which node of that name; absent where the attestor saw no cluster when it was mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
     host: HostId,
 }
 
@@ -34,6 +38,8 @@ pub(super) struct Wanted {
 #[derive(Serialize)]
 pub(super) struct Mapped {
     node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
     host: HostId,
     /// The other host that stood behind the node until now.
     before: Option<HostId>,
@@ -47,7 +53,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
     let nodes = app.attestor.store.read().await?.nodes().await?;
     let nodes: Vec<Node> = nodes
         .into_iter()
-        .map(|(node, host)| Node { node, host })
+        .map(|MappedNode { node, uid, host }| Node { node, uid, host })
         .collect();
     Ok(Json(json!({ "nodes": nodes })))
 }
@@ -71,6 +77,7 @@ pub(super) async fn map(
             "this is not the name of a Kubernetes node",
         ));
     }
+    let uid = uid_in_cluster(&app, &node).await?;
     let mut tx = app.attestor.store.write().await?;
     if tx.eks_of(&host).await?.is_empty() {
         return Err(refused(
@@ -78,7 +85,7 @@ pub(super) async fn map(
             "the inventory has no such machine; add it with `touchstone inventory add`",
         ));
     }
-    let before = tx.host_of_node(&node).await?;
+    let before = tx.mapped_node(&node).await?.map(|mapped| mapped.host);
     let before = before.filter(|before| *before != host);
     if let Some(before) = before.as_ref().filter(|_| !replace) {
         let detail = format!(
@@ -86,9 +93,15 @@ pub(super) async fn map(
         );
         return Err(refused("node-mapped-elsewhere", &detail));
     }
-    tx.map_node(&node, &host).await?;
+    let mapped = MappedNode {
+        node: node.clone(),
+        uid: uid.clone(),
+        host: host.clone(),
+    };
+    tx.map_node(&mapped).await?;
     let event = Event::NodeMapped {
         node: node.clone(),
+        uid: uid.clone(),
         host: host.clone(),
         before: before.clone(),
     };
@@ -96,10 +109,36 @@ pub(super) async fn map(
         .append(&mut tx)
         .await?;
     tx.commit().await?;
-    app.attestor
-        .index
-        .put_node(order, node.clone(), host.clone());
-    Ok(Json(Mapped { node, host, before }))
+    app.attestor.index.put_node(order, mapped);
+    Ok(Json(Mapped {
+        node,
+        uid,
+        host,
+        before,
+    }))
+}
+
+/// Which node of that name the operator means: the one that is there now.
+async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem> {
+    let Some(cluster) = &app.cluster else {
+        return Ok(None);
+    };
+    let found = cluster.node(node).await.map_err(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, k8s.node = node, "a node could not be looked up");
+        Problem::refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "cluster-away",
+            "the cluster's API server does not answer, so that it is not known which node is meant; try again",
+        )
+    })?;
+    match found.and_then(|node| node.metadata.uid.clone()) {
+        Some(uid) => Ok(Some(uid)),
+        None => Err(refused(
+            "node-not-in-cluster",
+            "the cluster has no node of this name; see `kubectl get nodes`",
+        )),
+    }
 }
 
 #[derive(Deserialize)]
@@ -115,12 +154,13 @@ pub(super) async fn unmap(
     Body(Unmapped { node }): Body<Unmapped>,
 ) -> Result<Json<Node>, Problem> {
     let mut tx = app.attestor.store.write().await?;
-    let host = tx.host_of_node(&node).await?;
-    let host = host.ok_or_else(|| {
+    let mapped = tx.mapped_node(&node).await?;
+    let mapped = mapped.ok_or_else(|| {
         let detail = "this node is mapped to no host; see `touchstone node list`";
         Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", detail)
     })?;
     tx.unmap_node(&node).await?;
+    let MappedNode { node, uid, host } = mapped;
     let event = Event::NodeUnmapped {
         node: node.clone(),
         host: host.clone(),
@@ -130,7 +170,7 @@ pub(super) async fn unmap(
         .await?;
     tx.commit().await?;
     app.attestor.index.drop_node(order, node.clone());
-    Ok(Json(Node { node, host }))
+    Ok(Json(Node { node, uid, host }))
 }
 
 fn refused(code: &str, detail: &str) -> Problem {

@@ -1,0 +1,140 @@
+//! The settings of a cluster: a TOML file, each key documented for the operator.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// What `touchstone serve --kubernetes FILE` reads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// How the API server is reached; absent: the service account of the pod that this process runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the Lease that names the replica which writes to nodes.
+    pub namespace: String,
+    /// Name of our `ValidatingWebhookConfiguration` and `MutatingWebhookConfiguration`, which are watched.
+    pub webhooks: String,
+    /// Which nodes are tainted.
+    pub taints: Taints,
+    /// Whether an untrusted node loses its pods too (`NoExecute`), not only new ones (`NoSchedule`).
+    pub execute: bool,
+    /// Seconds between a host's turn and the end of its pods.
+    pub grace_seconds: u64,
+    /// When more than this share of the mapped nodes would lose their pods at once, none does: percent.
+    pub breaker_percent: usize,
+}
+
+/// The three switches.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Taints {
+    /// Nodes that no host stands behind, or whose host was not appraised yet.
+    pub new: bool,
+    /// Nodes whose host began a boot that was not appraised yet.
+    pub rebooted: bool,
+    /// Nodes whose host is not trusted, or no longer.
+    pub untrusted: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            namespace: "touchstone".to_owned(),
+            webhooks: "touchstone".to_owned(),
+            taints: Taints::default(),
+            execute: true,
+            grace_seconds: 10,
+            breaker_percent: 50,
+        }
+    }
+}
+
+impl Default for Taints {
+    fn default() -> Self {
+        Self {
+            new: true,
+            rebooted: true,
+            untrusted: true,
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No such file, or not ours to read.
+    #[error("`{path}` cannot be read")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It says something that is not known, or not what is meant there.
+    #[error("`{path}` is not understood; docs/operators/kubernetes.md lists what it may say")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        source: toml::de::Error,
+    },
+    /// A share of more than all.
+    #[error("`breaker-percent = {0}` is more than all nodes; say 0 to 100")]
+    Breaker(usize),
+}
+
+impl Config {
+    /// Reads the settings from `path`.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Malformed {
+            path: path.to_owned(),
+            source,
+        })?;
+        match config.breaker_percent {
+            0..=100 => Ok(config),
+            more => Err(ConfigError::Breaker(more)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubernetes.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(&file)
+    }
+
+    #[test]
+    fn what_is_not_said_is_strict() {
+        let config = read("").unwrap();
+        let taints = config.taints;
+        assert!(config.execute && taints.new && taints.rebooted && taints.untrusted);
+        let config = read("[taints]\nnew = false\n").unwrap();
+        assert!(!config.taints.new && config.taints.untrusted);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        assert!(matches!(
+            read("exectue = false"),
+            Err(ConfigError::Malformed { .. })
+        ));
+        assert!(matches!(
+            read("breaker-percent = 101"),
+            Err(ConfigError::Breaker(101))
+        ));
+        let missing = Config::read(Path::new("/nowhere/kubernetes.toml"));
+        assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+    }
+}

@@ -1,0 +1,71 @@
+//! Pods: what is looked at in them, and their end.
+
+use kube::api::{Api, ApiResource, DeleteParams, GroupVersionKind, Object, Preconditions};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::pod::PodSpec;
+
+/// A pod.
+pub type Pod = Object<PodSpec, PodStatus>;
+
+/// `PodStatus`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: String,
+    /// Containers, as the node reports them.
+    pub container_statuses: Vec<ContainerStatus>,
+    /// Those that run before.
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// Those that were added to the running pod.
+    pub ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+/// `ContainerStatus`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// The container's name.
+    pub name: String,
+    /// What the runtime says it runs: a reference with a digest; empty before it runs.
+    #[serde(rename = "imageID")]
+    pub image_id: String,
+}
+
+/// How pods are asked for.
+pub(crate) fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods")
+}
+
+/// Whether nothing of it runs any more, or it was told to end.
+pub(crate) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().map(|status| status.phase.as_str());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+impl Cluster {
+    /// Ends this pod, and no other of its name, within `grace` seconds. A disruption budget does not keep it: what
+    /// must not run there any more is not asked whether others of its kind do. Says whether there was one to end.
+    pub async fn end_pod(&self, pod: &Pod, grace: u32) -> Result<bool, ClusterError> {
+        let (Some(name), Some(namespace)) = (&pod.metadata.name, &pod.metadata.namespace) else {
+            return Ok(false);
+        };
+        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &resource());
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(grace),
+            preconditions: Some(Preconditions {
+                uid: pod.metadata.uid.clone(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match api.delete(name, &parameters).await {
+            Ok(_) => Ok(true),
+            // Gone already, or another one under its name.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

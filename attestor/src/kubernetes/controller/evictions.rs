@@ -1,0 +1,147 @@
+//! The end of pods that may not stay where they run: their host turned, their node is another one, or policy changed.
+//!
+//! This is the look after the binding: what the watch showed too late then, it shows now.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use touchstone_evidence::finding::Finding;
+use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::node::Node;
+use touchstone_kubernetes::pods::Pod;
+use touchstone_policies::admit::{Admission, PodFacts, admit, concerns_namespace};
+use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::prose;
+
+use super::judged::Judged;
+use super::write;
+use crate::attestor::Attestor;
+use crate::audit::Event;
+
+/// Seconds that a pod gets to end in.
+const GRACE_SECONDS: u32 = 30;
+
+/// Pods that are refused where they run, by uid.
+#[derive(Default)]
+pub(super) struct Evictions {
+    /// Since when.
+    refused: HashMap<String, Instant>,
+    /// Those of them whose entry is written.
+    written: HashSet<String>,
+}
+
+impl Evictions {
+    /// Ends pods that were refused for the whole grace. While the breaker is open, none.
+    pub(super) async fn round(
+        &mut self,
+        attestor: &Attestor,
+        cluster: &Cluster,
+        judged: &[(Arc<Node>, Judged)],
+        held: bool,
+        now: i64,
+    ) {
+        let by_name: HashMap<&str, &Judged> = judged
+            .iter()
+            .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged)))
+            .collect();
+        let policies = attestor.index.policies();
+        let mut seen = HashSet::new();
+        for pod in cluster.bound_pods() {
+            let Some(uid) = pod.metadata.uid.clone() else {
+                continue;
+            };
+            let node = pod.spec.node_name.clone().unwrap_or_default();
+            let judged = by_name.get(&*node).copied();
+            let admission = admission(&policies, &pod, judged, &node, now);
+            if admission.admitted() {
+                continue;
+            }
+            seen.insert(uid.clone());
+            let since = *self.refused.entry(uid.clone()).or_insert_with(Instant::now);
+            let grace = Duration::from_secs(cluster.config().grace_seconds);
+            if held || since.elapsed() < grace {
+                continue;
+            }
+            let ended = self
+                .end(attestor, cluster, &pod, uid, judged, &admission, now)
+                .await;
+            if let Err(error) = ended {
+                tracing::warn!(error = &*error, k8s.node = node, "a pod could not be ended");
+            }
+        }
+        self.refused.retain(|uid, _| seen.contains(uid));
+        self.written.retain(|uid| seen.contains(uid));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is written down, and where")]
+    async fn end(
+        &mut self,
+        attestor: &Attestor,
+        cluster: &Cluster,
+        pod: &Pod,
+        uid: String,
+        judged: Option<&Judged>,
+        admission: &Admission,
+        now: i64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Written first: what is not in the log does not happen.
+        if !self.written.contains(&uid) {
+            let event = Event::PodEnded {
+                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                pod: pod.metadata.name.clone().unwrap_or_default(),
+                pod_uid: uid.clone(),
+                node: pod.spec.node_name.clone().unwrap_or_default(),
+                host: judged.and_then(|judged| judged.host.clone()),
+                policies: admission.policies.clone(),
+                refusals: admission.refusals.iter().map(|f| f.code.clone()).collect(),
+                result_entry: judged
+                    .and_then(|judged| judged.held.as_ref())
+                    .map(|held| held.entry),
+            };
+            write(attestor, &event, now).await?;
+            self.written.insert(uid);
+        }
+        if cluster.end_pod(pod, GRACE_SECONDS).await? {
+            attestor.metrics.pod_ended();
+            tracing::warn!(
+                k8s.namespace = pod.metadata.namespace,
+                k8s.pod = pod.metadata.name,
+                k8s.node = pod.spec.node_name,
+                "pod ended: {}",
+                prose::summary(&admission.refusals)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// As its binding would be judged now.
+fn admission(
+    policies: &PolicySet,
+    pod: &Pod,
+    judged: Option<&Judged>,
+    node: &str,
+    now: i64,
+) -> Admission {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let nobody = Admission {
+        policies: Vec::new(),
+        refusals: Vec::new(),
+    };
+    if !concerns_namespace(policies, &namespace) {
+        return nobody;
+    }
+    let facts = PodFacts {
+        namespace,
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
+    };
+    let standing = judged
+        .and_then(|judged| judged.held.as_ref())
+        .map(|held| &held.standing);
+    let mut admission = admit(policies, &facts, standing, now);
+    if !admission.policies.is_empty() && judged.is_none_or(|judged| judged.host.is_none()) {
+        admission.refusals = vec![Finding::new("node-unmapped").about(node)];
+    }
+    admission
+}

@@ -1,0 +1,241 @@
+//! `HostTrust` objects: written when what they say changed, or when half of the time that they hold is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use touchstone_evidence::result::{NodeStatement, TrustTier};
+use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::host_trust::{Condition, HostTrustStatus};
+use touchstone_kubernetes::node::Node;
+use touchstone_policies::prose;
+
+use super::judged::Judged;
+use crate::attestor::Attestor;
+
+/// Longest reason, bytes: it is for a column of a table.
+const REASON_MAX: usize = 1024;
+
+/// What was said last of each node.
+#[derive(Default)]
+pub(super) struct Statements {
+    said: HashMap<String, Said>,
+    /// Whether it was logged that the cluster does not take them.
+    complained: bool,
+}
+
+struct Said {
+    node_uid: String,
+    status: HostTrustStatus,
+    /// Seconds since 1970 from which it is to be said anew.
+    again_at: i64,
+}
+
+impl Statements {
+    /// Says what is new, and takes back what was said of nodes that are gone. Nodes that no host stands behind have no
+    /// such object.
+    pub(super) async fn round(
+        &mut self,
+        attestor: &Attestor,
+        cluster: &Cluster,
+        judged: &[(Arc<Node>, Judged)],
+        now: i64,
+    ) {
+        let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
+        let mut gone: Vec<String> = self.said.keys().cloned().collect();
+        for (node, judged) in mapped {
+            let name = node.metadata.name.clone().unwrap_or_default();
+            gone.retain(|other| *other != name);
+            if let Err(error) = self.say(attestor, cluster, node, judged, now).await {
+                if !self.complained {
+                    tracing::warn!(
+                        error = &*error,
+                        "no HostTrust is written; are the CRDs of deploy/kubernetes applied?"
+                    );
+                }
+                self.complained = true;
+            }
+        }
+        for name in gone {
+            match cluster.unsay(&name).await {
+                Ok(()) => drop(self.said.remove(&name)),
+                Err(error) => tracing::warn!("a HostTrust could not be taken back: {error}"),
+            }
+        }
+    }
+
+    async fn say(
+        &mut self,
+        attestor: &Attestor,
+        cluster: &Cluster,
+        node: &Node,
+        judged: &Judged,
+        now: i64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let node_uid = node.metadata.uid.clone().unwrap_or_default();
+        let before = self
+            .said
+            .get(&name)
+            .filter(|said| said.node_uid == node_uid);
+        let due = before.is_none_or(|said| now >= said.again_at);
+        let status = status_of(judged, &node_uid, before.map(|said| &said.status), now);
+        if !due && before.is_some_and(|said| says_the_same(&said.status, &status)) {
+            return Ok(());
+        }
+        let signed = sign(attestor, &name, &node_uid, judged, now).await?;
+        let status = HostTrustStatus {
+            boot: signed.as_ref().map(|(boot, _)| boot.clone()),
+            signed: signed.map(|(_, token)| token),
+            ..status
+        };
+        cluster.say(node, &status).await?;
+        let ends = judged.held.as_ref().map(|held| held.standing.expires_at);
+        let left = ends
+            .filter(|_| judged.tier != TrustTier::None)
+            .map(|ends| ends.saturating_sub(now));
+        let again_at = left.map_or(i64::MAX, |left| now.saturating_add((left / 2).max(1)));
+        self.complained = false;
+        self.said.insert(
+            name,
+            Said {
+                node_uid,
+                status,
+                again_at,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Without what is looked up in the database: boot and signature.
+fn status_of(
+    judged: &Judged,
+    node_uid: &str,
+    before: Option<&HostTrustStatus>,
+    now: i64,
+) -> HostTrustStatus {
+    let standing = judged.held.as_ref().map(|held| &held.standing);
+    let trusted = judged.fault.is_none();
+    let mut reason = prose::summary(&judged.why);
+    if reason.len() > REASON_MAX {
+        let end = reason.floor_char_boundary(REASON_MAX);
+        reason.truncate(end);
+    }
+    let state = match trusted {
+        true => "True",
+        false => "False",
+    };
+    let condition = before
+        .and_then(|before| before.conditions.first())
+        .filter(|condition| condition.status == state);
+    HostTrustStatus {
+        host: judged.host.as_ref().map(ToString::to_string),
+        tier: judged.tier.to_string(),
+        country: standing
+            .filter(|_| judged.tier.satisfies(TrustTier::Warning))
+            .and_then(|standing| standing.place.as_ref())
+            .map(|place| place.country().to_string()),
+        node_uid: node_uid.to_owned(),
+        boot: None,
+        expires_at: standing
+            .filter(|_| judged.tier != TrustTier::None)
+            .and_then(|standing| moment(standing.expires_at)),
+        conditions: vec![Condition {
+            kind: "Trusted".to_owned(),
+            status: state.to_owned(),
+            reason: judged
+                .why
+                .first()
+                .map_or_else(|| "Attested".to_owned(), |finding| pascal(&finding.code)),
+            message: reason.clone(),
+            last_transition_time: condition.map_or_else(
+                || moment(now).unwrap_or_default(),
+                |condition| condition.last_transition_time.clone(),
+            ),
+        }],
+        reason,
+        signed: None,
+    }
+}
+
+/// Whether a person would read the same: what is signed and when it ends is new with each round of the host.
+fn says_the_same(said: &HostTrustStatus, status: &HostTrustStatus) -> bool {
+    let plain = |status: &HostTrustStatus| HostTrustStatus {
+        boot: None,
+        expires_at: None,
+        signed: None,
+        ..status.clone()
+    };
+    plain(said) == plain(status)
+}
+
+/// The boot that was appraised, and the statement on it; nothing where nothing is known of the host.
+async fn sign(
+    attestor: &Attestor,
+    node: &str,
+    node_uid: &str,
+    judged: &Judged,
+    now: i64,
+) -> Result<Option<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
+    let (Some(held), Some(host)) = (&judged.held, &judged.host) else {
+        return Ok(None);
+    };
+    let record = attestor.store.read().await?.host(host).await?;
+    let Some(clock) = record.and_then(|record| record.last_quote) else {
+        return Ok(None);
+    };
+    let statement = NodeStatement {
+        node: node.to_owned(),
+        node_uid: node_uid.to_owned(),
+        host: host.clone(),
+        tier: judged.tier,
+        reset_count: u32::try_from(clock.reset_count)?,
+        restart_count: u32::try_from(clock.restart_count)?,
+        entry: held.entry,
+        issued_at: now,
+        expires_at: held.standing.expires_at,
+    };
+    let boot = format!("{}.{}", clock.reset_count, clock.restart_count);
+    Ok(Some((boot, attestor.keys.result.sign_node(&statement)?)))
+}
+
+fn moment(seconds: i64) -> Option<String> {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    moment.format(&Rfc3339).ok()
+}
+
+/// `result-expired` as conditions name reasons: `ResultExpired`.
+fn pascal(code: &str) -> String {
+    let words = code.split('-').map(|word| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    });
+    words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn a_condition_keeps_the_time_of_its_last_turn() {
+        let judged = Judged::of(Some("de-1".parse().unwrap()), None, None, 100);
+        let first = status_of(&judged, "u", None, 100);
+        let condition = &first.conditions[0];
+        assert_eq!(
+            (&*condition.status, &*condition.reason),
+            ("False", "HostUnknown")
+        );
+        let later = status_of(&judged, "u", Some(&first), 200);
+        assert!(says_the_same(&first, &later));
+        assert_eq!(
+            first.conditions[0].last_transition_time,
+            "1970-01-01T00:01:40Z"
+        );
+    }
+}

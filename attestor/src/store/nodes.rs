@@ -1,0 +1,91 @@
+//! Kubernetes nodes, and which host stands behind each.
+
+use touchstone_evidence::host_id::HostId;
+
+use super::{StoreError, Tx, on};
+
+/// A node that a host stands behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MappedNode {
+    pub(crate) node: String,
+    /// Which one of that name; `None`: it was mapped by an attestor that saw no cluster.
+    pub(crate) uid: Option<String>,
+    pub(crate) host: HostId,
+}
+
+type Row = (String, Option<String>, String);
+
+impl MappedNode {
+    fn read((node, uid, host): Row) -> Result<Self, StoreError> {
+        let host = host_id(&host)?;
+        Ok(Self { node, uid, host })
+    }
+}
+
+impl Tx {
+    /// Says that a host stands behind a node, instead of what was said before.
+    pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query(
+                "INSERT INTO nodes (node, uid, host) VALUES ($1, $2, $3)
+                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host",
+            )
+            .bind(mapped.node.as_str())
+            .bind(mapped.uid.as_deref())
+            .bind(mapped.host.as_str())
+            .execute(connection)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// Says that no host stands behind `node`.
+    pub(crate) async fn unmap_node(&mut self, node: &str) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("DELETE FROM nodes WHERE node = $1")
+                .bind(node)
+                .execute(connection)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Every node with its host, by name.
+    pub(crate) async fn nodes(&mut self) -> Result<Vec<MappedNode>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as("SELECT node, uid, host FROM nodes ORDER BY node")
+                .fetch_all(connection)
+                .await?
+        });
+        rows.into_iter().map(MappedNode::read).collect()
+    }
+
+    /// The nodes behind which `host` stands.
+    pub(crate) async fn nodes_of(&mut self, host: &HostId) -> Result<Vec<MappedNode>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as("SELECT node, uid, host FROM nodes WHERE host = $1 ORDER BY node")
+                .bind(host.as_str())
+                .fetch_all(connection)
+                .await?
+        });
+        rows.into_iter().map(MappedNode::read).collect()
+    }
+
+    /// The node of this name, if a host stands behind it.
+    pub(crate) async fn mapped_node(
+        &mut self,
+        node: &str,
+    ) -> Result<Option<MappedNode>, StoreError> {
+        let row: Option<Row> = on!(self, connection => {
+            sqlx::query_as("SELECT node, uid, host FROM nodes WHERE node = $1")
+                .bind(node)
+                .fetch_optional(connection)
+                .await?
+        });
+        row.map(MappedNode::read).transpose()
+    }
+}
+
+pub(super) fn host_id(text: &str) -> Result<HostId, StoreError> {
+    text.parse().map_err(|_| StoreError::Malformed("host name"))
+}
