@@ -18,8 +18,9 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{Config, PolicySource};
 use crate::node::{self, Node};
+use crate::objects::PolicyObjects;
 use crate::pod::PodSpec;
 use crate::pods::{self, Pod, PodStatus};
 
@@ -35,7 +36,8 @@ pub struct Cluster {
     pods: Store<Pod>,
     nodes: Store<Node>,
     looks: Semaphore,
-    watches: Vec<AbortHandle>,
+    policies: Option<PolicyObjects>,
+    pub(crate) watches: Vec<AbortHandle>,
 }
 
 /// Why the cluster did not answer.
@@ -69,14 +71,19 @@ impl Cluster {
         let mut watches = Vec::new();
         let pods = watched::<PodSpec, PodStatus>(&client, &pods::resource(), &mut watches);
         let nodes = watched(&client, &node::resource(), &mut watches);
-        Ok(Self {
+        let mut cluster = Self {
             client,
-            config,
             pods,
             nodes,
             looks: Semaphore::new(LOOKS),
+            policies: None,
             watches,
-        })
+            config,
+        };
+        if cluster.config.policies == PolicySource::Objects {
+            cluster.policies = Some(PolicyObjects::watch(&mut cluster));
+        }
+        Ok(cluster)
     }
 
     /// The settings that it was connected with.
@@ -112,6 +119,12 @@ impl Cluster {
         Ok(self.look(api.get_opt(name)).await?.map(Arc::new))
     }
 
+    /// The policy manifests in the cluster, where they are taken from there.
+    #[must_use]
+    pub fn policies(&self) -> Option<&PolicyObjects> {
+        self.policies.as_ref()
+    }
+
     /// All nodes, as they are held.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<Node>> {
@@ -125,10 +138,20 @@ impl Cluster {
             .state_filter(|pod| pod.spec.node_name.is_some() && !pods::is_over(pod))
     }
 
-    /// Ends once both pods and nodes were listed.
+    /// All pods that wait behind our scheduling gate, as they are held.
+    #[must_use]
+    pub fn gated_pods(&self) -> Vec<Arc<Pod>> {
+        self.pods
+            .state_filter(|pod| pods::is_gated(pod) && !pods::is_over(pod))
+    }
+
+    /// Ends once all that is watched was listed.
     pub async fn ready(&self) {
         let _ = self.pods.wait_until_ready().await;
         let _ = self.nodes.wait_until_ready().await;
+        if let Some(policies) = &self.policies {
+            policies.ready().await;
+        }
     }
 
     pub(crate) async fn look<T>(
@@ -153,7 +176,7 @@ impl Drop for Cluster {
 }
 
 /// Watches all objects of a resource for as long as the process lives. What nobody looks at is not kept.
-fn watched<P, U>(
+pub(crate) fn watched<P, U>(
     client: &Client,
     resource: &ApiResource,
     watches: &mut Vec<AbortHandle>,

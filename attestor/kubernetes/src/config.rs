@@ -22,6 +22,19 @@ pub struct Config {
     pub grace_seconds: u64,
     /// When more than this share of the mapped nodes would lose their pods at once, none does: percent.
     pub breaker_percent: usize,
+    /// Where policy manifests come from: `bundle`, as they are applied to the attestor, or `objects` of the cluster.
+    pub policies: PolicySource,
+}
+
+/// Where policy manifests come from. Never from both: whoever reads one of them would not know what is in force.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicySource {
+    /// As officers apply them to the attestor.
+    #[default]
+    Bundle,
+    /// Objects of the cluster, of the kinds that manifests have.
+    Objects,
 }
 
 /// The three switches.
@@ -46,6 +59,7 @@ impl Default for Config {
             execute: true,
             grace_seconds: 10,
             breaker_percent: 50,
+            policies: PolicySource::Bundle,
         }
     }
 }

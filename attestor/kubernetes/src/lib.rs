@@ -8,6 +8,7 @@ pub mod host_trust;
 pub mod leader;
 pub mod names;
 pub mod node;
+pub mod objects;
 pub mod pod;
 pub mod pods;
 pub mod webhooks;

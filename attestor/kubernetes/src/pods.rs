@@ -1,9 +1,13 @@
 //! Pods: what is looked at in them, and their end.
 
-use kube::api::{Api, ApiResource, DeleteParams, GroupVersionKind, Object, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, GroupVersionKind, Object, Patch, PatchParams, Preconditions,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::names::{GATE, MANAGER};
 use crate::pod::PodSpec;
 
 /// A pod.
@@ -39,6 +43,14 @@ pub(crate) fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods")
 }
 
+/// Whether it waits behind our scheduling gate.
+pub(crate) fn is_gated(pod: &Pod) -> bool {
+    pod.spec
+        .scheduling_gates
+        .iter()
+        .any(|gate| gate.name == GATE)
+}
+
 /// Whether nothing of it runs any more, or it was told to end.
 pub(crate) fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().map(|status| status.phase.as_str());
@@ -46,6 +58,29 @@ pub(crate) fn is_over(pod: &Pod) -> bool {
 }
 
 impl Cluster {
+    /// Takes our scheduling gate off a pod that waits. One that changed meanwhile is an error, and is seen anew.
+    pub async fn open_gate(&self, pod: &Pod) -> Result<(), ClusterError> {
+        let (Some(name), Some(namespace)) = (&pod.metadata.name, &pod.metadata.namespace) else {
+            return Ok(());
+        };
+        let others = pod
+            .spec
+            .scheduling_gates
+            .iter()
+            .filter(|gate| gate.name != GATE);
+        let patch = json!({
+            "metadata": { "resourceVersion": pod.metadata.resource_version },
+            "spec": { "schedulingGates": others.collect::<Vec<_>>() },
+        });
+        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &resource());
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch(name, &parameters, &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
     /// Ends this pod, and no other of its name, within `grace` seconds. A disruption budget does not keep it: what
     /// must not run there any more is not asked whether others of its kind do. Says whether there was one to end.
     pub async fn end_pod(&self, pod: &Pod, grace: u32) -> Result<bool, ClusterError> {

@@ -6,7 +6,9 @@
 mod boots;
 mod breaker;
 mod evictions;
+mod gates;
 mod judged;
+mod policy_objects;
 mod statement;
 mod webhooks;
 
@@ -28,6 +30,7 @@ use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use evictions::Evictions;
 use judged::{Fault, Judged};
+use policy_objects::Applier;
 use statement::Statements;
 use webhooks::Watched;
 
@@ -43,6 +46,7 @@ struct Controller {
     boots: Boots,
     evictions: Evictions,
     statements: Statements,
+    policies: Applier,
     webhooks: Watched,
     /// Whether evictions are held, as it was said last.
     held: bool,
@@ -92,6 +96,7 @@ impl Controller {
             boots: Boots::default(),
             evictions: Evictions::default(),
             statements: Statements::default(),
+            policies: Applier::default(),
             webhooks: Watched::default(),
             held: false,
         }
@@ -106,6 +111,7 @@ impl Controller {
         self.webhooks
             .round(&self.attestor, &self.cluster, now)
             .await;
+        self.policies.round(&self.attestor, &self.cluster).await;
         let nodes = self.cluster.nodes();
         let judged: Vec<(Arc<Node>, Judged)> = nodes
             .into_iter()
@@ -122,6 +128,7 @@ impl Controller {
         self.evictions
             .round(&self.attestor, &self.cluster, &judged, turns.held > 0, now)
             .await;
+        gates::round(&self.attestor, &self.cluster, &judged, now).await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;

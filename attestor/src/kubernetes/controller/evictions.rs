@@ -117,7 +117,7 @@ impl Evictions {
 }
 
 /// As its binding would be judged now.
-fn admission(
+pub(super) fn admission(
     policies: &PolicySet,
     pod: &Pod,
     judged: Option<&Judged>,

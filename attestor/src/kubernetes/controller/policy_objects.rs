@@ -1,0 +1,105 @@
+//! Policy manifests that are objects of the cluster: put into force together, all or none, and told what came of it.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::objects::PolicyStatus;
+
+use crate::attestor::Attestor;
+use crate::audit::Actor;
+use crate::policy;
+
+/// What came of the manifests that were tried last.
+#[derive(Default)]
+pub(super) struct Applier {
+    tried: Option<(Sha256Digest, Outcome)>,
+}
+
+#[derive(Clone)]
+struct Outcome {
+    effect: &'static str,
+    version: Option<i64>,
+    digest: Option<Sha256Digest>,
+    message: String,
+}
+
+impl Applier {
+    /// Puts them into force where they are others than those that are. What is broken is refused, and what was in force
+    /// stays; so does what would take too many hosts away: an operator applies that with `--drain`.
+    pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster) {
+        let Some(objects) = cluster.policies() else {
+            return;
+        };
+        let manifests = objects.manifests();
+        let text = Sha256Digest::of(manifests.as_bytes());
+        // Nothing at all is what a cluster has whose CRDs were taken away by mistake.
+        if manifests.is_empty() {
+            return;
+        }
+        let known = self.tried.as_ref().filter(|(tried, _)| *tried == text);
+        let outcome = match known {
+            Some((_, outcome)) => outcome.clone(),
+            None => apply(attestor, &manifests, text).await,
+        };
+        let again = outcome.effect == BUSY;
+        let said = objects.say(cluster, |generation| PolicyStatus {
+            effect: outcome.effect.to_owned(),
+            version: outcome.version,
+            digest: outcome.digest.map(|digest| digest.to_string()),
+            message: outcome.message.clone(),
+            observed_generation: generation,
+        });
+        if let Err(error) = said.await {
+            tracing::warn!("the status of policy objects could not be written: {error}");
+        }
+        self.tried = (!again).then_some((text, outcome));
+    }
+}
+
+const IN_FORCE: &str = "InForce";
+const REFUSED: &str = "Refused";
+const BUSY: &str = "Busy";
+
+async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outcome {
+    if attestor.index.policies().digest == text {
+        return Outcome {
+            effect: IN_FORCE,
+            version: version_in_force(attestor).await,
+            digest: Some(text),
+            message: String::new(),
+        };
+    }
+    match policy::apply(attestor, &Actor::Attestor, manifests, false, None).await {
+        Ok(applied) => {
+            tracing::info!(
+                policy.version = applied.version,
+                "policy objects came into force"
+            );
+            Outcome {
+                effect: IN_FORCE,
+                version: Some(applied.version),
+                digest: Some(applied.digest),
+                message: String::new(),
+            }
+        }
+        Err(error) => {
+            tracing::warn!(
+                finding.code = error.code(),
+                "policy objects were refused: {error}"
+            );
+            Outcome {
+                effect: match error.code() {
+                    "policy-broken" | "policy-would-drain" => REFUSED,
+                    _ => BUSY,
+                },
+                version: None,
+                digest: None,
+                message: error.to_string(),
+            }
+        }
+    }
+}
+
+async fn version_in_force(attestor: &Attestor) -> Option<i64> {
+    let mut tx = attestor.store.read().await.ok()?;
+    Some(tx.policy().await.ok()??.version)
+}
