@@ -7,7 +7,7 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::TrustTier;
 
-use crate::manifest::{HostHalf, PodHalf, PolicySet, Region};
+use crate::manifest::{HostHalf, PodHalf, PolicySet, Region, WorkloadPolicy};
 
 /// Seconds by which the clocks of two servers may differ.
 const CLOCK_TOLERANCE: i64 = 30;
@@ -64,6 +64,58 @@ pub fn concerns_namespace(policies: &PolicySet, namespace: &str) -> bool {
         .any(|policy| policy.pod.namespaces.iter().any(|name| name == namespace))
 }
 
+/// The `WorkloadPolicy` manifests that are for this pod, with their names.
+#[must_use]
+pub fn policies_for<'a>(
+    policies: &'a PolicySet,
+    pod: &PodFacts,
+) -> Vec<(&'a str, &'a WorkloadPolicy)> {
+    let all = policies.workloads.iter();
+    all.filter(|(_, policy)| selects(&policy.pod, pod))
+        .map(|(name, policy)| (name.as_str(), policy))
+        .collect()
+}
+
+/// Those that are for any of these pods, each once.
+#[must_use]
+pub fn policies_for_any<'a>(
+    policies: &'a PolicySet,
+    pods: &[PodFacts],
+) -> Vec<(&'a str, &'a WorkloadPolicy)> {
+    let all = policies.workloads.iter();
+    all.filter(|(_, policy)| pods.iter().any(|pod| selects(&policy.pod, pod)))
+        .map(|(name, policy)| (name.as_str(), policy))
+        .collect()
+}
+
+/// Why pods of the policies in `selected` may not run on `host`, each reason once; empty: they may. `host` is `None`
+/// when the node is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
+#[must_use]
+pub fn refusals_of(
+    policies: &PolicySet,
+    selected: &[(&str, &WorkloadPolicy)],
+    host: Option<&HostStanding>,
+    now: i64,
+) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for (_, policy) in selected {
+        add(&mut all, refusals(policies, &policy.host, host, now));
+    }
+    all
+}
+
+/// For how many more seconds `host` may satisfy all of `selected`, if it attests no more; below zero: for none. `now`
+/// in seconds since 1970.
+#[must_use]
+pub fn seconds_left(selected: &[(&str, &WorkloadPolicy)], host: &HostStanding, now: i64) -> i64 {
+    let limits = selected
+        .iter()
+        .filter_map(|(_, policy)| policy.host.freshness_seconds)
+        .map(|limit| host.challenged_at.saturating_add(limit.seconds()));
+    let end = limits.fold(host.expires_at, i64::min);
+    end.saturating_sub(now)
+}
+
 /// Judges both halves of every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
 /// is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
 #[must_use]
@@ -73,22 +125,14 @@ pub fn admit(
     host: Option<&HostStanding>,
     now: i64,
 ) -> Admission {
-    let mut admission = Admission {
-        policies: Vec::new(),
-        refusals: Vec::new(),
-    };
-    for (name, policy) in &policies.workloads {
-        if !selects(&policy.pod, pod) {
-            continue;
-        }
-        admission.policies.push(name.clone());
-        for refusal in refusals(policies, &policy.host, host, now) {
-            if !admission.refusals.contains(&refusal) {
-                admission.refusals.push(refusal);
-            }
-        }
+    let selected = policies_for(policies, pod);
+    Admission {
+        refusals: refusals_of(policies, &selected, host, now),
+        policies: selected
+            .into_iter()
+            .map(|(name, _)| name.to_owned())
+            .collect(),
     }
-    admission
 }
 
 /// Judges a pod that has one of several sets of labels, and nobody knows which: it is admitted if it is with each.

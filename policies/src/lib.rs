@@ -27,6 +27,7 @@ pub mod advice;
 pub mod appraise;
 pub mod explain;
 pub mod manifest;
+pub mod placement;
 pub mod plan;
 pub mod prose;
 pub mod release;

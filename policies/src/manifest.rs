@@ -20,7 +20,9 @@ pub use host_policy::{
 pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues, StartupLocality};
 pub use region::Region;
 pub use replace::with_reference;
-pub use workload::{HostHalf, PodHalf, WorkloadPolicy};
+pub use workload::{
+    Digests, HostHalf, ImageDemands, ImagePrefix, Placement, PodHalf, WorkloadPolicy,
+};
 
 /// JSON Schema (draft 2020-12) of one manifest, for editors. It is no stricter than [`PolicySet::parse`], which also
 /// sees that names resolve.

@@ -1,4 +1,7 @@
-//! `WorkloadPolicy`: which pods, and what the host below them must be.
+//! `WorkloadPolicy`: which pods, what their images and the host below them must be, and how they are placed.
+
+mod images;
+mod placement;
 
 use std::collections::BTreeMap;
 
@@ -7,14 +10,22 @@ use touchstone_evidence::result::TrustTier;
 
 use super::host_policy::{FreshnessSeconds, Grade, at_least_one};
 
-/// A pod half that selects, and a host half that demands.
+pub use images::{Digests, ImageDemands, ImagePrefix};
+pub use placement::Placement;
+
+/// A pod half that selects, and parts that demand.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadPolicy {
     /// Which pods it is for.
     pub pod: PodHalf,
+    /// What the image of each of their containers must be; absent: nothing is demanded of it.
+    pub images: Option<ImageDemands>,
     /// What their host must be.
     pub host: HostHalf,
+    /// How they are placed.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// Selects pods: all that is named must match.
@@ -42,6 +53,15 @@ pub struct HostHalf {
     pub grade: Option<Grade>,
     /// How old its result may be, seconds.
     pub freshness_seconds: Option<FreshnessSeconds>,
+}
+
+/// An empty list would select nothing, where none at all selects everything.
+fn some_at_least_one<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    at_least_one(deserializer).map(Some)
 }
 
 fn satisfiable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrustTier, D::Error> {
