@@ -24,6 +24,7 @@ use touchstone_kubernetes::cluster::Cluster;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::PodMemory;
+use crate::kubernetes::resolve::Resolver;
 use access::{Access, Rule};
 use problem::Problem;
 
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) pods: Arc<PodMemory>,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) registries: Arc<Resolver>,
     /// Kibibytes that are free for bodies on their way.
     pub(crate) bodies: Arc<Semaphore>,
     /// TLS keys that were of enrolled hosts when they were looked up.
@@ -50,6 +52,7 @@ impl App {
             attestor,
             pods: Arc::default(),
             cluster,
+            registries: Arc::default(),
             bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
             callers: Arc::new(Cache::new(CALLERS_MAX)),
         }

@@ -4,8 +4,12 @@
 //! remembered from its CREATE review; a binding whose pod is not remembered is refused.
 
 pub(crate) mod controller;
+pub(crate) mod extender;
+pub(crate) mod mutate;
 mod pod_memory;
+pub(crate) mod resolve;
 pub(crate) mod review;
+mod tolerations;
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -14,7 +18,7 @@ use touchstone_policies::admit::{Admission, PodFacts, admit_each, concerns_names
 use touchstone_policies::prose;
 
 pub(crate) use pod_memory::PodMemory;
-use review::{Request, Response};
+use review::{Object, Request, Response};
 
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
@@ -57,6 +61,13 @@ pub(crate) async fn answer(
     let policies = attestor.index.policies();
     if request.asks_about_pods() && !concerns_namespace(&policies, &request.namespace) {
         return Ok(Response::allowed(request, None));
+    }
+    if let Some(object) = &request.object {
+        let pod = facts(&request.namespace, object);
+        if let Some(finding) = tolerations::refusal(&policies, &pod, request) {
+            attestor.note_refusal(&finding.code).await;
+            return Ok(Response::refused(request, &prose::sentence(&finding), None));
+        }
     }
     match question(request, memory) {
         Question::Unconcerned => Ok(Response::allowed(request, None)),
@@ -102,10 +113,7 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
     let uid = object.metadata.uid.clone().filter(|uid| !uid.is_empty());
     match (request.operation.as_str(), request.resource_name().as_str()) {
         ("CREATE" | "UPDATE", "pods") => {
-            let pod = PodFacts {
-                namespace: request.namespace.clone(),
-                labels: object.metadata.labels.clone(),
-            };
+            let pod = facts(&request.namespace, object);
             let node = object.spec.as_ref().and_then(|spec| spec.node_name.clone());
             let node = node.filter(|node| !node.is_empty());
             match (request.operation.as_str(), node, uid) {
@@ -136,6 +144,19 @@ fn question(request: &Request, memory: &PodMemory) -> Question {
     }
 }
 
+/// What policy looks at in a pod.
+fn facts(namespace: &str, pod: &Object) -> PodFacts {
+    PodFacts {
+        namespace: namespace.to_owned(),
+        labels: pod.metadata.labels.clone(),
+    }
+}
+
+/// Why nothing of a policy runs on a node that no host stands behind.
+fn unmapped(node: &str) -> Finding {
+    Finding::new("node-unmapped").about(node)
+}
+
 /// Judges a pod on a node, with each set of labels that it was seen with: a review tells what is asked, not what came
 /// of it, and an update may have been refused elsewhere. A decision that a policy is for becomes an entry before it is answered.
 async fn place(
@@ -156,7 +177,7 @@ async fn place(
         return Ok(Response::allowed(request, None));
     }
     if host.is_none() {
-        admission.refusals = vec![Finding::new("node-unmapped").about(node)];
+        admission.refusals = vec![unmapped(node)];
     }
     let decision = Decision {
         admission,

@@ -5,6 +5,7 @@
 //! requests get here after their commits. What other replicas commit comes by [`crate::follower`], which also
 //! confirms that nothing was missed: what nobody confirmed lately says nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use crate::store::{Committed, MappedNode, Store};
 /// How long what is held counts after it was last confirmed.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(3);
 
+/// Nodes that are judged before others may write.
+const JUDGED_AT_ONCE: usize = 256;
+
 /// A host's standing and the audit entry that it came from.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -28,6 +32,18 @@ pub(crate) struct Held {
     order: u64,
     /// Monotonic end of the standing: a clock set back must not lengthen it.
     ends: Instant,
+}
+
+impl Held {
+    /// The standing; one that is over by monotonic time is so by wall time too.
+    fn at(&self, instant: Instant) -> Cow<'_, HostStanding> {
+        if instant < self.ends {
+            return Cow::Borrowed(&self.standing);
+        }
+        let mut over = self.standing.clone();
+        over.expires_at = i64::MIN;
+        Cow::Owned(over)
+    }
 }
 
 /// Shared by all requests; each call holds the lock for a few lines, never across an await.
@@ -203,10 +219,42 @@ impl TrustIndex {
     /// the past, so that whoever judges it by the wall clock sees it expired too.
     pub(crate) fn standing(&self, host: &HostId) -> Option<Held> {
         let mut held = self.look(|inner| inner.hosts.get(host).cloned())?;
-        if Instant::now() >= held.ends {
-            held.standing.expires_at = i64::MIN;
-        }
+        held.standing = held.at(Instant::now()).into_owned();
         Some(held)
+    }
+
+    /// What `judge` says of each of `nodes`, in their order, by the host that stands behind it and what is held about
+    /// that, as [`Self::host_of`] and [`Self::standing`] have them.
+    pub(crate) fn judge_nodes<T>(
+        &self,
+        nodes: &[&str],
+        mut judge: impl FnMut(&str, Option<&HostId>, Option<&HostStanding>) -> T,
+    ) -> Vec<T> {
+        let mut said = Vec::with_capacity(nodes.len());
+        for nodes in nodes.chunks(JUDGED_AT_ONCE) {
+            let instant = Instant::now();
+            self.look(|inner| {
+                for node in nodes {
+                    let host = inner.nodes.get(*node).and_then(|(_, host)| host.as_ref());
+                    let held = host.and_then(|host| inner.hosts.get(host));
+                    let standing = held.map(|held| held.at(instant));
+                    said.push(judge(node, host, standing.as_deref()));
+                }
+            });
+        }
+        said
+    }
+
+    /// Whether any node has a host behind it of whose standing `fits` is true.
+    pub(crate) fn any_behind_a_node(&self, fits: impl Fn(&HostStanding) -> bool) -> bool {
+        let instant = Instant::now();
+        self.look(|inner| {
+            let mut hosts = inner.nodes.values().filter_map(|(_, host)| host.as_ref());
+            hosts.any(|host| {
+                let held = inner.hosts.get(host);
+                held.is_some_and(|held| fits(&held.at(instant)))
+            })
+        })
     }
 
     /// How many hosts stand in each tier now; those whose time is over in none.

@@ -92,14 +92,25 @@ async fn the_webhook_takes_the_secret_path_or_a_configured_key() {
         with_key(ca, &touchstone_agent::tls::TlsKey::generate().unwrap()),
     );
     let review = touchstone_tests::review::create("u1", "payments", None);
-    let plain = format!("{}/kubernetes/v1/validate", server.url);
-    let secret = operator["webhook"].as_str().unwrap();
-    let guess = format!("{plain}/{}", "0".repeat(64));
-    let ask = async |client: &Client, url: &str| -> (StatusCode, Value) {
-        send(client, Method::POST, url, None, Some(&review)).await
-    };
-    assert_eq!(ask(&configured, &plain).await.0, StatusCode::OK);
-    assert_eq!(ask(&other, secret).await.0, StatusCode::OK);
-    assert_eq!(ask(&other, &plain).await.0, StatusCode::UNAUTHORIZED);
-    assert_eq!(ask(&configured, &guess).await.0, StatusCode::UNAUTHORIZED);
+    let scheduling =
+        json!({ "Pod": review["request"]["object"], "Nodes": null, "NodeNames": ["node-de-1"] });
+    for (seam, body) in [
+        ("validate", &review),
+        ("mutate", &review),
+        ("extender/filter", &scheduling),
+        ("extender/prioritize", &scheduling),
+    ] {
+        let plain = format!("{}/kubernetes/v1/{seam}", server.url);
+        let secret = server.seam(seam);
+        let guess = format!("{plain}/{}", "0".repeat(64));
+        let ask = async |client: &Client, url: &str| {
+            let asked: (StatusCode, Value) =
+                send(client, Method::POST, url, None, Some(body)).await;
+            asked.0
+        };
+        assert_eq!(ask(&configured, &plain).await, StatusCode::OK);
+        assert_eq!(ask(&other, &secret).await, StatusCode::OK);
+        assert_eq!(ask(&other, &plain).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&configured, &guess).await, StatusCode::UNAUTHORIZED);
+    }
 }

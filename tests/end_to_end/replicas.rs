@@ -202,6 +202,15 @@ async fn a_replica_that_was_cut_off_admits_nothing_and_comes_back() {
     let unconcerned = create("n1", "elsewhere", None);
     assert!(!other.review(&unconcerned).await.0);
     assert!(world.server.review(&unconcerned).await.0);
+    // A scheduler may go on with pods that the cluster comes up with, and with no others.
+    for (namespace, passing) in [("payments", 0), ("elsewhere", 0), ("kube-system", 1)] {
+        let pod = create("s1", namespace, None)["request"]["object"].clone();
+        let told = other.extender("filter", &pod, &["node-de-1"]).await;
+        let names = told["NodeNames"].as_array().unwrap();
+        assert_eq!(names.len(), passing, "{namespace}: {told}");
+        let scores = other.extender("prioritize", &pod, &["node-de-1"]).await;
+        assert_eq!(scores[0]["Score"], 0);
+    }
     way.mend();
     // It comes back by itself: another host, which is healthy, is admitted by it.
     let host = Host::boot(&scene.maker.authority, "de-2", Profile::Healthy);

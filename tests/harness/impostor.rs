@@ -45,7 +45,7 @@ pub fn impostor(
 }
 
 /// A CA, and what a server of it shows.
-fn believed() -> (String, Arc<ServerConfig>) {
+pub(crate) fn believed() -> (String, Arc<ServerConfig>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,9 +1,14 @@
 //! A registry that has what a test put there: of the OCI distribution-spec only what a client that reads manifests asks.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use touchstone_evidence::digest::Sha256Digest;
+
+use crate::impostor::believed;
 
 /// It answers until the test ends.
 pub struct Registry {
@@ -24,13 +29,29 @@ impl Registry {
     /// An empty one, without TLS, on this machine.
     #[must_use]
     pub fn start() -> Self {
+        Self::serve(|stream, held| answer(&stream, &held.lock().unwrap()))
+    }
+
+    /// An empty one with TLS, and the certificate of the CA that vouches for it.
+    #[must_use]
+    pub fn start_tls() -> (Self, String) {
+        let (ca, config) = believed();
+        let registry = Self::serve(move |stream, held| {
+            let (config, held) = (Arc::clone(&config), Arc::clone(held));
+            // Who waits for nothing must not keep others waiting.
+            std::thread::spawn(move || answer_tls(stream, config, &held));
+        });
+        (registry, ca)
+    }
+
+    fn serve(answer: impl Fn(TcpStream, &Arc<Mutex<Held>>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let held: Arc<Mutex<Held>> = Arc::default();
         let served = Arc::clone(&held);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                answer(&stream, &served.lock().unwrap());
+                answer(stream, &served);
             }
         });
         Self { address, held }
@@ -55,9 +76,17 @@ impl Registry {
     }
 }
 
+fn answer_tls(stream: TcpStream, config: Arc<ServerConfig>, held: &Mutex<Held>) {
+    let connection = ServerConnection::new(config).unwrap();
+    let mut stream = StreamOwned::new(connection, stream);
+    answer(&mut stream, &held.lock().unwrap());
+    stream.conn.send_close_notify();
+    let _caller_is_gone = stream.flush();
+}
+
 /// One request, one answer.
-fn answer(mut stream: &TcpStream, held: &Held) {
-    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+fn answer(mut stream: impl Read + Write, held: &Held) {
+    let lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
     let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
     let path = head.first().and_then(|line| line.split(' ').nth(1));
     let shown = head.iter().find_map(|line| {
@@ -73,11 +102,19 @@ fn answer(mut stream: &TcpStream, held: &Held) {
             b"{}",
         ),
         (_, Some("/v2/"), _) => ("200 OK", String::new(), b"{}"),
-        (.., Some((media, body))) => ("200 OK", format!("Content-Type: {media}\r\n"), body),
+        (.., Some((media, body))) => ("200 OK", described(media, body), body),
         _ => ("404 Not Found", String::new(), b"{}"),
     };
     let length = body.len();
+    let asked_for_head = head.first().is_some_and(|line| line.starts_with("HEAD "));
+    let body = if asked_for_head { b"" } else { body };
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
     let _caller_is_gone = stream.write_all(&[head.as_bytes(), body].concat());
+}
+
+/// What a registry says of a manifest before it.
+fn described(media: &str, manifest: &[u8]) -> String {
+    let digest = Sha256Digest::of(manifest);
+    format!("Content-Type: {media}\r\nDocker-Content-Digest: sha256:{digest}\r\n")
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -94,5 +96,38 @@ impl Server {
             }
         }
         true
+    }
+
+    /// The secret URL of another of the cluster's seams: `mutate`, `extender/filter`, `extender/prioritize`.
+    #[must_use]
+    pub fn seam(&self, name: &str) -> String {
+        let webhook = self.operator()["webhook"].as_str().unwrap().to_owned();
+        webhook.replace("/validate/", &format!("/{name}/"))
+    }
+
+    /// Sends a review to the mutating webhook, which always allows; the object as the API server has it after that.
+    pub async fn mutate(&self, review: &Value) -> Value {
+        let seam = self.seam("mutate");
+        let (status, answer) = self.send(Method::POST, &seam, None, Some(review)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let response = &answer["response"];
+        assert_eq!(response["uid"], review["request"]["uid"]);
+        assert_eq!(response["allowed"], true, "{answer}");
+        let mut object = review["request"]["object"].clone();
+        if let Some(patch) = response["patch"].as_str() {
+            assert_eq!(response["patchType"], "JSONPatch");
+            let patch = STANDARD.decode(patch).unwrap();
+            json_patch::patch(&mut object, &serde_json::from_slice(&patch).unwrap()).unwrap();
+        }
+        object
+    }
+
+    /// Asks one of the extender's verbs about a pod and nodes that are named.
+    pub async fn extender(&self, verb: &str, pod: &Value, nodes: &[&str]) -> Value {
+        let args = json!({ "Pod": pod, "Nodes": null, "NodeNames": nodes });
+        let seam = self.seam(&format!("extender/{verb}"));
+        let (status, answer) = self.send(Method::POST, &seam, None, Some(&args)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
     }
 }

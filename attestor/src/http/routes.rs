@@ -6,6 +6,7 @@ mod data_keys;
 mod endorsements;
 mod enrolments;
 mod explanations;
+mod extender;
 mod firmware;
 mod hosts;
 mod identities;
@@ -50,6 +51,8 @@ const EVIDENCE_MAX: usize = 3 << 20;
 const ENROLMENT_MAX: usize = 128 << 10;
 /// Kubernetes objects have at most 1.5 MiB in etcd; a review holds up to two.
 const REVIEW_MAX: usize = 4 << 20;
+/// A pod, and the nodes of a large cluster: by name some hundred kilobytes, as objects some tens of megabytes.
+const SCHEDULING_MAX: usize = 64 << 20;
 /// An image's manifest of 4 MiB in base64.
 const IMAGE_MAX: usize = 6 << 20;
 /// Policy manifests and certificate bundles.
@@ -266,6 +269,48 @@ pub(super) fn all() -> Vec<Route> {
             reviews::validate,
         )
         .with_body_of(REVIEW_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/mutate",
+            WebhookCertificate,
+            reviews::mutate,
+        )
+        .with_body_of(REVIEW_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/mutate/{secret}",
+            WebhookSecret,
+            reviews::mutate,
+        )
+        .with_body_of(REVIEW_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/extender/filter",
+            WebhookCertificate,
+            extender::filter,
+        )
+        .with_body_of(SCHEDULING_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/extender/filter/{secret}",
+            WebhookSecret,
+            extender::filter,
+        )
+        .with_body_of(SCHEDULING_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/extender/prioritize",
+            WebhookCertificate,
+            extender::prioritize,
+        )
+        .with_body_of(SCHEDULING_MAX),
+        Route::new(
+            POST,
+            "/kubernetes/v1/extender/prioritize/{secret}",
+            WebhookSecret,
+            extender::prioritize,
+        )
+        .with_body_of(SCHEDULING_MAX),
     ]
 }
 

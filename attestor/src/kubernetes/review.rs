@@ -3,8 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use touchstone_evidence::digest::Sha256Digest;
+
+use super::tolerations::Toleration;
 
 /// The group and version that are answered.
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -13,24 +18,24 @@ const KIND: &str = "AdmissionReview";
 /// A review as it is received.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Review {
+pub(crate) struct Review<O = Object> {
     api_version: String,
     kind: String,
-    request: Option<Request>,
+    request: Option<Request<O>>,
 }
 
-impl Review {
+impl<O> Review<O> {
     /// The request, if it is one of the version that is understood.
-    pub(crate) fn into_request(self) -> Option<Request> {
+    pub(crate) fn into_request(self) -> Option<Request<O>> {
         let known = self.api_version == API_VERSION && self.kind == KIND;
         self.request.filter(|_| known)
     }
 }
 
-/// What is asked.
+/// What is asked; `O` is what is read of the object.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
+pub(crate) struct Request<O = Object> {
     /// Must be in the answer.
     pub(crate) uid: String,
     pub(crate) resource: Resource,
@@ -41,8 +46,10 @@ pub(crate) struct Request {
     #[serde(default)]
     pub(crate) namespace: String,
     pub(crate) operation: String,
+    pub(crate) object: Option<O>,
+    /// What an update takes the place of.
     #[serde(default)]
-    pub(crate) object: Option<Object>,
+    pub(crate) old_object: Option<Value>,
     #[serde(default)]
     pub(crate) dry_run: bool,
 }
@@ -55,7 +62,9 @@ impl Request {
             _ => &self.name,
         }
     }
+}
 
+impl<O> Request<O> {
     /// Whether it is about pods or their bindings, of whichever operation.
     pub(crate) fn asks_about_pods(&self) -> bool {
         matches!(
@@ -100,7 +109,9 @@ pub(crate) struct Object {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Metadata {
     #[serde(default)]
-    name: String,
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) namespace: String,
     #[serde(default)]
     pub(crate) uid: Option<String>,
     #[serde(default)]
@@ -113,6 +124,8 @@ pub(crate) struct Metadata {
 pub(crate) struct PodSpec {
     #[serde(default)]
     pub(crate) node_name: Option<String>,
+    #[serde(default)]
+    pub(crate) tolerations: Vec<Toleration>,
 }
 
 /// What a pod is bound to.
@@ -139,6 +152,16 @@ struct Answer {
     status: Option<Status>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    patch: Option<EncodedPatch>,
+}
+
+/// A JSON Patch (RFC 6902) of the object, in base64.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EncodedPatch {
+    patch_type: &'static str,
+    patch: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,12 +173,22 @@ struct Status {
 
 impl Response {
     /// Allowed; `entry` names the audit entry of the decision.
-    pub(crate) fn allowed(request: &Request, entry: Option<Sha256Digest>) -> Self {
+    pub(crate) fn allowed<O>(request: &Request<O>, entry: Option<Sha256Digest>) -> Self {
         Self::new(request, true, None, entry)
     }
 
+    /// Allowed, with these changes of the object; `patch` is a JSON Patch.
+    pub(crate) fn patched<O>(request: &Request<O>, patch: &[u8]) -> Self {
+        let mut allowed = Self::allowed(request, None);
+        allowed.response.patch = Some(EncodedPatch {
+            patch_type: "JSONPatch",
+            patch: STANDARD.encode(patch),
+        });
+        allowed
+    }
+
     /// Refused, with words for whoever made the pod.
-    pub(crate) fn refused(request: &Request, why: &str, entry: Option<Sha256Digest>) -> Self {
+    pub(crate) fn refused<O>(request: &Request<O>, why: &str, entry: Option<Sha256Digest>) -> Self {
         let status = Status {
             code: 403,
             reason: "Forbidden",
@@ -164,8 +197,8 @@ impl Response {
         Self::new(request, false, Some(status), entry)
     }
 
-    fn new(
-        request: &Request,
+    fn new<O>(
+        request: &Request<O>,
         allowed: bool,
         status: Option<Status>,
         entry: Option<Sha256Digest>,
@@ -179,6 +212,7 @@ impl Response {
                 allowed,
                 status,
                 audit_annotations: annotation.into_iter().collect(),
+                patch: None,
             },
         }
     }

@@ -94,6 +94,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "host {subject} is {observed}; policy demands {expected}",
     ),
     (
+        "toleration-of-untrusted",
+        "the pod tolerates {observed}, and so hosts that are not trusted, which its policy does not; leave that \
+         toleration out",
+    ),
+    (
         "workload-policy-unknown",
         "the WorkloadPolicy `{subject}`, which the key is for, is not in force; apply it again, or encrypt with a key of another",
     ),

@@ -301,6 +301,30 @@ impl Story {
         }
     }
 
+    /// What a mutating webhook and a scheduler's extender are asked.
+    async fn placements(&self) {
+        let nodes = ["node-de-1", "nowhere"];
+        let items = nodes.map(|name| json!({ "metadata": { "name": name }, "spec": {} }));
+        for secret in ["", "/{secret}"] {
+            let path = format!("/kubernetes/v1/mutate{secret}");
+            let patched = self.post(&path, create("u1", "payments", None)).await;
+            assert_eq!(patched["response"]["patchType"], "JSONPatch", "{patched}");
+            let same = self.post(&path, create("u1", "elsewhere", None)).await;
+            assert!(same["response"].get("patch").is_none(), "{same}");
+            let pod = create("u1", "payments", None)["request"]["object"].clone();
+            for args in [
+                json!({ "Pod": pod, "NodeNames": nodes }),
+                json!({ "Pod": pod, "Nodes": { "items": items } }),
+                json!({ "Pod": pod }),
+            ] {
+                let path = format!("/kubernetes/v1/extender/filter{secret}");
+                self.post(&path, args.clone()).await;
+                let path = format!("/kubernetes/v1/extender/prioritize{secret}");
+                self.post(&path, args).await;
+            }
+        }
+    }
+
     /// What operators do to hosts.
     async fn service(&self, board: &Host) {
         let of = |act: &str| format!("/v1/hosts/{{host}}/{act}");
@@ -334,6 +358,7 @@ async fn every_answer_is_as_it_is_described() {
     story.read_all("de-1").await;
     let second = story.enrolment().await;
     story.pods().await;
+    story.placements().await;
     story.policies().await;
     story.purge().await;
     story.strangers().await;

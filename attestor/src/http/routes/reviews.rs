@@ -1,4 +1,4 @@
-//! `POST /kubernetes/v1/validate`, with a TLS client key or below a secret path.
+//! `POST /kubernetes/v1/validate` and `…/mutate`, with a TLS client key or below a secret path.
 //!
 //! Whatever fails here is an HTTP error, which the API server turns into a refusal
 //! (`failurePolicy: Fail`).
@@ -11,7 +11,8 @@ use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::kubernetes;
-use crate::kubernetes::review::{Response, Review};
+use crate::kubernetes::mutate::{self, Pod};
+use crate::kubernetes::review::{Request, Response, Review};
 
 /// Answers one AdmissionReview.
 pub(super) async fn validate(
@@ -19,13 +20,27 @@ pub(super) async fn validate(
     Acting(caller): Acting,
     Body(review): Body<Review>,
 ) -> Result<Json<Response>, Problem> {
-    let request = review.into_request().ok_or_else(|| {
+    let request = understood(review)?;
+    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, &caller).await?;
+    Ok(Json(answer))
+}
+
+/// Answers one AdmissionReview with what is to be changed.
+pub(super) async fn mutate(
+    State(app): State<App>,
+    Body(review): Body<Review<Pod>>,
+) -> Result<Json<Response>, Problem> {
+    let request = understood(review)?;
+    let answer = mutate::answer(&app.attestor, &app.registries, &request).await;
+    Ok(Json(answer))
+}
+
+fn understood<O>(review: Review<O>) -> Result<Request<O>, Problem> {
+    review.into_request().ok_or_else(|| {
         Problem::refused(
             StatusCode::UNPROCESSABLE_ENTITY,
             "review-version",
             "only AdmissionReview of admission.k8s.io/v1 with a request is answered",
         )
-    })?;
-    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, &caller).await?;
-    Ok(Json(answer))
+    })
 }

@@ -1,0 +1,118 @@
+//! The scheduler extender (`k8s.io/kube-scheduler/extender/v1`): which nodes a pod may go to, and which are better.
+//!
+//! It steers, so that the scheduler does not choose in vain: nodes are judged as a binding to them is, and no entry is
+//! written. A pod that it never saw is judged all the same when it is bound.
+
+mod wire;
+
+use touchstone_evidence::finding::Finding;
+use touchstone_policies::admit::{PodFacts, policies_for_any, refusals_of, seconds_left};
+use touchstone_policies::prose;
+
+use super::{PodMemory, facts, unmapped};
+use crate::attestor::Attestor;
+use crate::clock;
+use wire::Nodes;
+pub(crate) use wire::{Args, Filtered, HostPriority};
+
+/// Namespaces whose pods the cluster and this attestor need to come up again. The webhooks never see them; a scheduler
+/// asks about every pod.
+const EXEMPT: [&str; 4] = [
+    "kube-system",
+    "kube-node-lease",
+    "kube-public",
+    "touchstone",
+];
+/// `MaxExtenderPriority`.
+const SCORE_MAX: i64 = 10;
+
+/// Tells the nodes that the pod may go to from the others, of which it says why not.
+pub(crate) async fn filter(attestor: &Attestor, memory: &PodMemory, args: Args) -> Filtered {
+    let pods = pods(memory, &args);
+    let Some(nodes) = args.nodes() else {
+        return Filtered::error("the request names no nodes; it needs `NodeNames` or `Nodes`");
+    };
+    let reasons = match attestor.index.is_confirmed() || is_exempt(&args) {
+        true => judge(attestor, &pods, &nodes.names()),
+        // The policies may be others by now, and for any pod.
+        false => {
+            let finding = Finding::new("standing-unconfirmed");
+            attestor.note_refusal(&finding.code).await;
+            let why = prose::sentence(&finding);
+            nodes.names().iter().map(|_| Some(why.clone())).collect()
+        }
+    };
+    nodes.filtered(reasons)
+}
+
+/// Why the pod may not go to each of the nodes; `None`: it may.
+fn judge(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<Option<String>> {
+    let policies = attestor.index.policies();
+    let selected = policies_for_any(&policies, pods);
+    if selected.is_empty() {
+        return vec![None; nodes.len()];
+    }
+    let now = clock::now();
+    let refusals = attestor
+        .index
+        .judge_nodes(nodes, |node, host, standing| match host {
+            Some(_) => refusals_of(&policies, &selected, standing, now),
+            None => vec![unmapped(node)],
+        });
+    refusals
+        .iter()
+        .map(|refusals| (!refusals.is_empty()).then(|| prose::summary(refusals)))
+        .collect()
+}
+
+/// Scores each node by how much longer its host may have the pod: ten where that is longest, zero where it may not.
+pub(crate) fn prioritize(
+    attestor: &Attestor,
+    memory: &PodMemory,
+    args: &Args,
+) -> Vec<HostPriority> {
+    let nodes = args.nodes();
+    let names = nodes.as_ref().map(Nodes::names).unwrap_or_default();
+    let left = match attestor.index.is_confirmed() {
+        true => seconds(attestor, &pods(memory, args), &names),
+        false => vec![0; names.len()],
+    };
+    let longest = left.iter().copied().max().unwrap_or_default().max(1);
+    let scores = left.into_iter().map(|left| left * SCORE_MAX / longest);
+    names
+        .into_iter()
+        .zip(scores)
+        .map(|(node, score)| HostPriority::new(node, score))
+        .collect()
+}
+
+/// For how many more seconds each of the nodes may have the pod; zero: it may not, or no policy asks.
+fn seconds(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<i64> {
+    let policies = attestor.index.policies();
+    let selected = policies_for_any(&policies, pods);
+    if selected.is_empty() {
+        return vec![0; nodes.len()];
+    }
+    let now = clock::now();
+    attestor.index.judge_nodes(nodes, |_, _, standing| {
+        let fits =
+            standing.filter(|host| refusals_of(&policies, &selected, Some(host), now).is_empty());
+        fits.map_or(0, |host| {
+            seconds_left(&selected, host, now).clamp(0, i64::from(u32::MAX))
+        })
+    })
+}
+
+fn is_exempt(args: &Args) -> bool {
+    EXEMPT.contains(&args.pod().metadata.namespace.as_str())
+}
+
+/// The pod as it is, and with each set of labels that it was reviewed with: its binding is judged with those.
+fn pods(memory: &PodMemory, args: &Args) -> Vec<PodFacts> {
+    let metadata = &args.pod().metadata;
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let remembered = memory.recall(uid, &metadata.namespace, &metadata.name);
+    let mut pods = remembered.unwrap_or_default();
+    pods.push(facts(&metadata.namespace, args.pod()));
+    pods
+}

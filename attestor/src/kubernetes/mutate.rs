@@ -1,0 +1,129 @@
+//! Mutating admission: what its policies ask of a pod is written into it before it is judged.
+//!
+//! It never decides: what fails here leaves the pod as it is, and validating judges it then. It goes by what is held,
+//! confirmed or not: a pod is only ever narrowed.
+
+mod affinity;
+mod ending;
+mod gate;
+mod notes;
+mod object;
+mod pins;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use touchstone_policies::admit::{policies_for, refusals_of};
+use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
+use touchstone_policies::placement;
+
+use super::facts;
+use super::resolve::{Resolver, full_name};
+use super::review::{Object, Request, Response};
+use crate::attestor::Attestor;
+use crate::clock;
+
+/// A pod as it was sent, and what is known of such objects.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct Pod {
+    sent: Value,
+    known: Object,
+}
+
+impl TryFrom<Value> for Pod {
+    type Error = serde_json::Error;
+
+    fn try_from(sent: Value) -> Result<Self, serde_json::Error> {
+        let known = Object::deserialize(&sent)?;
+        Ok(Self { sent, known })
+    }
+}
+
+/// Answers one review: allowed, and with a patch where a policy asks for one.
+pub(crate) async fn answer(
+    attestor: &Attestor,
+    resolver: &Resolver,
+    request: &Request<Pod>,
+) -> Response {
+    let Some(Pod { sent, known }) = request.object.as_ref().filter(|_| is_for(request)) else {
+        return Response::allowed(request, None);
+    };
+    let policies = attestor.index.policies();
+    let selected = policies_for(&policies, &facts(&request.namespace, known));
+    if selected.is_empty() {
+        return Response::allowed(request, None);
+    }
+    let mut pod = sent.clone();
+    let mut changes = Vec::new();
+    let created = request.operation == "CREATE";
+    if created {
+        let held = placement::holds(&selected) && !fits_somewhere(attestor, &policies, &selected);
+        changes.extend(place(&mut pod, &selected, held));
+    }
+    let old = request.old_object.as_ref();
+    changes.extend(resolve_tags(resolver, &selected, &mut pod, old).await);
+    if created || !changes.is_empty() {
+        let names: Vec<&str> = selected.iter().map(|(name, _)| *name).collect();
+        notes::write(&mut pod, &names, changes);
+    }
+    let patch = json_patch::diff(sent, &pod);
+    match serde_json::to_vec(&patch) {
+        Ok(bytes) if !patch.0.is_empty() => Response::patched(request, &bytes),
+        _ => Response::allowed(request, None),
+    }
+}
+
+/// Whether it is a pod that is made, or whose containers are changed.
+fn is_for(request: &Request<Pod>) -> bool {
+    let pods = ["pods", "pods/ephemeralcontainers"];
+    let acts = ["CREATE", "UPDATE"];
+    pods.contains(&request.resource_name().as_str()) && acts.contains(&request.operation.as_str())
+}
+
+/// What can be said to a new pod alone: API servers let none of it change later.
+fn place(pod: &mut Value, selected: &[(&str, &WorkloadPolicy)], held: bool) -> Vec<String> {
+    let mut changes = affinity::require(pod, &placement::demands(selected));
+    if let Some(limit) = placement::termination_grace_seconds(selected) {
+        changes.extend(ending::hasten(pod, limit));
+    }
+    if held {
+        changes.extend(gate::hold(pod));
+    }
+    changes
+}
+
+/// Whether the pod could run on any node now.
+fn fits_somewhere(
+    attestor: &Attestor,
+    policies: &PolicySet,
+    selected: &[(&str, &WorkloadPolicy)],
+) -> bool {
+    let now = clock::now();
+    attestor.index.is_confirmed()
+        && attestor.index.any_behind_a_node(|standing| {
+            refusals_of(policies, selected, Some(standing), now).is_empty()
+        })
+}
+
+async fn resolve_tags(
+    resolver: &Resolver,
+    selected: &[(&str, &WorkloadPolicy)],
+    pod: &mut Value,
+    old: Option<&Value>,
+) -> Vec<String> {
+    let mut tagged = pins::tagged(pod, old);
+    tagged.retain(|one| {
+        let name = full_name(&one.image);
+        name.is_some_and(|name| placement::pins(selected, &name))
+    });
+    let images: BTreeSet<&str> = tagged.iter().map(|one| one.image.as_str()).collect();
+    let digests = resolver.digests(&images).await;
+    tagged
+        .iter()
+        .filter_map(|one| pins::pin(pod, one, digests.get(&one.image)?))
+        .collect()
+}
