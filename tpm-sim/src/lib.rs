@@ -6,6 +6,8 @@
 #[cfg(feature = "swtpm")]
 pub mod containers;
 #[cfg(feature = "swtpm")]
+pub mod kubernetes;
+#[cfg(feature = "swtpm")]
 pub mod lies;
 #[cfg(feature = "swtpm")]
 pub mod mortal;
@@ -13,6 +15,7 @@ pub mod profile;
 pub mod review;
 #[cfg(feature = "swtpm")]
 pub mod runtime_list;
+pub mod six_nodes;
 pub mod software;
 #[cfg(feature = "swtpm")]
 pub mod swtpm;
