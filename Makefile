@@ -36,7 +36,7 @@ build: ## build every program, unoptimised
 	$(call stage,build)
 	cargo build --locked --workspace --bins
 
-.PHONY: demo demo-encrypted demo-stop
+.PHONY: demo demo-encrypted demo-kubernetes demo-stop
 demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: boots exchanged, must fail; KEEP=1: leave it running)
 	$(call stage,demo)
 	$(strip $(BIN)/tpm-sim demo $(demo_options))
@@ -44,6 +44,10 @@ demo: deps-demo build ## run the demo on simulated hosts (SWAP=1: boots exchange
 demo-encrypted: deps-encrypted build ## go on with encrypted images, run by podman (root; SWAP=1 and KEEP=1 as above)
 	$(call stage,demo with encrypted images)
 	$(strip $(BIN)/tpm-sim demo --encrypted $(demo_options))
+
+demo-kubernetes: deps-demo build ## six nodes of a cluster, and which pods land on them (KUBEBUILDER_ASSETS: a real one; SWAP=1 and KEEP=1 as above)
+	$(call stage,demo of a cluster)
+	$(strip $(BIN)/tpm-sim demo --kubernetes $(demo_options))
 
 demo_options = $(if $(filter 1,$(SWAP)),--swap) $(if $(filter 1,$(KEEP)),--keep)
 

@@ -24,16 +24,28 @@ pub(crate) struct Attestor {
     /// Open, so that the server can go on writing to it.
     _stdout: BufReader<ChildStdout>,
     console: Console,
+    /// What `serve` was told besides address and data.
+    more: Vec<String>,
 }
 
 impl Attestor {
     /// Starts it on its embedded default and any free port, and waits until it answers. What it logs
     /// goes to `log`.
     pub(crate) async fn start(data: &Path, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(data, log, Vec::new()).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn start_with(
+        data: &Path,
+        log: &Path,
+        more: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let touchstone = process::sibling("touchstone")?;
         let mut process = process::command(&touchstone)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(&more)
             .stdout(Stdio::piped())
             .stderr(File::create(log)?)
             .spawn()
@@ -58,6 +70,7 @@ impl Attestor {
                 touchstone,
                 operator: data.join("operator.json"),
             },
+            more,
         })
     }
 
@@ -82,11 +95,10 @@ impl Attestor {
             .split_once("://")
             .context("the attestor's URL has no scheme")?;
         let data = operator.parent().context("a file in no folder")?;
-        Ok(format!(
-            "{} serve --listen {address} --data {}",
-            touchstone.display(),
-            data.display()
-        ))
+        let (touchstone, data) = (touchstone.display(), data.display());
+        let serve = format!("{touchstone} serve --listen {address} --data {data}");
+        let words = [serve].into_iter().chain(self.more.iter().cloned());
+        Ok(words.collect::<Vec<_>>().join(" "))
     }
 
     /// Until it ends by itself, which it never should.

@@ -13,6 +13,7 @@ Start here:
   tpm-sim fleet --hosts 10     ten hosts with their agents, and a table of their tiers until Ctrl-C
   tpm-sim demo --keep          leave everything running and print what to try next
   tpm-sim demo --encrypted     go on with encrypted images, which open on the right host alone (root)
+  tpm-sim demo --kubernetes    six nodes of a cluster, and which pods land on them
   tpm-sim break                tell an attestor every lie that a host can tell
   tpm-sim demo-stop            end what --keep left running
 
@@ -103,6 +104,11 @@ pub(crate) struct Demo {
     /// refused. Needs root, and the container tools of `make deps-encrypted`
     #[arg(long)]
     pub(crate) encrypted: bool,
+
+    /// Six nodes instead of three, and pods that a scheduler places or that go round it. With `KUBEBUILDER_ASSETS` on a
+    /// real API server, scheduler and controller-manager; without, by reviews of the shapes that API servers send
+    #[arg(long, conflicts_with = "encrypted")]
+    pub(crate) kubernetes: bool,
 
     /// Leave attestor and hosts running, attesting every 30 seconds (2 with `--encrypted`), until `tpm-sim demo-stop`
     #[arg(long)]

@@ -8,6 +8,7 @@ mod expectation;
 mod fleet;
 mod host;
 mod keep;
+mod kubernetes;
 mod machines;
 mod progress;
 mod registry;
@@ -16,6 +17,8 @@ mod row;
 mod stages;
 mod webhook;
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -57,7 +60,7 @@ pub(crate) fn run(options: Demo) -> anyhow::Result<ExitCode> {
     let folder = scratch::make(FOLDER_PREFIX)?;
     let runtime = process::runtime()?;
     let ended = runtime.block_on(async {
-        let staged = timeout(DEMO_MAX, stages::run(options, folder.path()));
+        let staged = timeout(DEMO_MAX, stage(options, folder.path()));
         tokio::select! {
             staged = staged => match staged {
                 Ok(staged) => staged.map(Some),
@@ -96,21 +99,60 @@ pub(crate) fn review(review: &Review) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What came of one of the demos.
+enum Outcome {
+    Hosts(Box<Staged>),
+    Cluster(Box<kubernetes::Staged>),
+}
+
+async fn stage(options: Demo, folder: &Path) -> anyhow::Result<Outcome> {
+    Ok(match options.kubernetes {
+        true => Outcome::Cluster(Box::new(kubernetes::run(options, folder).await?)),
+        false => Outcome::Hosts(Box::new(stages::run(options, folder).await?)),
+    })
+}
+
+impl Outcome {
+    /// To standard output; whether every row is as expected.
+    fn print(&self, json: bool) -> io::Result<bool> {
+        match self {
+            Self::Hosts(staged) => staged.report.print(json)?,
+            Self::Cluster(staged) => staged.report.print(json)?,
+        }
+        Ok(match self {
+            Self::Hosts(staged) => staged.report.as_expected,
+            Self::Cluster(staged) => staged.report.as_expected,
+        })
+    }
+}
+
 /// Says what came of it, and goes on if that was asked for.
 fn conclude(
     options: Demo,
-    staged: Staged,
+    outcome: Outcome,
     folder: TempDir,
     caller: Option<Caller>,
     runtime: Runtime,
 ) -> anyhow::Result<ExitCode> {
-    staged.report.print(options.json)?;
-    if !staged.report.as_expected {
+    if !outcome.print(options.json)? {
         scratch::tell_where(&folder.keep());
         return Ok(ExitCode::FAILURE);
     }
-    if let (Some(running), Some(caller)) = (staged.running, caller) {
-        keep::hold(running, &folder, caller, options.json, &runtime)?;
+    let (json, path) = (options.json, folder.path());
+    match (outcome, caller) {
+        (Outcome::Hosts(staged), Some(caller)) => {
+            if let Some(running) = staged.running {
+                let begin = keep::begin(running, path);
+                keep::hold(&folder, caller, json, &runtime, begin, keep::wait)?;
+            }
+        }
+        (Outcome::Cluster(staged), Some(caller)) => {
+            if let Some(running) = staged.running {
+                let begin = kubernetes::begin(running);
+                keep::hold(&folder, caller, json, &runtime, begin, kubernetes::wait)?;
+            }
+        }
+        (_, None) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

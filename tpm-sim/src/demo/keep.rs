@@ -28,10 +28,11 @@ use super::machines;
 use super::registry::{self, Entry};
 use super::stages::Running;
 use super::{FOLDER_PREFIX, interruption, process};
+use crate::attestor::Attestor;
 use crate::cli::Demo;
 
 /// Seconds between rounds of a host.
-const INTERVAL: u32 = 30;
+pub(super) const INTERVAL: u32 = 30;
 /// Longest that a demo may take to end.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
@@ -42,6 +43,7 @@ pub(super) fn start(options: Demo) -> anyhow::Result<ExitCode> {
     let mut arguments = vec!["demo", "--keep", "--keeper"];
     arguments.extend(options.swap.then_some("--swap"));
     arguments.extend(options.encrypted.then_some("--encrypted"));
+    arguments.extend(options.kubernetes.then_some("--kubernetes"));
     arguments.extend(options.json.then_some("--json"));
     // In one statement, so that no copy of the keeper's end stays here: its end is our end of file.
     let mut keeper = Command::new(env::current_exe()?)
@@ -153,60 +155,79 @@ impl Caller {
     }
 }
 
-/// Lets agents attest on, says what to try, lets go of the caller, and waits for the end.
-pub(super) fn hold(
-    running: Running,
+/// Says what to try, lets go of the caller, and waits for the end. `begin` gives the words, and what runs on.
+pub(super) fn hold<R>(
     folder: &TempDir,
     caller: Caller,
     json: bool,
     runtime: &Runtime,
+    begin: impl Future<Output = anyhow::Result<(String, R)>>,
+    wait: impl AsyncFnOnce(R) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let entry = Entry::of_this_process(folder.path())?;
     entry.write()?;
     let held = runtime.block_on(async {
-        let agents = match &running.containers {
-            Some(_) => Vec::new(),
-            None => running
-                .hosts
-                .iter()
-                .map(|host| host.machine.keep_attesting(INTERVAL, None, None))
-                .collect::<anyhow::Result<_>>()?,
-        };
-        if let Some(containers) = &running.containers {
-            containers.workshop.offer().await?;
-            machines::write(folder.path(), running.attestor.console(), containers)?;
-        }
-        let words = words::what_to_try(&running, folder.path())?;
+        let (words, running) = begin.await?;
         match json {
             true => eprintln!("{words}"),
             false => println!("{words}"),
         }
         caller.release(&folder.path().join("keeper.log"))?;
-        wait(running, agents).await
+        wait(running).await
     });
     entry.remove()?;
     held
 }
 
-/// Until we are told to end; then everything ends in order. An attestor that somebody stopped ends nothing: hosts without one
-/// are something to see, and it can be started again.
-async fn wait(mut running: Running, agents: Vec<Child>) -> anyhow::Result<()> {
-    let again = running.attestor.again()?;
+/// Lets agents of the three hosts attest on; what to try, and what runs.
+pub(super) async fn begin(
+    running: Running,
+    folder: &Path,
+) -> anyhow::Result<(String, (Running, Vec<Child>))> {
+    let agents = match &running.containers {
+        Some(_) => Vec::new(),
+        None => running
+            .hosts
+            .iter()
+            .map(|host| host.machine.keep_attesting(INTERVAL, None, None))
+            .collect::<anyhow::Result<_>>()?,
+    };
+    if let Some(containers) = &running.containers {
+        containers.workshop.offer().await?;
+        machines::write(folder, running.attestor.console(), containers)?;
+    }
+    let words = words::what_to_try(&running, folder)?;
+    Ok((words, (running, agents)))
+}
+
+/// Until we are told to end; then everything ends in order.
+pub(super) async fn wait(running: (Running, Vec<Child>)) -> anyhow::Result<()> {
+    let (mut running, agents) = running;
+    until_told(&mut running.attestor).await?;
+    end_agents(agents).await;
+    running.stop().await
+}
+
+/// An attestor that somebody stopped ends nothing: hosts without one are something to see, and it can be started again.
+pub(super) async fn until_told(attestor: &mut Attestor) -> anyhow::Result<()> {
+    let again = attestor.again()?;
     let mut told = std::pin::pin!(interruption(None));
     tokio::select! {
-        told = &mut told => told?,
-        ended = running.attestor.ended() => {
+        told = &mut told => told,
+        ended = attestor.ended() => {
             if let Err(error) = ended {
                 eprintln!("tpm-sim: {error:#}; the hosts go on without; to start it again: {again}");
             }
-            told.await?;
+            told.await
         }
     }
+}
+
+/// One that ended before its time says why in its log; the others are to end all the same.
+pub(super) async fn end_agents(agents: Vec<Child>) {
     for agent in agents {
-        // One that ended before its time says why in its log; the others are to end all the same.
         if let Err(error) = process::stop(agent, "an agent").await {
             eprintln!("{error:#}");
         }
     }
-    running.stop().await
 }

@@ -81,8 +81,8 @@ impl Progress {
         }
     }
 
-    /// Where nobody reads, nothing is lost.
-    fn say(&mut self, line: &str) {
+    /// A line of no stage. Where nobody reads, nothing is lost.
+    pub(super) fn say(&mut self, line: &str) {
         self.clear();
         let _ = match self.json {
             true => writeln!(io::stderr(), "{line}"),

@@ -1,6 +1,6 @@
 //! How the outcome looks: one table and what it does not say, or JSON.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::presets::UTF8_FULL;
 use comfy_table::{ContentArrangement, Table};
@@ -53,33 +53,43 @@ impl Report {
             encrypted::fill(&mut table, &self.encrypted);
             writeln!(out, "\n{table}")?;
         }
-        let stages: Vec<_> = self
-            .stages
-            .iter()
-            .map(|stage| format!("{} {:.1} s", stage.name, stage.seconds))
-            .collect();
-        writeln!(out, "\ntook {:.1} s: {}", self.seconds, stages.join("; "))?;
-        for mismatch in &self.mismatches {
-            let Mismatch {
-                host,
-                cell,
-                expected,
-                seen,
-            } = mismatch;
-            let seen = seen.replace('\n', "; ");
-            writeln!(
-                out,
-                "NOT AS EXPECTED  {host}, {cell}: expected {expected}; seen {seen}"
-            )?;
-        }
-        if self.as_expected {
-            writeln!(out, "every row is as expected")?;
-        }
-        Ok(())
+        print_end(&mut out, self.seconds, &self.stages, &self.mismatches)
     }
 }
 
-fn empty_table() -> Table {
+/// How long it took, and each cell that is not as it should be.
+pub(super) fn print_end(
+    out: &mut impl Write,
+    seconds: f64,
+    stages: &[StageTime],
+    mismatches: &[Mismatch],
+) -> io::Result<()> {
+    let stages: Vec<_> = stages
+        .iter()
+        .map(|stage| format!("{} {:.1} s", stage.name, stage.seconds))
+        .collect();
+    writeln!(out, "\ntook {seconds:.1} s: {}", stages.join("; "))?;
+    for mismatch in mismatches {
+        let Mismatch {
+            host,
+            cell,
+            expected,
+            seen,
+        } = mismatch;
+        let seen = seen.replace('\n', "; ");
+        writeln!(
+            out,
+            "NOT AS EXPECTED  {host}, {cell}: expected {expected}; seen {seen}"
+        )?;
+    }
+    if mismatches.is_empty() {
+        writeln!(out, "every row is as expected")?;
+    }
+    Ok(())
+}
+
+/// A table as wide as the terminal.
+pub(super) fn empty_table() -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL)

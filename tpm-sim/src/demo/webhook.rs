@@ -82,7 +82,8 @@ impl Webhook {
         })
     }
 
-    async fn ask(&self, uid: &str, review: Value) -> anyhow::Result<review::Decision> {
+    /// Sends the review with this uid.
+    pub(super) async fn ask(&self, uid: &str, review: Value) -> anyhow::Result<review::Decision> {
         let answer = self.http.post(&self.url).json(&review).send().await;
         // The URL holds the webhook's secret.
         let answer = answer.map_err(reqwest::Error::without_url)?;
