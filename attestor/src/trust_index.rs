@@ -235,7 +235,11 @@ impl TrustIndex {
             let instant = Instant::now();
             self.look(|inner| {
                 for node in nodes {
-                    let host = inner.nodes.get(*node).and_then(|(_, host)| host.as_ref());
+                    let behind = inner
+                        .nodes
+                        .get(*node)
+                        .and_then(|(_, behind)| behind.as_ref());
+                    let host = behind.map(|behind| &behind.host);
                     let held = host.and_then(|host| inner.hosts.get(host));
                     let standing = held.map(|held| held.at(instant));
                     said.push(judge(node, host, standing.as_deref()));
@@ -249,9 +253,12 @@ impl TrustIndex {
     pub(crate) fn any_behind_a_node(&self, fits: impl Fn(&HostStanding) -> bool) -> bool {
         let instant = Instant::now();
         self.look(|inner| {
-            let mut hosts = inner.nodes.values().filter_map(|(_, host)| host.as_ref());
-            hosts.any(|host| {
-                let held = inner.hosts.get(host);
+            let mut behind = inner
+                .nodes
+                .values()
+                .filter_map(|(_, behind)| behind.as_ref());
+            behind.any(|behind| {
+                let held = inner.hosts.get(&behind.host);
                 held.is_some_and(|held| fits(&held.at(instant)))
             })
         })

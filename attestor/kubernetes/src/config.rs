@@ -41,7 +41,8 @@ pub enum PolicySource {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Taints {
-    /// Nodes that no host stands behind, or whose host was not appraised yet.
+    /// Nodes that no host stands behind, or whose host was not appraised yet. For clusters whose every node attests:
+    /// nothing that does not tolerate the taint starts there before.
     pub new: bool,
     /// Nodes whose host began a boot that was not appraised yet.
     pub rebooted: bool,
@@ -67,7 +68,7 @@ impl Default for Config {
 impl Default for Taints {
     fn default() -> Self {
         Self {
-            new: true,
+            new: false,
             rebooted: true,
             untrusted: true,
         }
@@ -130,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_strict() {
+    fn hosts_that_fell_are_tainted_and_new_nodes_are_not_unless_it_is_said() {
         let config = read("").unwrap();
         let taints = config.taints;
-        assert!(config.execute && taints.new && taints.rebooted && taints.untrusted);
-        let config = read("[taints]\nnew = false\n").unwrap();
-        assert!(!config.taints.new && config.taints.untrusted);
+        assert!(config.execute && !taints.new && taints.rebooted && taints.untrusted);
+        let config = read("[taints]\nnew = true\n").unwrap();
+        assert!(config.taints.new && config.taints.untrusted);
     }
 
     #[test]
