@@ -14,6 +14,7 @@ mod attacks;
 mod audit;
 mod boots;
 mod break_command;
+mod charts;
 mod clocks;
 mod console;
 mod container_tools;

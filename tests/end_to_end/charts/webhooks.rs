@@ -1,0 +1,125 @@
+//! The webhooks of the chart: closed while the attestor is away, and silent where a cluster heals itself.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::helm::{CA, Helm, Settings, several};
+
+/// Each webhook of both configurations.
+fn webhooks(objects: &[Value]) -> Vec<&Value> {
+    let each = objects
+        .iter()
+        .filter_map(|object| object["webhooks"].as_array());
+    each.flatten().collect()
+}
+
+/// What is asked and when, without labels, and without what is another in each installation.
+pub(super) fn without_caller(object: &Value) -> Value {
+    let mut object = object.clone();
+    object["metadata"].as_object_mut().unwrap().remove("labels");
+    for webhook in object["webhooks"].as_array_mut().unwrap() {
+        let call = webhook["clientConfig"].as_object_mut().unwrap();
+        call.remove("caBundle");
+        let path = call["service"]["path"].as_str().unwrap();
+        let path = path.trim_end_matches("/00ff").to_owned();
+        call["service"]["path"] = path.into();
+    }
+    object
+}
+
+#[test]
+fn there_are_webhooks_once_the_attestors_ca_is_known() {
+    let Some(helm) = Helm::find() else {
+        return;
+    };
+    assert!(webhooks(&helm.render(&Settings::default())).is_empty());
+    let objects = helm.render(&Settings::with_webhooks(&[]));
+    let names: Vec<&str> = webhooks(&objects)
+        .iter()
+        .map(|webhook| webhook["name"].as_str().unwrap())
+        .collect();
+    let three = [
+        "placement.touchstone.dev",
+        "admission.touchstone.dev",
+        "nodes.touchstone.dev",
+    ];
+    assert_eq!(names, three);
+    let objects = helm.render(&Settings::with_webhooks(&["webhooks.mutating=false"]));
+    let kinds = objects
+        .iter()
+        .filter(|object| !object["webhooks"].is_null());
+    let kinds: Vec<_> = kinds.map(|object| &object["kind"]).collect();
+    assert_eq!(kinds, ["ValidatingWebhookConfiguration"]);
+}
+
+#[test]
+fn a_webhook_that_nobody_answers_refuses_and_leaves_out_what_heals_a_cluster() {
+    let Some(helm) = Helm::find() else {
+        return;
+    };
+    for settings in several() {
+        for webhook in webhooks(&helm.render(&settings)) {
+            assert_eq!(webhook["timeoutSeconds"], 3);
+            assert_eq!(webhook["sideEffects"], "NoneOnDryRun");
+            assert_eq!(webhook["matchPolicy"], "Equivalent");
+            assert_eq!(webhook["admissionReviewVersions"], json!(["v1"]));
+            let call = &webhook["clientConfig"];
+            let bundle = STANDARD.decode(call["caBundle"].as_str().unwrap()).unwrap();
+            assert_eq!(bundle, CA.as_bytes());
+            assert!(call["service"]["path"].as_str().unwrap().ends_with("/00ff"));
+            if webhook["name"] == "nodes.touchstone.dev" {
+                assert_nodes(webhook, settings.kubernetes);
+                continue;
+            }
+            assert_eq!(webhook["failurePolicy"], "Fail");
+            assert_eq!(webhook["matchConditions"], Value::Null);
+            assert_eq!(webhook["objectSelector"], Value::Null);
+            let exempt = json!({"matchExpressions": [{
+                "key": "kubernetes.io/metadata.name",
+                "operator": "NotIn",
+                "values": ["kube-system", "kube-node-lease", "kube-public", "touchstone"],
+            }]});
+            assert_eq!(webhook["namespaceSelector"], exempt);
+        }
+    }
+}
+
+/// A server that cannot tell which changes are ours must let all of them through while nobody answers.
+fn assert_nodes(webhook: &Value, kubernetes: &str) {
+    let conditions = webhook["matchConditions"].as_array().map(Vec::len);
+    let expected = match kubernetes {
+        "1.20" => (None, "Ignore"),
+        _ => (Some(1), "Fail"),
+    };
+    assert_eq!(conditions, expected.0, "{kubernetes}");
+    assert_eq!(webhook["failurePolicy"], expected.1, "{kubernetes}");
+    assert_eq!(webhook["rules"][0]["scope"], "Cluster");
+}
+
+#[test]
+fn both_ways_to_bind_a_pod_and_every_way_to_change_one_are_asked_about() {
+    let Some(helm) = Helm::find() else {
+        return;
+    };
+    let settings = Settings::with_webhooks(&[]);
+    let asked = helm.one(&settings, "ValidatingWebhookConfiguration", "touchstone");
+    let rules = asked["webhooks"][0]["rules"].as_array().unwrap();
+    for (operation, resource) in [
+        ("CREATE", "pods"),
+        ("UPDATE", "pods"),
+        ("UPDATE", "pods/ephemeralcontainers"),
+        ("CREATE", "pods/binding"),
+        ("CREATE", "bindings"),
+    ] {
+        let names = |list: &Value, name: &str| list.as_array().unwrap().contains(&name.into());
+        let about = |rule: &&Value| {
+            names(&rule["operations"], operation) && names(&rule["resources"], resource)
+        };
+        assert_eq!(
+            rules.iter().filter(about).count(),
+            1,
+            "{operation} {resource}"
+        );
+    }
+}
