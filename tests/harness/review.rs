@@ -117,7 +117,8 @@ impl Server {
         if let Some(patch) = response["patch"].as_str() {
             assert_eq!(response["patchType"], "JSONPatch");
             let patch = STANDARD.decode(patch).unwrap();
-            json_patch::patch(&mut object, &serde_json::from_slice(&patch).unwrap()).unwrap();
+            let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+            json_patch::patch(&mut object, &patch).unwrap();
         }
         object
     }

@@ -12,6 +12,9 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::names::MANAGER;
 use crate::node::Node;
 
+/// Who writes the status.
+const STATUS_MANAGER: &str = "touchstone-status";
+
 /// `.status` of the object that is named as its node.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,6 +87,8 @@ impl Cluster {
         let status = json!({
             "apiVersion": "touchstone.dev/v1", "kind": "HostTrust", "status": status,
         });
+        // Another manager: servers before 1.22 would take the fields of the status for given up with each write above.
+        let parameters = PatchParams::apply(STATUS_MANAGER).force();
         api.patch_status(name, &parameters, &Patch::Apply(status))
             .await?;
         Ok(())

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use touchstone_evidence::oci_digest::OciDigest;
 
-/// How long registries may take together: an API server waits for a webhook some seconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long registries may take together: an API server waits three seconds for us, and for other things too.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// Most images that are asked for at once.
 const ASKED_AT_ONCE: usize = 32;
 

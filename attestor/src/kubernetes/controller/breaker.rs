@@ -72,7 +72,7 @@ impl Breaker {
                 .turned
                 .get(turn.node)
                 .is_some_and(|since| now.duration_since(*since) >= grace);
-            turn.untrusted && long && (turn.executed || !(opened && turning(turn)))
+            turn.untrusted && (turn.executed || (long && !(opened && turning(turn))))
         });
         Turns {
             over: over.map(|turn| turn.node.to_owned()).collect(),
@@ -165,10 +165,12 @@ mod tests {
         breaker.look(&nodes, 50, GRACE, begin);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
         assert_eq!((turns.held, turns.over.len()), (3, 0));
-        // What lost its pods before stays so, and counts no more.
+        // What lost its pods before stays so, also for a controller that is new, and counts no more.
         let mut nodes = nodes;
         nodes[0].executed = true;
         nodes[1].executed = true;
+        let turns = Breaker::default().look(&nodes, 50, GRACE, begin);
+        assert_eq!(over(&turns), ["a", "b"]);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
         assert_eq!((turns.held, over(&turns)), (0, vec!["a", "b", "c"]));
     }

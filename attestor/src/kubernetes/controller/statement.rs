@@ -43,20 +43,22 @@ impl Statements {
         now: i64,
     ) {
         let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
+        let mut failed = None;
         let mut gone: Vec<String> = self.said.keys().cloned().collect();
         for (node, judged) in mapped {
             let name = node.metadata.name.clone().unwrap_or_default();
             gone.retain(|other| *other != name);
             if let Err(error) = self.say(attestor, cluster, node, judged, now).await {
-                if !self.complained {
-                    tracing::warn!(
-                        error = &*error,
-                        "no HostTrust is written; are the CRDs of deploy/kubernetes applied?"
-                    );
-                }
-                self.complained = true;
+                failed = Some(error);
             }
         }
+        if let Some(error) = failed.as_deref().filter(|_| !self.complained) {
+            tracing::warn!(
+                error,
+                "not every HostTrust is written; are the CRDs of deploy/kubernetes applied?"
+            );
+        }
+        self.complained = failed.is_some();
         for name in gone {
             match cluster.unsay(&name).await {
                 Ok(()) => drop(self.said.remove(&name)),
@@ -96,7 +98,6 @@ impl Statements {
             .filter(|_| judged.tier != TrustTier::None)
             .map(|ends| ends.saturating_sub(now));
         let again_at = left.map_or(i64::MAX, |left| now.saturating_add((left / 2).max(1)));
-        self.complained = false;
         self.said.insert(
             name,
             Said {
@@ -118,7 +119,10 @@ fn status_of(
 ) -> HostTrustStatus {
     let standing = judged.held.as_ref().map(|held| &held.standing);
     let trusted = judged.fault.is_none();
-    let mut reason = prose::summary(&judged.why);
+    let mut reason = match judged.why.is_empty() {
+        true => "everything that policy demands was proven".to_owned(),
+        false => prose::summary(&judged.why),
+    };
     if reason.len() > REASON_MAX {
         let end = reason.floor_char_boundary(REASON_MAX);
         reason.truncate(end);
