@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "policies" / "schema.json"
 FOLDER = ROOT / "deploy" / "helm" / "touchstone" / "crds"
 
-# Plural, and what `kubectl get` shows of it besides name, InForce and age: below which heading, where it is.
+# Plural, and what `kubectl get` shows of it besides name, effect and age: below which heading, where it is.
 KINDS = {
     "HostPolicy": ("hostpolicies", {"Hosts": ".spec.hosts"}),
     "ReferenceValues": ("referencevalues", {"LifeCycle": ".spec.lifeCycle", "Provenance": ".spec.provenance"}),
@@ -32,42 +32,23 @@ KINDS = {
         {"Namespaces": ".spec.pod.namespaces", "Tier": ".spec.host.tier", "Region": ".spec.host.region"},
     ),
 }
-IN_FORCE = '.status.conditions[?(@.type=="InForce")].status'
 # What a structural schema may say of a value as JSON Schema does.
 KEPT = {"type", "enum", "pattern", "minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength",
         "minimum", "maximum", "required", "uniqueItems"}
 
 INTEGER = {"type": "integer", "format": "int64"}
-CONDITION = {
-    "type": "object",
-    "required": ["type", "status"],
-    "properties": {
-        "type": {"type": "string"},
-        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-        "reason": {"type": "string"},
-        "message": {"type": "string"},
-        "observedGeneration": INTEGER,
-        "lastTransitionTime": {"type": "string", "format": "date-time"},
-    },
-}
-# What the attestor writes: which version it read, and what it does.
+# What the attestor writes, attestor/kubernetes/src/objects.rs.
 STATUS = {
     "description": "What the attestor made of it",
     "type": "object",
     "properties": {
         "observedGeneration": {"description": "The generation that this is about", **INTEGER},
-        "version": {"description": "The version of the policies that it is part of", **INTEGER},
+        "effect": {"description": "Whether it is in force: `InForce` or `Refused`", "type": "string"},
+        "message": {"description": "Why not, in words", "type": "string"},
+        "version": {"description": "The version that all manifests of the cluster make up together", **INTEGER},
         "digest": {
             "description": "SHA-256 of that version's text, which verdicts and decisions name",
             "type": "string",
-        },
-        "effect": {"description": "What it changes in the fleet, in words", "type": "string"},
-        "conditions": {
-            "description": "`InForce`: whether it is, and if not, why",
-            "type": "array",
-            "items": CONDITION,
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
         },
     },
 }
@@ -146,7 +127,7 @@ def definition(kind, definitions):
     plural, columns = KINDS[kind]
     manifest = definitions[kind]
     shown = [{"name": name, "type": "string", "jsonPath": path} for name, path in columns.items()]
-    shown.append({"name": "InForce", "type": "string", "jsonPath": IN_FORCE})
+    shown.append({"name": "Effect", "type": "string", "jsonPath": ".status.effect"})
     shown.append({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})
     schema = {
         "description": manifest["description"],

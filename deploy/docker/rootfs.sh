@@ -39,10 +39,10 @@ chmod 1777 "$folder/tmp"
 
 # Every library finds those that it needs.
 loader=$(cd "$folder" && echo /lib/*/ld-linux-*.so.*)
-while read -r library; do
-    if chroot "$folder" "$loader" --list "$library" | grep 'not found'; then
+find "$folder" -name '*.so.*' -type f ! -name 'ld-linux-*' -printf '/%P\n' | while read -r library; do
+    chroot "$folder" "$loader" --list "$library" >/dev/null || {
         echo "rootfs: $library needs what no package of the list has; next: add the package" >&2
         exit 1
-    fi
-done < <(find "$folder" -name '*.so.*' -type f -printf '/%P\n')
+    }
+done
 rm -rf "$work" /var/lib/apt/lists/*

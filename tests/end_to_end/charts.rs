@@ -11,6 +11,7 @@ mod webhooks;
 use std::process::Command;
 
 use serde_json::Value;
+use touchstone_kubernetes::config::{Config, PolicySource};
 use touchstone_tests::containers::tool::deployed;
 
 use helm::{Helm, Settings, several};
@@ -59,7 +60,10 @@ fn settings_that_cannot_be_meant_are_refused() {
         ("agent.tpm.via=privileged", "/agent/tpm/via"),
         ("agent.tpm.via=resource", "/agent/tpm/resource"),
         ("webhooks.caBundle=ca.pem", "/webhooks/caBundle"),
-        ("controller.breakerPercent=0", "/controller/breakerPercent"),
+        (
+            "controller.breakerPercent=101",
+            "/controller/breakerPercent",
+        ),
     ] {
         let said = helm.refuse(&Settings::set(&[setting]));
         assert!(said.contains(why), "{setting}: {said}");
@@ -76,23 +80,21 @@ fn the_attestor_is_told_of_the_cluster_what_its_values_say() {
     let told = |values: &[&str]| {
         let settings = helm.one(&Settings::set(values), "ConfigMap", "touchstone");
         let text = settings["data"]["kubernetes.toml"].as_str().unwrap();
-        text.parse::<toml::Table>().unwrap()
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        // As `touchstone serve` reads it.
+        Config::read(file.path()).unwrap()
     };
-    let usual = toml::toml! {
-        namespace = "touchstone"
-        webhooks = "touchstone"
-        execute = true
-        grace-seconds = 10
-        breaker-percent = 50
-        [taints]
-        new = true
-        rebooted = true
-        untrusted = true
-    };
-    assert_eq!(told(&[]), usual);
-    let other = told(&["controller.taints.new=false", "controller.graceSeconds=60"]);
-    assert_eq!(other["taints"]["new"].as_bool(), Some(false));
-    assert_eq!(other["grace-seconds"].as_integer(), Some(60));
+    let usual = told(&[]);
+    assert_eq!(format!("{usual:?}"), format!("{:?}", Config::default()));
+    let other = told(&[
+        "controller.taints.new=false",
+        "controller.graceSeconds=60",
+        "controller.policies=objects",
+    ]);
+    assert!(!other.taints.new && other.taints.rebooted);
+    assert_eq!(other.grace_seconds, 60);
+    assert_eq!(other.policies, PolicySource::Objects);
 }
 
 #[test]

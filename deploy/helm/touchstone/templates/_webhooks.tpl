@@ -20,7 +20,7 @@ namespaceSelector:
   matchExpressions:
   - key: kubernetes.io/metadata.name
     operator: NotIn
-    values: {{ concat (list "kube-system" "kube-node-lease" "kube-public" .Release.Namespace) .Values.webhooks.exempt | uniq | toJson }}
+    values: [kube-system, kube-node-lease, kube-public, {{ .Release.Namespace }}]
 {{- end }}
 
 {{/* CEL: a node comes with a label or taint of ours, or one of them is another than before. */}}
