@@ -95,6 +95,10 @@ impl PolicyObjects {
     #[must_use]
     pub fn manifests_with(&self, change: Option<(&str, &str, Option<&Value>)>) -> String {
         let mut documents = Vec::new();
+        // First, so that lines of an error are lines of this one.
+        if let Some((kind, name, Some(spec))) = change {
+            documents.push(document(kind, name, spec));
+        }
         for (resource, object) in self.all() {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let changes =
@@ -102,9 +106,6 @@ impl PolicyObjects {
             if !changes {
                 documents.push(document(&resource.kind, name, &object.spec));
             }
-        }
-        if let Some((kind, name, Some(spec))) = change {
-            documents.push(document(kind, name, spec));
         }
         documents.concat()
     }

@@ -14,7 +14,8 @@ pub(super) fn require(pod: &mut Value, demands: &[Demand]) -> Vec<String> {
     demands
         .iter()
         .zip(added)
-        .filter_map(|(demand, added)| added.then(|| words(demand)))
+        .filter(|(_, added)| *added)
+        .map(|(demand, _)| words(demand))
         .collect()
 }
 
