@@ -1,14 +1,20 @@
 //! Image manifests (OCI image-spec v1.1 "Image Manifest"; Docker's version 2 is the same for what is read here): config,
 //! layers, whether these are encrypted, and what Touchstone's key provider wrote beside them.
 
+mod fields;
+mod index;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::encoded::Few;
 use crate::oci_digest::OciDigest;
+use fields::Fields;
+pub use index::Index;
 
 /// Largest manifest, bytes: registries demand no more of each other (OCI distribution-spec, "Pushing Manifests").
 pub const MANIFEST_MAX: usize = 4 << 20;
@@ -50,6 +56,11 @@ pub enum ManifestError {
     /// No JSON of that shape.
     #[error("the image's manifest cannot be read: {0}")]
     Malformed(String),
+    /// It may be read in two ways.
+    #[error(
+        "the image's manifest can be read in two ways, by the field `{0}`; have it built again"
+    )]
+    Ambiguous(String),
     /// It names manifests, one for each platform.
     #[error("this is an index of several images; register the manifest of each platform")]
     Index,
@@ -63,7 +74,7 @@ impl ManifestError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge(_) | Self::Malformed(_) | Self::Annotation(_) => {
+            Self::TooLarge(_) | Self::Malformed(_) | Self::Ambiguous(_) | Self::Annotation(_) => {
                 "image-manifest-malformed"
             }
             Self::Index => "image-index",
@@ -80,6 +91,13 @@ struct Written {
     layers: Few<Descriptor, LAYERS_MAX>,
 }
 
+/// The same once more, for the names of fields.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    layers: Few<Fields, LAYERS_MAX>,
+}
+
 #[derive(Deserialize)]
 struct Descriptor {
     #[serde(rename = "mediaType", default)]
@@ -92,24 +110,38 @@ struct Descriptor {
 impl Manifest {
     /// Reads a manifest.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        if json.len() > MANIFEST_MAX {
-            return Err(ManifestError::TooLarge(json.len()));
-        }
-        let written: Written = serde_json::from_slice(json).map_err(|error| {
-            // It may hold the manifest's own words.
-            ManifestError::Malformed(error.to_string().chars().take(200).collect())
-        })?;
+        let written: Written = read(json)?;
+        read::<Fields>(json)?.check(&["manifests", "config", "layers"])?;
         if written.manifests.is_some() {
             return Err(ManifestError::Index);
         }
         let config = written.config.map(|config| config.digest);
         let config = config.ok_or_else(|| ManifestError::Malformed("no config".to_owned()))?;
+        for layer in &read::<Named>(json)?.layers.0 {
+            layer.check(&["mediaType", "digest", "annotations"])?;
+        }
         let layers = written.layers.0.iter().map(layer);
         Ok(Self {
             config,
             layers: layers.collect::<Result<_, _>>()?,
         })
     }
+
+    /// Whether there is a layer, and each is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        !self.layers.is_empty() && self.layers.iter().all(|layer| layer.encrypted)
+    }
+}
+
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, ManifestError> {
+    if json.len() > MANIFEST_MAX {
+        return Err(ManifestError::TooLarge(json.len()));
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        // It may hold the manifest's own words.
+        ManifestError::Malformed(error.to_string().chars().take(200).collect())
+    })
 }
 
 fn layer(descriptor: &Descriptor) -> Result<Layer, ManifestError> {
@@ -161,6 +193,47 @@ mod tests {
         layer["annotations"] = json!({ ANNOTATION: "not base64" });
         let refused = parse(&manifest(&layer)).unwrap_err();
         assert!(matches!(refused, ManifestError::Annotation(_)), "{refused}");
+    }
+
+    #[test]
+    fn an_image_is_encrypted_if_it_has_layers_and_each_is() {
+        let layer =
+            |end: &str| json!({ "mediaType": format!("a+gzip{end}"), "digest": digest("01") });
+        let encrypted = |layers: &[Value]| {
+            let mut manifest = manifest(&layer(""));
+            manifest["layers"] = json!(layers);
+            parse(&manifest).unwrap().is_encrypted()
+        };
+        assert!(encrypted(&[layer("+encrypted"), layer("+encrypted")]));
+        assert!(!encrypted(&[layer("+encrypted"), layer("")]));
+        assert!(!encrypted(&[]));
+    }
+
+    /// Go's `encoding/json`, by which runtimes read manifests, takes a field whatever its case, and the last one of several.
+    #[test]
+    fn a_plain_layer_under_a_field_that_runtimes_read_is_seen() {
+        let layer =
+            |end: &str| json!({ "mediaType": format!("a+gzip{end}"), "digest": digest("01") });
+        let mut good = manifest(&layer("+encrypted"));
+        good["annotations"] = json!({ "Layers": "a" });
+        assert!(parse(&good).unwrap().is_encrypted());
+        for field in ["Layers", "LAYERS", "layer\u{17f}", "Config", "ManiFests"] {
+            let mut two = good.clone();
+            two[field] = json!([layer("")]);
+            let refused = parse(&two).unwrap_err();
+            assert_eq!(refused, ManifestError::Ambiguous(field.to_owned()));
+            assert_eq!(refused.code(), "image-manifest-malformed");
+        }
+        let mut two = layer("+encrypted");
+        two["MediaType"] = json!("a+gzip");
+        let refused = parse(&manifest(&two)).unwrap_err();
+        assert_eq!(refused, ManifestError::Ambiguous("MediaType".to_owned()));
+        // A field that is there twice is refused by the reader of JSON.
+        let once = format!(r#"{{"layers":[],"config":{{"digest":"{}"}}"#, digest("0c"));
+        assert!(Manifest::parse(format!("{once}}}").as_bytes()).is_ok());
+        let twice = format!(r#"{once},"layers":[]}}"#);
+        let refused = Manifest::parse(twice.as_bytes()).unwrap_err();
+        assert!(refused.to_string().contains("duplicate field"), "{refused}");
     }
 
     #[test]

@@ -2,11 +2,16 @@
 
 #![no_main]
 
-use touchstone_evidence::oci_manifest::{MANIFEST_MAX, Manifest};
+use touchstone_evidence::oci_manifest::{Index, MANIFEST_MAX, Manifest};
 
 touchstone_evidence_fuzz::target!(check);
 
 fn check(data: &[u8]) -> bool {
+    if let Ok(index) = Index::parse(data) {
+        // One text is either.
+        assert!(index.manifests.len() <= 64 && Manifest::parse(data).is_err());
+        return true;
+    }
     let Ok(manifest) = Manifest::parse(data) else {
         return false;
     };
