@@ -20,11 +20,9 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
-use touchstone_kubernetes::cluster::Cluster;
 
 use crate::attestor::Attestor;
-use crate::kubernetes::PodMemory;
-use crate::kubernetes::resolve::Resolver;
+use crate::kubernetes::Webhook;
 use access::{Access, Rule};
 use problem::Problem;
 
@@ -32,10 +30,7 @@ use problem::Problem;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) attestor: Arc<Attestor>,
-    pub(crate) pods: Arc<PodMemory>,
-    /// The cluster, where one is configured.
-    pub(crate) cluster: Option<Arc<Cluster>>,
-    pub(crate) registries: Arc<Resolver>,
+    pub(crate) webhook: Arc<Webhook>,
     /// Kibibytes that are free for bodies on their way.
     pub(crate) bodies: Arc<Semaphore>,
     /// TLS keys that were of enrolled hosts when they were looked up.
@@ -47,12 +42,10 @@ const CALLERS_MAX: usize = 128 << 10;
 
 impl App {
     /// Nothing under way yet.
-    pub(crate) fn new(attestor: Arc<Attestor>, cluster: Option<Arc<Cluster>>) -> Self {
+    pub(crate) fn new(attestor: Arc<Attestor>, webhook: Webhook) -> Self {
         Self {
             attestor,
-            pods: Arc::default(),
-            cluster,
-            registries: Arc::default(),
+            webhook: Arc::new(webhook),
             bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
             callers: Arc::new(Cache::new(CALLERS_MAX)),
         }

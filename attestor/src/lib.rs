@@ -37,6 +37,7 @@ mod process;
 mod random;
 mod references;
 mod refusals;
+mod registries;
 mod releases;
 mod result_keys;
 pub mod role;

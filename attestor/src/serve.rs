@@ -24,6 +24,7 @@ use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
 use crate::kubernetes::controller;
+use crate::kubernetes::{Images, Webhook};
 use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
 use crate::process;
@@ -63,6 +64,17 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
+    /// File with credentials for registries, as `skopeo login` writes it: with them manifests of images are read that
+    /// a WorkloadPolicy demands something of
+    #[arg(long, env = "TOUCHSTONE_REGISTRY_CREDENTIALS")]
+    pub registry_credentials: Option<PathBuf>,
+    /// Registry on this machine that is asked without TLS, `HOST:PORT`
+    #[arg(
+        long = "plain-http-registry",
+        env = "TOUCHSTONE_PLAIN_HTTP_REGISTRIES",
+        value_delimiter = ','
+    )]
+    pub plain_http_registries: Vec<String>,
     /// Master key, under which keys of encrypted layers are kept: a file of mode 0600 with 64 hexadecimal digits, or
     /// `pkcs11:token=…;object=…?module-path=…&pin-source=FILE`, a key in a token. By default `master.key` in the data
     /// folder, where it is made
@@ -120,6 +132,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
     check_names(&settings)?;
+    let images = Images::new(
+        settings.registry_credentials.as_deref(),
+        settings.plain_http_registries.clone(),
+    )?;
     let listener = listen(settings.listen).with_context(|| {
         format!(
             "cannot listen on {}; choose another with --listen",
@@ -163,7 +179,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let controller = cluster
         .clone()
         .map(|cluster| tokio::spawn(controller::run(Arc::clone(&attestor), cluster)));
-    let app = App::new(Arc::clone(&attestor), cluster);
+    let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster));
     let handle = Handle::new();
     // Before anybody is told that it serves: from then on it ends in order.
     let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;

@@ -1,25 +1,20 @@
 //! Admission: may this pod run on this host?
 
-use std::collections::BTreeMap;
+mod images;
+mod pod;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::TrustTier;
 
-use crate::manifest::{HostHalf, PodHalf, PolicySet, Region, WorkloadPolicy};
+use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
+
+pub use images::to_learn;
+pub use pod::{ImageFacts, ImageUse, PodFacts};
 
 /// Seconds by which the clocks of two servers may differ.
 const CLOCK_TOLERANCE: i64 = 30;
-
-/// What policy looks at in a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodFacts {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
 
 /// What is held about a host at the moment of the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +43,20 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// No policy yet, and no refusal.
+    fn open() -> Self {
+        Self {
+            policies: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Adds what is not there yet.
+    fn add(&mut self, more: Self) {
+        add(&mut self.policies, more.policies);
+        add(&mut self.refusals, more.refusals);
+    }
+
     /// Whether the pod may run there.
     #[must_use]
     pub fn admitted(&self) -> bool {
@@ -64,16 +73,23 @@ pub fn concerns_namespace(policies: &PolicySet, namespace: &str) -> bool {
         .any(|policy| policy.pod.namespaces.iter().any(|name| name == namespace))
 }
 
+/// Every `WorkloadPolicy` that is for this pod, with its name.
+pub fn selecting<'a>(
+    policies: &'a PolicySet,
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = (&'a str, &'a WorkloadPolicy)> {
+    let all = policies.workloads.iter();
+    all.filter(|(_, policy)| pod.is_meant_by(&policy.pod))
+        .map(|(name, policy)| (name.as_str(), policy))
+}
+
 /// The `WorkloadPolicy` manifests that are for this pod, with their names.
 #[must_use]
 pub fn policies_for<'a>(
     policies: &'a PolicySet,
-    pod: &PodFacts,
+    pod: &'a PodFacts,
 ) -> Vec<(&'a str, &'a WorkloadPolicy)> {
-    let all = policies.workloads.iter();
-    all.filter(|(_, policy)| selects(&policy.pod, pod))
-        .map(|(name, policy)| (name.as_str(), policy))
-        .collect()
+    selecting(policies, pod).collect()
 }
 
 /// Those that are for any of these pods, each once.
@@ -83,7 +99,7 @@ pub fn policies_for_any<'a>(
     pods: &[PodFacts],
 ) -> Vec<(&'a str, &'a WorkloadPolicy)> {
     let all = policies.workloads.iter();
-    all.filter(|(_, policy)| pods.iter().any(|pod| selects(&policy.pod, pod)))
+    all.filter(|(_, policy)| pods.iter().any(|pod| pod.is_meant_by(&policy.pod)))
         .map(|(name, policy)| (name.as_str(), policy))
         .collect()
 }
@@ -116,7 +132,7 @@ pub fn seconds_left(selected: &[(&str, &WorkloadPolicy)], host: &HostStanding, n
     end.saturating_sub(now)
 }
 
-/// Judges both halves of every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
+/// Judges pod and host by every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
 /// is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
 #[must_use]
 pub fn admit(
@@ -125,18 +141,29 @@ pub fn admit(
     host: Option<&HostStanding>,
     now: i64,
 ) -> Admission {
-    let selected = policies_for(policies, pod);
-    Admission {
-        refusals: refusals_of(policies, &selected, host, now),
-        policies: selected
-            .into_iter()
-            .map(|(name, _)| name.to_owned())
-            .collect(),
+    let mut admission = admit_images(policies, pod);
+    for (_, policy) in selecting(policies, pod) {
+        let refusals = refusals(policies, &policy.host, host, now);
+        add(&mut admission.refusals, refusals);
     }
+    admission
 }
 
-/// Judges a pod that has one of several sets of labels, and nobody knows which: it is admitted if it is with each.
-/// A pod of which no set is known is refused.
+/// Judges the images of a pod alone, by every `WorkloadPolicy` that is for it: what can be said before it has a node.
+#[must_use]
+pub fn admit_images(policies: &PolicySet, pod: &PodFacts) -> Admission {
+    let mut admission = Admission::open();
+    for (name, policy) in selecting(policies, pod) {
+        admission.policies.push(name.to_owned());
+        let demands = policy.images.iter();
+        let refusals = demands.flat_map(|demands| images::refusals(demands, pod));
+        add(&mut admission.refusals, refusals.collect());
+    }
+    admission
+}
+
+/// Judges a pod that is one of several, and nobody knows which: it is admitted if it is with each.
+/// A pod of which nothing is known is refused.
 #[must_use]
 pub fn admit_each(
     policies: &PolicySet,
@@ -144,17 +171,12 @@ pub fn admit_each(
     host: Option<&HostStanding>,
     now: i64,
 ) -> Admission {
-    let mut all = Admission {
-        policies: Vec::new(),
-        refusals: Vec::new(),
-    };
+    let mut all = Admission::open();
     if pods.is_empty() {
         all.refusals.push(Finding::new("pod-unknown"));
     }
     for pod in pods {
-        let one = admit(policies, pod, host, now);
-        add(&mut all.policies, one.policies);
-        add(&mut all.refusals, one.refusals);
+        all.add(admit(policies, pod, host, now));
     }
     all
 }
@@ -166,14 +188,6 @@ fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
             all.push(one);
         }
     }
-}
-
-fn selects(half: &PodHalf, pod: &PodFacts) -> bool {
-    half.namespaces.contains(&pod.namespace)
-        && half
-            .labels
-            .iter()
-            .all(|(key, value)| pod.labels.get(key) == Some(value))
 }
 
 fn refusals(
@@ -265,7 +279,7 @@ mod tests {
         );
         let pod = PodFacts {
             namespace: "a".to_owned(),
-            labels: BTreeMap::new(),
+            ..PodFacts::default()
         };
         let host = HostStanding {
             host: "host-1".parse().unwrap(),
@@ -298,7 +312,8 @@ mod tests {
         let policies = PolicySet::parse(manifest).unwrap();
         let pod = |app: &str| PodFacts {
             namespace: "a".to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            ..PodFacts::default()
         };
         let judged = |pods: &[PodFacts]| admit_each(&policies, pods, None, 0);
         assert!(judged(&[pod("y")]).policies.is_empty());

@@ -139,6 +139,8 @@ mod tests {
         let pod = PodFacts {
             namespace: "a".to_owned(),
             labels: BTreeMap::new(),
+            service_account: "default".to_owned(),
+            images: Vec::new(),
         };
         let all = demands(&policies_for(&policies, &pod)).into_iter();
         all.map(|one| {

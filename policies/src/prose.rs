@@ -1,6 +1,7 @@
 //! Findings in words: one sentence each, for the person who has to act on it.
 
 mod boot;
+mod images;
 mod location;
 mod release_key;
 mod runtime;
@@ -16,8 +17,9 @@ pub use summary::summary;
 pub type Sentence = (&'static str, &'static str);
 
 /// Each sorted, so that what is added has one place.
-const AREAS: [&[Sentence]; 6] = [
+const AREAS: [&[Sentence]; 7] = [
     boot::SENTENCES,
+    images::SENTENCES,
     location::SENTENCES,
     release_key::SENTENCES,
     runtime::SENTENCES,

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::TrustTier;
-use touchstone_policies::admit::{HostStanding, PodFacts, admit};
+use touchstone_policies::admit::{HostStanding, ImageFacts, ImageUse, PodFacts, admit};
 use touchstone_policies::manifest::PolicySet;
 
 /// The moment at which all cases are decided, seconds since 1970.
@@ -28,10 +28,24 @@ struct Case {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Pod {
     namespace: String,
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    service_account: String,
+    #[serde(default)]
+    images: Vec<Image>,
+}
+
+/// An image of a container.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Image {
+    name: String,
+    digest: Option<String>,
+    encrypted: Option<bool>,
+    registered: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -60,10 +74,7 @@ fn every_sample_answers_its_cases() {
         assert!(!cases.is_empty());
         for case in cases {
             let name = format!("{}: {}", sample.display(), case.case);
-            let pod = PodFacts {
-                namespace: case.pod.namespace,
-                labels: case.pod.labels,
-            };
+            let pod = facts(case.pod);
             let host = case.host.map(standing);
             let admission = admit(&policies, &pod, host.as_ref(), NOW);
             let codes: Vec<&str> = admission.refusals.iter().map(|f| f.code.as_str()).collect();
@@ -72,6 +83,27 @@ fn every_sample_answers_its_cases() {
         }
     }
     assert!(decided >= 12);
+}
+
+fn facts(pod: Pod) -> PodFacts {
+    PodFacts {
+        namespace: pod.namespace,
+        labels: pod.labels,
+        service_account: pod.service_account,
+        images: pod.images.into_iter().map(image).collect(),
+    }
+}
+
+fn image(image: Image) -> ImageFacts {
+    ImageFacts {
+        container: "c".to_owned(),
+        used: ImageUse::Ordinary,
+        reference: image.name.clone(),
+        name: Some(image.name),
+        digest: image.digest.map(|digest| digest.parse().unwrap()),
+        encrypted: image.encrypted,
+        registered: image.registered,
+    }
 }
 
 fn standing(host: Host) -> HostStanding {

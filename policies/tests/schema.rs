@@ -6,6 +6,7 @@ use serde_json::Value;
 use touchstone_policies::manifest::{PolicySet, SCHEMA};
 
 const GERMANY_ONLY: &str = include_str!("../samples/germany-only/policy.yaml");
+const ENCRYPTED_IMAGES: &str = include_str!("../samples/encrypted-images/policy.yaml");
 
 fn validator() -> jsonschema::Validator {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -48,7 +49,7 @@ fn every_sample_is_valid() {
 
 #[test]
 fn a_broken_manifest_is_refused_by_schema_and_reader() {
-    for (good, bad) in [
+    let changes = [
         ("kind: Region", "kind: Regio"),
         ("touchstone.dev/v1", "touchstone.dev/v2"),
         ("hosts: [\"*\"]", "hosts: []"),
@@ -66,11 +67,45 @@ fn a_broken_manifest_is_refused_by_schema_and_reader() {
         ("    7: [\"7", "    7: [\"x"),
         ("  provenance:", "  origin:"),
         ("name: germany", "names: germany"),
-    ] {
-        let text = GERMANY_ONLY.replacen(good, bad, 1);
-        assert_ne!(text, GERMANY_ONLY, "{good}");
-        assert!(PolicySet::parse(&text).is_err(), "the reader takes {bad}");
-        assert!(!is_valid(&text), "the schema takes {bad}");
+    ];
+    let of_images = [
+        ("digests: required", "digests: optional"),
+        ("encrypted: true", "encrypted: maybe"),
+        ("registered: true", "register: true"),
+        ("from: [registry.example/payments/]", "from: []"),
+        (
+            "from: [registry.example/payments/]",
+            "from: [registry.example]",
+        ),
+        ("registry.example/payments/", "Registry.example/payments/"),
+        ("terminationGraceSeconds: 5", "terminationGraceSeconds: -1"),
+        (
+            "terminationGraceSeconds: 5",
+            "terminationGraceSeconds: 3601",
+        ),
+        ("terminationGraceSeconds: 5", "hold: sometimes"),
+        (
+            "namespaces: [payments]",
+            "{namespaces: [a], serviceAccounts: []}",
+        ),
+        ("namespaces: [payments]", "{namespaces: [a], images: []}"),
+        (
+            "namespaces: [payments]",
+            "{namespaces: [a], images: [nginx]}",
+        ),
+    ];
+    let both = [
+        (GERMANY_ONLY, &changes[..]),
+        (ENCRYPTED_IMAGES, &of_images[..]),
+    ];
+    for (sample, changes) in both {
+        assert!(PolicySet::parse(sample).is_ok() && is_valid(sample));
+        for (good, bad) in changes {
+            let text = sample.replacen(good, bad, 1);
+            assert_ne!(text, sample, "{good}");
+            assert!(PolicySet::parse(&text).is_err(), "the reader takes {bad}");
+            assert!(!is_valid(&text), "the schema takes {bad}");
+        }
     }
 }
 
@@ -84,7 +119,9 @@ fn what_the_reader_takes_beside_the_samples_the_schema_takes_too() {
         let text = format!(
             "apiVersion: touchstone.dev/v1\nkind: HostPolicy\nmetadata: {{name: h}}\nspec: {{hosts: [a, 'b-*'], freshnessSeconds: 60, {more}}}\n---\n\
              apiVersion: touchstone.dev/v1\nkind: ReferenceValues\nmetadata: {{name: r}}\nspec: {{provenance: p, lifeCycle: Pending, startupLocality: 3, pcrs: {{7: ['{}']}}}}\n---\n\
-             apiVersion: touchstone.dev/v1\nkind: Region\nmetadata: {{name: g}}\nspec: {{version: 2, countries: [FR], except: [FR-974, HU]}}\n",
+             apiVersion: touchstone.dev/v1\nkind: Region\nmetadata: {{name: g}}\nspec: {{version: 2, countries: [FR], except: [FR-974, HU]}}\n---\n\
+             apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\nspec: {{pod: {{namespaces: [a], serviceAccounts: [api], \
+             images: ['127.0.0.1:5000/p/']}}, images: {{digests: resolved}}, host: {{tier: warning}}, placement: {{hold: true}}}}\n",
             "0".repeat(64)
         );
         PolicySet::parse(&text).unwrap();

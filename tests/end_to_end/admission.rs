@@ -1,9 +1,15 @@
 //! Admission: a pod is placed only on a host that has proved itself, in the right place, lately.
 
+mod images;
+mod nodes;
+mod shapes;
+mod updates;
+
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::review::{binding, create};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World, healthy_host};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,29 +159,6 @@ async fn a_dry_run_is_decided_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reviews_that_are_not_understood_are_refused() {
-    let (world, _host, _maker) = healthy_host().await;
-    let server = &world.server;
-    // W10: another operation, another resource, without object.
-    let mut delete = create("u1", "payments", None);
-    delete["request"]["operation"] = json!("DELETE");
-    assert!(!server.review(&delete).await.0);
-    let mut other = create("u1", "payments", None);
-    other["request"]["resource"]["resource"] = json!("secrets");
-    assert!(!server.review(&other).await.0);
-    let mut empty = create("u1", "payments", None);
-    empty["request"]["object"] = Value::Null;
-    assert!(!server.review(&empty).await.0);
-    let webhook = server.operator()["webhook"].as_str().unwrap().to_owned();
-    let mut old = create("u1", "payments", None);
-    old["apiVersion"] = json!("admission.k8s.io/v1beta1");
-    let (status, _) = server
-        .send(reqwest::Method::POST, &webhook, None, Some(&old))
-        .await;
-    assert!(status.is_client_error());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn reviews_recorded_from_real_api_servers_are_answered() {
     let Some(corpus) = std::env::var_os("TOUCHSTONE_CORPUS") else {
         eprintln!("SKIPPED: TOUCHSTONE_CORPUS names no folder, so no recorded review was sent");
@@ -222,4 +205,21 @@ async fn reviews_recorded_from_real_api_servers_are_answered() {
         .iter()
         .filter(|entry| entry["kind"] == "admission-decided");
     assert_eq!(decided.count(), 2, "the policy was for the recorded pods");
+}
+
+/// The sample policy, which also demands this of images.
+fn demanding(images: &str) -> String {
+    let policy = std::fs::read_to_string(touchstone_tests::world::sample_policy()).unwrap();
+    let host = "  host:\n    tier: affirming\n";
+    let demands = policy.replace(host, &format!("  images: {images}\n{host}"));
+    assert_ne!(demands, policy);
+    demands
+}
+
+/// An attestor under that policy, without a host.
+fn attestor(images: &str, more: &[&str]) -> Server {
+    let server = Server::start_with(&Database::under_test(), more);
+    let file = server.file("policy.yaml", &demanding(images));
+    server.command(&["policy", "apply", &file, "--drain"]);
+    server
 }

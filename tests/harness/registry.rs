@@ -23,35 +23,47 @@ struct Held {
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     /// What `Authorization` must be, if anything.
     credential: Option<String>,
+    /// A token that is given for that credential, and demanded in its place.
+    token: Option<String>,
+    /// Nobody is answered any more.
+    silent: bool,
+    /// Callers that were not answered.
+    unanswered: Vec<TcpStream>,
 }
 
 impl Registry {
     /// An empty one, without TLS, on this machine.
     #[must_use]
     pub fn start() -> Self {
-        Self::serve(|stream, held| answer(&stream, &held.lock().unwrap()))
+        Self::serve(|stream, held, address| {
+            let mut held = held.lock().unwrap();
+            match held.silent {
+                true => held.unanswered.push(stream),
+                false => answer(&stream, &held, address),
+            }
+        })
     }
 
     /// An empty one with TLS, and the certificate of the CA that vouches for it.
     #[must_use]
     pub fn start_tls() -> (Self, String) {
         let (ca, config) = believed();
-        let registry = Self::serve(move |stream, held| {
+        let registry = Self::serve(move |stream, held, address| {
             let (config, held) = (Arc::clone(&config), Arc::clone(held));
             // Who waits for nothing must not keep others waiting.
-            std::thread::spawn(move || answer_tls(stream, config, &held));
+            std::thread::spawn(move || answer_tls(stream, config, &held, address));
         });
         (registry, ca)
     }
 
-    fn serve(answer: impl Fn(TcpStream, &Arc<Mutex<Held>>) + Send + 'static) -> Self {
+    fn serve(answer: impl Fn(TcpStream, &Arc<Mutex<Held>>, SocketAddr) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let held: Arc<Mutex<Held>> = Arc::default();
         let served = Arc::clone(&held);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                answer(stream, &served);
+                answer(stream, &served, address);
             }
         });
         Self { address, held }
@@ -74,18 +86,36 @@ impl Registry {
     pub fn demand(&self, credential: &str) {
         self.held.lock().unwrap().credential = Some(credential.to_owned());
     }
+
+    /// Demands a token from now on, which its token service gives for the credential.
+    pub fn give_tokens(&self, token: &str) {
+        self.held.lock().unwrap().token = Some(token.to_owned());
+    }
+
+    /// Takes calls, and answers none of them.
+    pub fn fall_silent(&self) {
+        self.held.lock().unwrap().silent = true;
+    }
 }
 
-fn answer_tls(stream: TcpStream, config: Arc<ServerConfig>, held: &Mutex<Held>) {
+/// Where the token service is.
+const TOKENS: &str = "/token?scope=repository%3Apayments%3Apull&service=r";
+
+fn answer_tls(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    held: &Mutex<Held>,
+    address: SocketAddr,
+) {
     let connection = ServerConnection::new(config).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
-    answer(&mut stream, &held.lock().unwrap());
+    answer(&mut stream, &held.lock().unwrap(), address);
     stream.conn.send_close_notify();
     let _caller_is_gone = stream.flush();
 }
 
 /// One request, one answer.
-fn answer(mut stream: impl Read + Write, held: &Held) {
+fn answer(mut stream: impl Read + Write, held: &Held, address: SocketAddr) {
     let lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
     let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
     let path = head.first().and_then(|line| line.split(' ').nth(1));
@@ -93,16 +123,33 @@ fn answer(mut stream: impl Read + Write, held: &Held) {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("authorization").then_some(value)
     });
-    let denied = held.credential.as_deref().filter(|due| shown != Some(due));
+    let credential = held.credential.as_deref();
+    let bearer = held.token.as_ref().map(|token| format!("Bearer {token}"));
+    let at_tokens = path == Some(TOKENS);
+    let due = match bearer.as_deref() {
+        Some(bearer) if !at_tokens => Some(bearer),
+        _ => credential,
+    };
+    let challenge = match due {
+        Some(due) if due.starts_with("Bearer ") => {
+            format!("Bearer realm=\"http://{address}/token\",service=\"r\"")
+        }
+        _ => "Basic realm=\"r\"".to_owned(),
+    };
+    let token = format!(
+        "{{\"token\":\"{}\"}}",
+        held.token.as_deref().unwrap_or_default()
+    );
     let found = path.and_then(|path| held.manifests.get(path));
-    let (status, more, body): (_, _, &[u8]) = match (denied, path, found) {
-        (Some(_), ..) => (
+    let (status, more, body): (_, _, &[u8]) = match (path, found) {
+        _ if due.is_some() && shown != due => (
             "401 Unauthorized",
-            "WWW-Authenticate: Basic realm=\"r\"\r\n".to_owned(),
+            format!("WWW-Authenticate: {challenge}\r\n"),
             b"{}",
         ),
-        (_, Some("/v2/"), _) => ("200 OK", String::new(), b"{}"),
-        (.., Some((media, body))) => ("200 OK", described(media, body), body),
+        _ if at_tokens => ("200 OK", String::new(), token.as_bytes()),
+        (Some("/v2/"), _) => ("200 OK", String::new(), b"{}"),
+        (_, Some((media, body))) => ("200 OK", described(media, body), body),
         _ => ("404 Not Found", String::new(), b"{}"),
     };
     let length = body.len();

@@ -45,6 +45,54 @@ pub fn binding(uid: Option<&str>, namespace: &str, node: &str) -> Value {
     )
 }
 
+/// CREATE of a pod of the sample workload with this `spec`.
+#[must_use]
+pub fn pod(uid: &str, spec: &Value) -> Value {
+    let mut review = create(uid, "payments", None);
+    review["request"]["object"]["spec"] = spec.clone();
+    review
+}
+
+/// The `spec` of a pod of one container with this image.
+#[must_use]
+pub fn running(image: &str) -> Value {
+    json!({ "containers": [{ "name": "c", "image": image }] })
+}
+
+/// UPDATE of what one review made to what another would make.
+#[must_use]
+pub fn update(before: &Value, after: &Value) -> Value {
+    let mut review = after.clone();
+    review["request"]["operation"] = json!("UPDATE");
+    review["request"]["oldObject"] = before["request"]["object"].clone();
+    review
+}
+
+/// UPDATE of `pods/ephemeralcontainers`: a container with this image comes into the pod of a review.
+#[must_use]
+pub fn debug(before: &Value, image: &str) -> Value {
+    let mut after = before.clone();
+    let containers = json!([{ "name": "debugger", "image": image, "targetContainerName": "c" }]);
+    after["request"]["object"]["spec"]["ephemeralContainers"] = containers;
+    after["request"]["subResource"] = json!("ephemeralcontainers");
+    update(before, &after)
+}
+
+/// CREATE of a node with these labels and taints, by `user`.
+#[must_use]
+pub fn node(user: &str, labels: &Value, taints: &Value) -> Value {
+    let object = json!({
+        "kind": "Node", "apiVersion": "v1", "metadata": { "name": "worker-1", "labels": labels },
+        "spec": { "podCIDR": "10.0.0.0/24", "taints": taints },
+    });
+    let mut review = review("nodes", None, object);
+    let request = review["request"].as_object_mut().unwrap();
+    request.remove("namespace");
+    request["name"] = json!("worker-1");
+    review["request"]["userInfo"]["username"] = json!(user);
+    review
+}
+
 fn review(resource: &str, sub_resource: Option<&str>, object: Value) -> Value {
     let mut request = json!({
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
@@ -72,6 +120,35 @@ impl Server {
             answer["response"]["allowed"].as_bool().unwrap(),
             message.unwrap_or_default().to_owned(),
         )
+    }
+
+    /// What becomes of a review: `none` where it is allowed, else the codes of its entry.
+    pub async fn refusals(&self, review: &Value) -> Value {
+        let before = self.decisions().len();
+        let (allowed, why) = self.review(review).await;
+        if allowed {
+            return json!("none");
+        }
+        let decisions = self.decisions();
+        assert_eq!(decisions.len(), before + 1, "no entry: {why}");
+        assert_eq!(decisions[before]["admitted"], false);
+        decisions[before]["refusals"].clone()
+    }
+
+    /// Entries of what was decided about pods, the oldest first.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Value> {
+        let mut entries = self.audit_entries();
+        entries.retain(|entry| entry["kind"] == "admission-decided");
+        entries
+    }
+
+    /// How often something was refused with this code.
+    pub async fn refused(&self, code: &str) -> u64 {
+        let metrics = self.text("/metrics").await;
+        let name = format!("touchstone_refusals_total{{code=\"{code}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count.map_or(0, |count| count.parse().unwrap())
     }
 
     /// CREATE of a new pod of the sample workload, then its binding to `node`.

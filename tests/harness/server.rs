@@ -386,6 +386,13 @@ pub fn client(operator: &Value) -> reqwest::Client {
         .unwrap()
 }
 
+/// A client of registries on this machine, which speak no TLS.
+#[must_use]
+pub fn plain_client() -> reqwest::Client {
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Sends one request; the body of the answer is JSON or its text.
 pub async fn send(
     http: &reqwest::Client,

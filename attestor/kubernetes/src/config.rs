@@ -14,6 +14,9 @@ pub struct Config {
     pub namespace: String,
     /// Name of our `ValidatingWebhookConfiguration` and `MutatingWebhookConfiguration`, which are watched.
     pub webhooks: String,
+    /// Who we are to the API server, and so the only one who may touch our marks on nodes; absent: the service account
+    /// `touchstone` of the namespace.
+    pub account: Option<String>,
     /// Which nodes are tainted.
     pub taints: Taints,
     /// Whether an untrusted node loses its pods too (`NoExecute`), not only new ones (`NoSchedule`).
@@ -56,6 +59,7 @@ impl Default for Config {
             kubeconfig: None,
             namespace: "touchstone".to_owned(),
             webhooks: "touchstone".to_owned(),
+            account: None,
             taints: Taints::default(),
             execute: true,
             grace_seconds: 10,
@@ -100,6 +104,13 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Who we are to the API server.
+    #[must_use]
+    pub fn account(&self) -> String {
+        let named = self.account.clone();
+        named.unwrap_or_else(|| format!("system:serviceaccount:{}:touchstone", self.namespace))
+    }
+
     /// Reads the settings from `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {

@@ -5,9 +5,11 @@
 pub mod cluster;
 pub mod config;
 pub mod host_trust;
+pub mod image;
 pub mod leader;
 pub mod names;
 pub mod node;
+pub mod node_marks;
 pub mod objects;
 pub mod pod;
 pub mod pods;

@@ -1,5 +1,7 @@
 //! What we write onto the objects of a cluster, and under which names.
 
+/// How our labels on nodes begin. Kubelets may not set labels with the first part on themselves (NodeRestriction).
+pub const LABELS: &str = "node-restriction.kubernetes.io/touchstone-";
 /// Label on nodes: the tier of the host behind it.
 pub const TIER: &str = "node-restriction.kubernetes.io/touchstone-tier";
 /// Label on nodes: the country of the host behind it, ISO 3166-1.
@@ -18,5 +20,5 @@ pub const MANAGER: &str = "touchstone";
 /// Whether a label on nodes is one of ours.
 #[must_use]
 pub fn is_ours(label: &str) -> bool {
-    label == TIER || label == COUNTRY || label.starts_with(REGION)
+    label.starts_with(LABELS)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::names::{MANAGER, TAINT, is_ours};
+use crate::pod::null_is_empty;
 
 /// A node.
 pub type Node = Object<NodeSpec, NodeStatus>;
@@ -16,7 +17,7 @@ pub type Node = Object<NodeSpec, NodeStatus>;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct NodeSpec {
     /// What keeps pods away.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub taints: Vec<Taint>,
 }
 

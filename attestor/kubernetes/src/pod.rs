@@ -1,6 +1,47 @@
-//! Pods, as far as they are looked at.
+//! Pods (`v1`, core group), as far as they are looked at, and what policy looks at in them. Unknown fields are the API
+//! server's business and are skipped.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use touchstone_policies::admit::{ImageFacts, ImageUse, PodFacts};
+
+use crate::image::ImageName;
+
+/// A kubelet marks with it what it runs without asking: the pod is a mirror of a file on its node.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The account of a pod that names none.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// A pod.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pod {
+    /// Who it is.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What it is to be.
+    pub spec: PodSpec,
+}
+
+/// `ObjectMeta`, of any object.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ObjectMeta {
+    /// Name; empty where the API server is yet to make one.
+    #[serde(default)]
+    pub name: String,
+    /// Namespace; reviews say it beside the object.
+    #[serde(default)]
+    pub namespace: String,
+    /// What the API server calls it, once and never again.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// Labels.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
 
 /// `PodSpec`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -9,9 +50,44 @@ pub struct PodSpec {
     /// The node that it is bound to.
     #[serde(default)]
     pub node_name: Option<String>,
-    /// What it waits for before a scheduler looks at it (Kubernetes 1.26).
+    /// The account that it runs as.
     #[serde(default)]
+    pub service_account_name: String,
+    /// Containers.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub containers: Vec<Container>,
+    /// Init containers, and sidecars.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub init_containers: Vec<Container>,
+    /// Containers that were put into it while it ran.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub ephemeral_containers: Vec<Container>,
+    /// Volumes.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Secrets with credentials for registries, of its namespace.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub image_pull_secrets: Vec<PullSecret>,
+    /// Taints that do not keep it away.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// What it waits for before a scheduler looks at it (Kubernetes 1.26).
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub scheduling_gates: Vec<SchedulingGate>,
+}
+
+/// `Toleration`, as far as it is looked at. For how many seconds it holds makes it no other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Toleration {
+    /// Empty: any taint, with the operator `Exists`.
+    #[serde(default)]
+    pub key: String,
+    /// `Exists` or `Equal`; empty: `Equal`.
+    #[serde(default)]
+    pub operator: String,
+    /// Empty: each effect.
+    #[serde(default)]
+    pub effect: String,
 }
 
 /// `PodSchedulingGate`.
@@ -19,4 +95,197 @@ pub struct PodSpec {
 pub struct SchedulingGate {
     /// Who opens it.
     pub name: String,
+}
+
+/// `Container` and `EphemeralContainer`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Container {
+    /// Name.
+    pub name: String,
+    /// Its image; the API server takes no pod without one, where it looks.
+    #[serde(default)]
+    pub image: String,
+}
+
+/// `Volume`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+    /// An image whose files are mounted (Kubernetes 1.31).
+    #[serde(default)]
+    pub image: Option<ImageVolume>,
+}
+
+/// `ImageVolumeSource`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ImageVolume {
+    /// Its name.
+    #[serde(default)]
+    pub reference: String,
+}
+
+/// `LocalObjectReference`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PullSecret {
+    /// Name of the secret.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// Go writes `null` for a list or a map that was never made.
+pub(crate) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Pod {
+    /// Whether a kubelet runs it without asking.
+    #[must_use]
+    pub fn is_mirror(&self) -> bool {
+        self.metadata.annotations.contains_key(MIRROR)
+    }
+
+    /// The node that it is bound to.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        let node = self.spec.node_name.as_deref();
+        node.filter(|node| !node.is_empty())
+    }
+
+    /// What policy looks at in it, in `namespace`.
+    #[must_use]
+    pub fn facts(&self, namespace: &str) -> PodFacts {
+        facts(namespace, &self.metadata.labels, &self.spec)
+    }
+}
+
+/// What policy looks at in a pod. Of its images nothing is known yet but their names.
+#[must_use]
+pub fn facts(namespace: &str, labels: &BTreeMap<String, String>, spec: &PodSpec) -> PodFacts {
+    let account = match spec.service_account_name.as_str() {
+        "" => DEFAULT_ACCOUNT,
+        named => named,
+    };
+    PodFacts {
+        namespace: namespace.to_owned(),
+        labels: labels.clone(),
+        service_account: account.to_owned(),
+        images: images(spec),
+    }
+}
+
+/// The image of every container, whichever list it stands in, and those that are mounted.
+fn images(spec: &PodSpec) -> Vec<ImageFacts> {
+    let lists = [
+        (ImageUse::Ordinary, &spec.containers),
+        (ImageUse::Init, &spec.init_containers),
+        (ImageUse::Ephemeral, &spec.ephemeral_containers),
+    ];
+    let of_list = |(used, list): (ImageUse, &Vec<Container>)| -> Vec<ImageFacts> {
+        let images = list.iter().map(|one| image(used, &one.name, &one.image));
+        images.collect()
+    };
+    let mounted = spec.volumes.iter().filter_map(|volume| {
+        let reference = &volume.image.as_ref()?.reference;
+        Some(image(ImageUse::Volume, &volume.name, reference))
+    });
+    lists.into_iter().flat_map(of_list).chain(mounted).collect()
+}
+
+fn image(used: ImageUse, container: &str, reference: &str) -> ImageFacts {
+    let name = ImageName::parse(reference);
+    ImageFacts {
+        container: container.to_owned(),
+        used,
+        reference: reference.to_owned(),
+        name: name.as_ref().map(ImageName::full),
+        digest: name.as_ref().and_then(ImageName::digest),
+        encrypted: None,
+        registered: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: &Value) -> Pod {
+        let pod = json!({ "metadata": { "labels": { "app": "a" } }, "spec": spec });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn images_of_all_kinds_of_containers_are_seen() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let pod = pod(&json!({
+            "containers": [{ "name": "c", "image": format!("r.example/a@{digest}"), "ports": [1] }],
+            "initContainers": [{ "name": "i", "image": "r.example/b:1", "restartPolicy": "Always" }],
+            "ephemeralContainers": [{ "name": "e", "image": "c", "targetContainerName": "c" }],
+            "volumes": [
+                { "name": "v", "image": { "reference": "r.example/d:1" } },
+                { "name": "w", "emptyDir": {} },
+            ],
+        }));
+        let facts = pod.facts("payments");
+        let seen: Vec<(&str, ImageUse, Option<&str>)> = facts
+            .images
+            .iter()
+            .map(|image| (&*image.container, image.used, image.name.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("c", ImageUse::Ordinary, Some("r.example/a")),
+                ("i", ImageUse::Init, Some("r.example/b")),
+                ("e", ImageUse::Ephemeral, Some("docker.io/library/c")),
+                ("v", ImageUse::Volume, Some("r.example/d")),
+            ]
+        );
+        assert_eq!(facts.images[0].digest.unwrap().to_string(), digest);
+        assert!(facts.images[1..].iter().all(|image| image.digest.is_none()));
+        assert_eq!(
+            (
+                &*facts.namespace,
+                &*facts.service_account,
+                &*facts.labels["app"]
+            ),
+            ("payments", "default", "a")
+        );
+    }
+
+    #[test]
+    fn what_go_leaves_out_or_writes_as_null_is_empty() {
+        let pod = pod(&json!({
+            "containers": null, "nodeName": "", "serviceAccountName": "api",
+            "imagePullSecrets": [{ "name": "pull" }, {}],
+        }));
+        let facts = pod.facts("payments");
+        assert!(facts.images.is_empty() && pod.node().is_none() && !pod.is_mirror());
+        assert_eq!(facts.service_account, "api");
+        assert_eq!(pod.spec.image_pull_secrets[0].name, "pull");
+    }
+
+    #[test]
+    fn a_pod_that_is_written_otherwise_is_refused() {
+        for wrong in [
+            json!({ "metadata": {} }),
+            json!({ "spec": null }),
+            json!({ "spec": { "containers": {} } }),
+            json!({ "spec": { "containers": [{ "image": "a" }] } }),
+            json!({ "spec": { "containers": [{ "name": "c", "image": 7 }] } }),
+            json!({ "spec": { "nodeName": ["a"] } }),
+            json!({ "metadata": { "labels": { "a": 1 } }, "spec": {} }),
+        ] {
+            let read: Result<Pod, _> = serde_json::from_value(wrong.clone());
+            assert!(read.is_err(), "{wrong}");
+        }
+    }
 }

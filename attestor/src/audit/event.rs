@@ -354,7 +354,8 @@ pub(crate) enum Event {
         namespace: String,
         pod: String,
         pod_uid: Option<String>,
-        node: String,
+        /// `None`: it was refused before it had one.
+        node: Option<String>,
         host: Option<HostId>,
         policies: Vec<String>,
         policy_digest: Sha256Digest,
@@ -362,6 +363,9 @@ pub(crate) enum Event {
         /// Codes; what they expected and saw stands in the entry of the result.
         refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
+        /// Manifests that the pod asks for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        images: Vec<OciDigest>,
     },
     /// A pod that a policy is for was told to end where it ran.
     PodEnded {

@@ -1,40 +1,26 @@
 //! `touchstone image …`: what publishers say that they made.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
-use oci_client::manifest::{
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
-    OCI_IMAGE_MEDIA_TYPE,
-};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client as Registry, Reference};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Manifest, ManifestError};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
 
 use super::answers::{items, rows};
 use super::client::Client;
 use super::output::{cut, moment, print, table, text};
-use crate::keys;
+use crate::registries::{Credentials, MEDIA_TYPES, is_here};
 
-/// What is asked of a registry: manifests, and indexes of them.
-const MEDIA_TYPES: [&str; 4] = [
-    OCI_IMAGE_MEDIA_TYPE,
-    OCI_IMAGE_INDEX_MEDIA_TYPE,
-    IMAGE_MANIFEST_MEDIA_TYPE,
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-];
 /// How long a registry may say nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -148,17 +134,6 @@ struct Source {
     plain_http: bool,
 }
 
-/// An index, as far as it is followed.
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Listed>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    digest: OciDigest,
-}
-
 impl Source {
     fn of(text: &str, plain_http: bool, authfile: Option<&Path>) -> anyhow::Result<Self> {
         let reference: Reference = text
@@ -183,9 +158,12 @@ impl Source {
             ..ClientConfig::default()
         })?;
         let auth = match authfile {
-            Some(file) => credential(file, &host)?,
-            None => RegistryAuth::Anonymous,
+            Some(file) => Credentials::read(file)?.of(&reference)?,
+            None => None,
         };
+        let auth = auth.map_or(RegistryAuth::Anonymous, |login| {
+            RegistryAuth::Basic(login.name.clone(), login.password.clone())
+        });
         Ok(Self {
             registry,
             reference,
@@ -202,9 +180,9 @@ impl Source {
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(vec![first]),
         }
-        let index: Index = serde_json::from_slice(&first).context("the index cannot be read")?;
+        let index = Index::parse(&first).context("the index cannot be read")?;
         let mut all = Vec::new();
-        for Listed { digest } in index.manifests {
+        for digest in index.manifests {
             let one = self.reference.clone_with_digest(digest.to_string());
             let manifest = self.pull(&one).await?;
             ensure!(
@@ -253,54 +231,6 @@ impl Source {
     }
 }
 
-/// Whether a registry, `HOST` or `HOST:PORT`, is on this machine.
-fn is_here(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => registry,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// As `skopeo login` writes it (containers-auth.json(5)).
-#[derive(Deserialize)]
-struct AuthFile {
-    #[serde(default)]
-    auths: std::collections::BTreeMap<String, AuthEntry>,
-}
-
-#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
-struct AuthEntry {
-    auth: Option<String>,
-}
-
-fn credential(file: &Path, registry: &str) -> anyhow::Result<RegistryAuth> {
-    let shown = file.display();
-    let content = Zeroizing::new(keys::read_private(file)?);
-    let file: AuthFile = serde_json::from_str(&content).map_err(|_| {
-        anyhow::anyhow!("`{shown}` is no file of credentials as `skopeo login` writes it")
-    })?;
-    let Some(auth) = file
-        .auths
-        .get(registry)
-        .and_then(|entry| entry.auth.as_ref())
-    else {
-        return Ok(RegistryAuth::Anonymous);
-    };
-    let pair = STANDARD.decode(auth.as_bytes()).map(Zeroizing::new).ok();
-    let pair = pair.as_ref().and_then(|pair| str::from_utf8(pair).ok());
-    let (name, password) = pair
-        .and_then(|pair| pair.split_once(':'))
-        .with_context(|| {
-            format!("the credential for `{registry}` in `{shown}` is no name and password")
-        })?;
-    Ok(RegistryAuth::Basic(name.to_owned(), password.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
@@ -309,22 +239,6 @@ mod tests {
 
     #[test]
     fn only_a_registry_on_this_machine_is_asked_without_tls() {
-        for here in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "[::1]:5000",
-        ] {
-            assert!(is_here(here), "{here}");
-        }
-        for elsewhere in [
-            "registry.example",
-            "localhost.example:5000",
-            "10.0.0.1:5000",
-            "127.0.0.1.example",
-        ] {
-            assert!(!is_here(elsewhere), "{elsewhere}");
-        }
         let refused = Source::of("registry.example/a:1", true, None)
             .err()
             .unwrap();

@@ -7,6 +7,7 @@ mod boots;
 mod breaker;
 mod evictions;
 mod gates;
+mod integrity;
 mod judged;
 mod policy_objects;
 mod statement;

@@ -6,33 +6,26 @@
 mod wire;
 
 use touchstone_evidence::finding::Finding;
+use touchstone_kubernetes::names::EXEMPT;
 use touchstone_policies::admit::{PodFacts, policies_for_any, refusals_of, seconds_left};
 use touchstone_policies::prose;
 
-use super::{PodMemory, facts, unmapped};
+use super::Webhook;
 use crate::attestor::Attestor;
 use crate::clock;
 use wire::Nodes;
 pub(crate) use wire::{Args, Filtered, HostPriority};
 
-/// Namespaces whose pods the cluster and this attestor need to come up again. The webhooks never see them; a scheduler
-/// asks about every pod.
-const EXEMPT: [&str; 4] = [
-    "kube-system",
-    "kube-node-lease",
-    "kube-public",
-    "touchstone",
-];
 /// `MaxExtenderPriority`.
 const SCORE_MAX: i64 = 10;
 
 /// Tells the nodes that the pod may go to from the others, of which it says why not.
-pub(crate) async fn filter(attestor: &Attestor, memory: &PodMemory, args: Args) -> Filtered {
-    let pods = pods(memory, &args);
+pub(crate) async fn filter(attestor: &Attestor, webhook: &Webhook, args: Args) -> Filtered {
+    let pods = pods(webhook, &args);
     let Some(nodes) = args.nodes() else {
         return Filtered::error("the request names no nodes; it needs `NodeNames` or `Nodes`");
     };
-    let reasons = match attestor.index.is_confirmed() || is_exempt(&args) {
+    let reasons = match attestor.index.is_confirmed() || is_exempt(webhook, &args) {
         true => judge(attestor, &pods, &nodes.names()),
         // The policies may be others by now, and for any pod.
         false => {
@@ -57,7 +50,7 @@ fn judge(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<Option<S
         .index
         .judge_nodes(nodes, |node, host, standing| match host {
             Some(_) => refusals_of(&policies, &selected, standing, now),
-            None => vec![unmapped(node)],
+            None => vec![Finding::new("node-unmapped").about(node)],
         });
     refusals
         .iter()
@@ -66,15 +59,11 @@ fn judge(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<Option<S
 }
 
 /// Scores each node by how much longer its host may have the pod: ten where that is longest, zero where it may not.
-pub(crate) fn prioritize(
-    attestor: &Attestor,
-    memory: &PodMemory,
-    args: &Args,
-) -> Vec<HostPriority> {
+pub(crate) fn prioritize(attestor: &Attestor, webhook: &Webhook, args: &Args) -> Vec<HostPriority> {
     let nodes = args.nodes();
     let names = nodes.as_ref().map(Nodes::names).unwrap_or_default();
     let left = match attestor.index.is_confirmed() {
-        true => seconds(attestor, &pods(memory, args), &names),
+        true => seconds(attestor, &pods(webhook, args), &names),
         false => vec![0; names.len()],
     };
     let longest = left.iter().copied().max().unwrap_or_default().max(1);
@@ -103,16 +92,23 @@ fn seconds(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<i64> {
     })
 }
 
-fn is_exempt(args: &Args) -> bool {
-    EXEMPT.contains(&args.pod().metadata.namespace.as_str())
+/// Whether the cluster and this attestor need such pods to come up again. The webhooks never see them; a scheduler asks
+/// about every pod.
+fn is_exempt(webhook: &Webhook, args: &Args) -> bool {
+    let namespace = args.pod().metadata.namespace.as_str();
+    let cluster = webhook.cluster.as_ref();
+    let own = cluster.map_or("touchstone", |cluster| &cluster.config().namespace);
+    namespace == own || EXEMPT.contains(&namespace)
 }
 
 /// The pod as it is, and with each set of labels that it was reviewed with: its binding is judged with those.
-fn pods(memory: &PodMemory, args: &Args) -> Vec<PodFacts> {
+fn pods(webhook: &Webhook, args: &Args) -> Vec<PodFacts> {
     let metadata = &args.pod().metadata;
     let uid = metadata.uid.as_deref().unwrap_or_default();
-    let remembered = memory.recall(uid, &metadata.namespace, &metadata.name);
+    let remembered = webhook
+        .pods
+        .recall(uid, &metadata.namespace, &metadata.name);
     let mut pods = remembered.unwrap_or_default();
-    pods.push(facts(&metadata.namespace, args.pod()));
+    pods.push(args.pod().facts(&metadata.namespace));
     pods
 }

@@ -14,46 +14,30 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::Deserialize as _;
 use serde_json::Value;
+use touchstone_kubernetes::image::ImageName;
+use touchstone_kubernetes::pod::Pod;
 use touchstone_policies::admit::{policies_for, refusals_of};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::placement;
 
-use super::facts;
-use super::resolve::{Resolver, full_name};
-use super::review::{Object, Request, Response};
+use super::Webhook;
+use super::resolve;
+use super::review::{Request, Response};
 use crate::attestor::Attestor;
 use crate::clock;
 
-/// A pod as it was sent, and what is known of such objects.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "Value")]
-pub(crate) struct Pod {
-    sent: Value,
-    known: Object,
-}
-
-impl TryFrom<Value> for Pod {
-    type Error = serde_json::Error;
-
-    fn try_from(sent: Value) -> Result<Self, serde_json::Error> {
-        let known = Object::deserialize(&sent)?;
-        Ok(Self { sent, known })
-    }
-}
-
 /// Answers one review: allowed, and with a patch where a policy asks for one.
-pub(crate) async fn answer(
-    attestor: &Attestor,
-    resolver: &Resolver,
-    request: &Request<Pod>,
-) -> Response {
-    let Some(Pod { sent, known }) = request.object.as_ref().filter(|_| is_for(request)) else {
+pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Request) -> Response {
+    let sent = request.object::<Value>().ok().filter(|_| is_for(request));
+    let known = sent.as_ref().and_then(|sent| Pod::deserialize(sent).ok());
+    let (Some(sent), Some(known)) = (sent, known) else {
         return Response::allowed(request, None);
     };
     let policies = attestor.index.policies();
-    let selected = policies_for(&policies, &facts(&request.namespace, known));
+    let facts = known.facts(&request.namespace);
+    let selected = policies_for(&policies, &facts);
     if selected.is_empty() {
         return Response::allowed(request, None);
     }
@@ -64,13 +48,13 @@ pub(crate) async fn answer(
         let held = placement::holds(&selected) && !fits_somewhere(attestor, &policies, &selected);
         changes.extend(place(&mut pod, &selected, held));
     }
-    let old = request.old_object.as_ref();
-    changes.extend(resolve_tags(resolver, &selected, &mut pod, old).await);
+    let old = request.old_object::<Value>().ok().flatten();
+    changes.extend(resolve_tags(webhook, &selected, &mut pod, old.as_ref()).await);
     if created || !changes.is_empty() {
         let names: Vec<&str> = selected.iter().map(|(name, _)| *name).collect();
         notes::write(&mut pod, &names, changes);
     }
-    let patch = json_patch::diff(sent, &pod);
+    let patch = json_patch::diff(&sent, &pod);
     match serde_json::to_vec(&patch) {
         Ok(bytes) if !patch.0.is_empty() => Response::patched(request, &bytes),
         _ => Response::allowed(request, None),
@@ -78,7 +62,7 @@ pub(crate) async fn answer(
 }
 
 /// Whether it is a pod that is made, or whose containers are changed.
-fn is_for(request: &Request<Pod>) -> bool {
+fn is_for(request: &Request) -> bool {
     let pods = ["pods", "pods/ephemeralcontainers"];
     let acts = ["CREATE", "UPDATE"];
     pods.contains(&request.resource_name().as_str()) && acts.contains(&request.operation.as_str())
@@ -110,18 +94,18 @@ fn fits_somewhere(
 }
 
 async fn resolve_tags(
-    resolver: &Resolver,
+    webhook: &Webhook,
     selected: &[(&str, &WorkloadPolicy)],
     pod: &mut Value,
     old: Option<&Value>,
 ) -> Vec<String> {
     let mut tagged = pins::tagged(pod, old);
     tagged.retain(|one| {
-        let name = full_name(&one.image);
-        name.is_some_and(|name| placement::pins(selected, &name))
+        let name = ImageName::parse(&one.image);
+        name.is_some_and(|name| placement::pins(selected, &name.full()))
     });
     let images: BTreeSet<&str> = tagged.iter().map(|one| one.image.as_str()).collect();
-    let digests = resolver.digests(&images).await;
+    let digests = resolve::digests(webhook.images.registries(), &images).await;
     tagged
         .iter()
         .filter_map(|one| pins::pin(pod, one, digests.get(&one.image)?))

@@ -15,14 +15,16 @@ const KEPT: Duration = Duration::from_secs(600);
 const PODS_MAX: usize = 20_000;
 /// Longest order of a namespace: beyond it, places that stand for nothing are taken out.
 const ORDER_MAX: usize = 2 * PODS_MAX;
-/// Most bytes of labels kept.
+/// Most bytes of labels and images kept.
 const BYTES_MAX: usize = 64 << 20;
-/// Most bytes of labels of one pod: a thousand long ones. With more it is not bound.
+/// Most bytes of labels and images of one pod: a thousand long ones. With more it is not bound.
 const POD_BYTES_MAX: usize = 256 << 10;
-/// Most sets of labels that one pod is seen with. With more it is not bound.
+/// Most sets of facts that one pod is seen with. With more it is not bound.
 const SETS_MAX: usize = 16;
 /// What a label takes besides its text, about.
 const LABEL_BYTES: usize = 64;
+/// What an image takes besides its texts, about.
+const IMAGE_BYTES: usize = 160;
 
 /// By uid.
 #[derive(Default)]
@@ -48,7 +50,7 @@ struct Namespace {
 struct Remembered {
     namespace: String,
     name: String,
-    /// Every set of labels that it was seen with: which of them it has, reviews do not tell.
+    /// Every set of facts that it was seen with: which of them are so, reviews do not tell.
     seen: Vec<PodFacts>,
     bytes: usize,
     since: Instant,
@@ -70,7 +72,7 @@ impl PodMemory {
         inner.make_room(now, namespace);
     }
 
-    /// Keeps one more set of labels of a pod that is kept. One that is not stays unknown: what it was created with
+    /// Keeps one more set of facts of a pod that is kept. One that is not stays unknown: what it was created with
     /// would be passed over.
     pub(crate) fn add(&self, uid: &str, facts: PodFacts) {
         let now = Instant::now();
@@ -82,7 +84,7 @@ impl PodMemory {
         }
     }
 
-    /// The pod with this uid, with each set of labels, if it is kept and is the one of that namespace and name.
+    /// The pod with this uid, with each set of facts, if it is kept and is the one of that namespace and name.
     pub(crate) fn recall(&self, uid: &str, namespace: &str, name: &str) -> Option<Vec<PodFacts>> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let pod = inner.pods.get(uid)?;
@@ -101,7 +103,7 @@ impl Remembered {
         }
         self.bytes = self.bytes.saturating_add(size(&facts));
         match self.bytes > POD_BYTES_MAX {
-            // Its labels are not kept, only that there are too many.
+            // They are not kept, only that there are too many.
             true => self.seen.clear(),
             false => self.seen.push(facts),
         }
@@ -174,8 +176,13 @@ impl Inner {
 
 fn size(facts: &PodFacts) -> usize {
     let labels = facts.labels.iter();
-    let sizes = labels.map(|(key, value)| key.len() + value.len() + LABEL_BYTES);
-    sizes.fold(LABEL_BYTES, usize::saturating_add)
+    let labels = labels.map(|(key, value)| key.len() + value.len() + LABEL_BYTES);
+    let images = facts.images.iter().map(|image| {
+        let name = image.name.as_ref().map_or(0, String::len);
+        image.container.len() + image.reference.len() + name + IMAGE_BYTES
+    });
+    let beginning = facts.service_account.len() + LABEL_BYTES;
+    labels.chain(images).fold(beginning, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -193,6 +200,7 @@ mod tests {
         PodFacts {
             namespace: "payments".to_owned(),
             labels: labels.collect::<BTreeMap<_, _>>(),
+            ..PodFacts::default()
         }
     }
 

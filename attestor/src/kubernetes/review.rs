@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use touchstone_evidence::digest::Sha256Digest;
-
-use super::tolerations::Toleration;
+use touchstone_evidence::finding::Finding;
+use touchstone_kubernetes::pod::ObjectMeta;
 
 /// The group and version that are answered.
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -18,24 +19,24 @@ const KIND: &str = "AdmissionReview";
 /// A review as it is received.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Review<O = Object> {
+pub(crate) struct Review {
     api_version: String,
     kind: String,
-    request: Option<Request<O>>,
+    request: Option<Request>,
 }
 
-impl<O> Review<O> {
+impl Review {
     /// The request, if it is one of the version that is understood.
-    pub(crate) fn into_request(self) -> Option<Request<O>> {
+    pub(crate) fn into_request(self) -> Option<Request> {
         let known = self.api_version == API_VERSION && self.kind == KIND;
         self.request.filter(|_| known)
     }
 }
 
-/// What is asked; `O` is what is read of the object.
+/// What is asked.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Request<O = Object> {
+pub(crate) struct Request {
     /// Must be in the answer.
     pub(crate) uid: String,
     pub(crate) resource: Resource,
@@ -46,31 +47,60 @@ pub(crate) struct Request<O = Object> {
     #[serde(default)]
     pub(crate) namespace: String,
     pub(crate) operation: String,
-    pub(crate) object: Option<O>,
-    /// What an update takes the place of.
+    /// Read once it is known what it must be.
     #[serde(default)]
-    pub(crate) old_object: Option<Value>,
+    object: Option<Box<RawValue>>,
+    /// What it is to be changed from.
+    #[serde(default)]
+    old_object: Option<Box<RawValue>>,
+    #[serde(default)]
+    user_info: UserInfo,
     #[serde(default)]
     pub(crate) dry_run: bool,
 }
 
-impl Request {
-    /// The pod's name; where the API server generated it, only the object has it.
-    pub(crate) fn pod_name(&self) -> &str {
-        match &self.object {
-            Some(object) if self.name.is_empty() => &object.metadata.name,
-            _ => &self.name,
-        }
-    }
+/// `UserInfo`: who asks the API server.
+#[derive(Debug, Default, Deserialize)]
+struct UserInfo {
+    #[serde(default)]
+    username: String,
 }
 
-impl<O> Request<O> {
+impl Request {
+    /// The object's name; where the API server is yet to make one, only the object may have it.
+    pub(crate) fn name<'a>(&'a self, object: &'a ObjectMeta) -> &'a str {
+        self.name_or(&object.name)
+    }
+
+    /// The same, of an object of this name.
+    pub(crate) fn name_or<'a>(&'a self, object: &'a str) -> &'a str {
+        match self.name.as_str() {
+            "" => object,
+            name => name,
+        }
+    }
+
+    /// Who asks the API server, in the API server's words.
+    pub(crate) fn username(&self) -> &str {
+        &self.user_info.username
+    }
+
     /// Whether it is about pods or their bindings, of whichever operation.
     pub(crate) fn asks_about_pods(&self) -> bool {
         matches!(
             self.resource_name().as_str(),
-            "pods" | "pods/binding" | "bindings"
+            "pods" | "pods/binding" | "pods/ephemeralcontainers" | "bindings"
         )
+    }
+
+    /// What is to be.
+    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Finding> {
+        read(self.object.as_deref())?.ok_or_else(|| Finding::new("review-without-object"))
+    }
+
+    /// What was before; `None`: nothing.
+    pub(crate) fn old_object<T: DeserializeOwned>(&self) -> Result<Option<T>, Finding> {
+        read(self.old_object.as_deref())
     }
 
     /// `resource` or `resource/subresource`; a resource outside of the core group keeps its group.
@@ -86,6 +116,15 @@ impl<O> Request<O> {
     }
 }
 
+fn read<T: DeserializeOwned>(object: Option<&RawValue>) -> Result<Option<T>, Finding> {
+    let Some(object) = object else {
+        return Ok(None);
+    };
+    serde_json::from_str(object.get())
+        .map(Some)
+        .map_err(|error| Finding::new("review-malformed").observed(error))
+}
+
 /// `GroupVersionResource`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Resource {
@@ -94,38 +133,12 @@ pub(crate) struct Resource {
     pub(crate) resource: String,
 }
 
-/// A pod or a binding.
+/// `Binding`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Object {
+pub(crate) struct Binding {
     #[serde(default)]
-    pub(crate) metadata: Metadata,
-    #[serde(default)]
-    pub(crate) spec: Option<PodSpec>,
-    #[serde(default)]
-    pub(crate) target: Option<Target>,
-}
-
-/// `ObjectMeta`.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Metadata {
-    #[serde(default)]
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) namespace: String,
-    #[serde(default)]
-    pub(crate) uid: Option<String>,
-    #[serde(default)]
-    pub(crate) labels: BTreeMap<String, String>,
-}
-
-/// `PodSpec`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PodSpec {
-    #[serde(default)]
-    pub(crate) node_name: Option<String>,
-    #[serde(default)]
-    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) target: Target,
 }
 
 /// What a pod is bound to.
@@ -173,12 +186,12 @@ struct Status {
 
 impl Response {
     /// Allowed; `entry` names the audit entry of the decision.
-    pub(crate) fn allowed<O>(request: &Request<O>, entry: Option<Sha256Digest>) -> Self {
+    pub(crate) fn allowed(request: &Request, entry: Option<Sha256Digest>) -> Self {
         Self::new(request, true, None, entry)
     }
 
     /// Allowed, with these changes of the object; `patch` is a JSON Patch.
-    pub(crate) fn patched<O>(request: &Request<O>, patch: &[u8]) -> Self {
+    pub(crate) fn patched(request: &Request, patch: &[u8]) -> Self {
         let mut allowed = Self::allowed(request, None);
         allowed.response.patch = Some(EncodedPatch {
             patch_type: "JSONPatch",
@@ -188,7 +201,7 @@ impl Response {
     }
 
     /// Refused, with words for whoever made the pod.
-    pub(crate) fn refused<O>(request: &Request<O>, why: &str, entry: Option<Sha256Digest>) -> Self {
+    pub(crate) fn refused(request: &Request, why: &str, entry: Option<Sha256Digest>) -> Self {
         let status = Status {
             code: 403,
             reason: "Forbidden",
@@ -197,8 +210,8 @@ impl Response {
         Self::new(request, false, Some(status), entry)
     }
 
-    fn new<O>(
-        request: &Request<O>,
+    fn new(
+        request: &Request,
         allowed: bool,
         status: Option<Status>,
         entry: Option<Sha256Digest>,

@@ -3,49 +3,34 @@
 //! Such a pod is refused, by words, and not mended: a toleration of everything cannot be narrowed to everything but
 //! one, and without it the pod would wait for reasons that nobody told its author.
 
-use serde::Deserialize;
 use touchstone_evidence::finding::Finding;
-use touchstone_policies::admit::{PodFacts, policies_for};
+use touchstone_kubernetes::names::TAINT;
+use touchstone_kubernetes::pod::{Pod, Toleration};
+use touchstone_policies::admit::policies_for;
 use touchstone_policies::manifest::PolicySet;
 
-use super::review::{Object, Request};
+use super::review::Request;
 
-/// The taint of nodes whose hosts are not trusted.
-const TAINT: &str = "touchstone.dev/untrusted";
-
-/// `Toleration`, as far as it is looked at. For how many seconds it holds makes it no other.
-#[derive(Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Toleration {
-    /// Empty: any taint, with the operator `Exists`.
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    operator: String,
-    #[serde(default)]
-    effect: String,
-}
-
-impl Toleration {
-    /// Whether a pod with it could stay where our taint is. Which values of it there are does not count: there may be
-    /// more of them one day.
-    fn lets_pass(&self) -> bool {
-        let any = self.key.is_empty() && self.operator == "Exists";
-        (any || self.key == TAINT) && self.effect != "PreferNoSchedule"
-    }
+/// Whether a pod with it could stay where our taint is. Which values of it there are does not count: there may be more of
+/// them one day.
+fn lets_pass(toleration: &Toleration) -> bool {
+    let any = toleration.key.is_empty() && toleration.operator == "Exists";
+    (any || toleration.key == TAINT) && toleration.effect != "PreferNoSchedule"
 }
 
 /// Why the pod may not be made, or changed, as it is asked; `None`: its tolerations are no reason. What a pod tolerates
 /// already is no reason to refuse its other changes.
-pub(super) fn refusal(
-    policies: &PolicySet,
-    pod: &PodFacts,
-    request: &Request<Object>,
-) -> Option<Finding> {
-    let spec = request.object.as_ref()?.spec.as_ref()?;
-    let mut passing = spec.tolerations.iter().filter(|one| one.lets_pass());
-    let held = tolerated_already(request);
+pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding> {
+    let resource = request.resource_name();
+    if !["pods", "pods/ephemeralcontainers"].contains(&resource.as_str()) {
+        return None;
+    }
+    let pod: Pod = request.object().ok()?;
+    let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
+    let held = request.old_object::<Pod>().ok().flatten();
+    let held = held.map(|pod| pod.spec.tolerations).unwrap_or_default();
     let new = passing.find(|one| !held.contains(one))?;
-    if policies_for(policies, pod).is_empty() {
+    if policies_for(policies, &pod.facts(&request.namespace)).is_empty() {
         return None;
     }
     let tolerated = match new.key.as_str() {
@@ -53,14 +38,6 @@ pub(super) fn refusal(
         key => key,
     };
     Some(Finding::new("toleration-of-untrusted").observed(tolerated))
-}
-
-fn tolerated_already(request: &Request<Object>) -> Vec<Toleration> {
-    let old = request.old_object.as_ref();
-    let tolerations = old.and_then(|old| old.pointer("/spec/tolerations"));
-    tolerations
-        .and_then(|tolerations| Vec::deserialize(tolerations).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -73,11 +50,8 @@ mod tests {
 
     #[test]
     fn a_toleration_of_the_taint_or_of_everything_lets_pass() {
-        let passes = |toleration| {
-            serde_json::from_value::<Toleration>(toleration)
-                .unwrap()
-                .lets_pass()
-        };
+        let passes =
+            |toleration| lets_pass(&serde_json::from_value::<Toleration>(toleration).unwrap());
         for passing in [
             json!({ "operator": "Exists" }),
             json!({ "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9 }),

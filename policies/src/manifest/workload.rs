@@ -30,7 +30,7 @@ pub struct WorkloadPolicy {
 
 /// Selects pods: all that is named must match.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodHalf {
     /// Namespaces, at least one.
     #[serde(deserialize_with = "at_least_one")]
@@ -38,6 +38,12 @@ pub struct PodHalf {
     /// Labels that the pod must carry; none: every pod of the namespaces.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Names of service accounts, any of which is meant; absent: whichever the pod has.
+    #[serde(default, deserialize_with = "some_at_least_one")]
+    pub service_accounts: Option<Vec<String>>,
+    /// How names of images begin: a pod is meant of which any container's image begins so; absent: whichever.
+    #[serde(default, deserialize_with = "some_at_least_one")]
+    pub images: Option<Vec<ImagePrefix>>,
 }
 
 /// Demands on the host.

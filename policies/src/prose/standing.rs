@@ -8,6 +8,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the attestor's clock is behind the last result of {subject}; set it right",
     ),
     (
+        "cluster-unanswered",
+        "the cluster's API server did not say which pod and which node are meant; see that it is up and lets the attestor \
+         read pods and nodes",
+    ),
+    (
         "findings-omitted",
         "{observed} more findings are not listed",
     ),
@@ -49,6 +54,10 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the attestor's database was restored, so nothing is known of the host until its next round",
     ),
     (
+        "node-mark-protected",
+        "`{observed}` is for the attestor alone to set on node {subject}; leave it as it is",
+    ),
+    (
         "node-unmapped",
         "the node {subject} is mapped to no host; map it with `touchstone node map`",
     ),
@@ -59,6 +68,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
     (
         "place-unknown",
         "{subject} has no proven place, and policy demands one",
+    ),
+    (
+        "pod-static",
+        "this is the mirror of a static pod, which {subject} runs without asking; take its file off that node: its host \
+         gets no key that it may not have",
     ),
     (
         "pod-unknown",
@@ -77,8 +91,13 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the last result of {subject} is {observed} old; policy allows {expected}",
     ),
     (
+        "review-malformed",
+        "the review's object cannot be read: {observed}",
+    ),
+    (
         "review-unsupported",
-        "the webhook does not judge {observed}; send it CREATE and UPDATE of pods, and CREATE of pods/binding and bindings",
+        "the webhook does not judge {observed}; send it CREATE and UPDATE of pods and nodes, UPDATE of pods/ephemeralcontainers, \
+         and CREATE of pods/binding and bindings",
     ),
     (
         "review-without-object",

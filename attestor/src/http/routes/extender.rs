@@ -9,7 +9,7 @@ use crate::kubernetes::extender::{self, Args, Filtered, HostPriority};
 
 /// Which of the nodes a pod may go to.
 pub(super) async fn filter(State(app): State<App>, Body(args): Body<Args>) -> Json<Filtered> {
-    Json(extender::filter(&app.attestor, &app.pods, args).await)
+    Json(extender::filter(&app.attestor, &app.webhook, args).await)
 }
 
 /// How well each of the nodes would do.
@@ -17,5 +17,5 @@ pub(super) async fn prioritize(
     State(app): State<App>,
     Body(args): Body<Args>,
 ) -> Json<Vec<HostPriority>> {
-    Json(extender::prioritize(&app.attestor, &app.pods, &args))
+    Json(extender::prioritize(&app.attestor, &app.webhook, &args))
 }

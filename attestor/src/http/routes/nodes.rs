@@ -120,7 +120,7 @@ pub(super) async fn map(
 
 /// Which node of that name the operator means: the one that is there now.
 async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem> {
-    let Some(cluster) = &app.cluster else {
+    let Some(cluster) = &app.webhook.cluster else {
         return Ok(None);
     };
     let found = cluster.node(node).await.map_err(|error| {

@@ -11,7 +11,7 @@ use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::kubernetes;
-use crate::kubernetes::mutate::{self, Pod};
+use crate::kubernetes::mutate;
 use crate::kubernetes::review::{Request, Response, Review};
 
 /// Answers one AdmissionReview.
@@ -21,21 +21,21 @@ pub(super) async fn validate(
     Body(review): Body<Review>,
 ) -> Result<Json<Response>, Problem> {
     let request = understood(review)?;
-    let answer = kubernetes::answer(&app.attestor, &app.pods, &request, &caller).await?;
+    let answer = kubernetes::answer(&app.attestor, &app.webhook, &request, &caller).await?;
     Ok(Json(answer))
 }
 
 /// Answers one AdmissionReview with what is to be changed.
 pub(super) async fn mutate(
     State(app): State<App>,
-    Body(review): Body<Review<Pod>>,
+    Body(review): Body<Review>,
 ) -> Result<Json<Response>, Problem> {
     let request = understood(review)?;
-    let answer = mutate::answer(&app.attestor, &app.registries, &request).await;
+    let answer = mutate::answer(&app.attestor, &app.webhook, &request).await;
     Ok(Json(answer))
 }
 
-fn understood<O>(review: Review<O>) -> Result<Request<O>, Problem> {
+fn understood(review: Review) -> Result<Request, Problem> {
     review.into_request().ok_or_else(|| {
         Problem::refused(
             StatusCode::UNPROCESSABLE_ENTITY,

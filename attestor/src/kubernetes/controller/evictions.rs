@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::node::Node;
+use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::Pod;
-use touchstone_policies::admit::{Admission, PodFacts, admit, concerns_namespace};
+use touchstone_policies::admit::{Admission, concerns_namespace, policies_for, refusals_of};
 use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
 use super::judged::Judged;
-use super::write;
+use super::{integrity, write};
 use crate::attestor::Attestor;
 use crate::audit::Event;
 
@@ -116,7 +117,8 @@ impl Evictions {
     }
 }
 
-/// As its binding would be judged now.
+/// As its binding would be judged now, by its host; and by what it runs. What registries say of its images was judged when
+/// it was placed.
 pub(super) fn admission(
     policies: &PolicySet,
     pod: &Pod,
@@ -124,24 +126,30 @@ pub(super) fn admission(
     node: &str,
     now: i64,
 ) -> Admission {
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let nobody = Admission {
+    let mut admission = Admission {
         policies: Vec::new(),
         refusals: Vec::new(),
     };
-    if !concerns_namespace(policies, &namespace) {
-        return nobody;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    if !concerns_namespace(policies, namespace) {
+        return admission;
     }
-    let facts = PodFacts {
-        namespace,
-        labels: pod.metadata.labels.clone().unwrap_or_default(),
+    let labels = pod.metadata.labels.clone().unwrap_or_default();
+    let facts = pod::facts(namespace, &labels, &pod.spec);
+    let selected = policies_for(policies, &facts);
+    if selected.is_empty() {
+        return admission;
+    }
+    let held = judged.and_then(|judged| judged.held.as_ref());
+    let standing = held.map(|held| &held.standing);
+    admission.refusals = match judged.is_some_and(|judged| judged.host.is_some()) {
+        true => refusals_of(policies, &selected, standing, now),
+        false => vec![Finding::new("node-unmapped").about(node)],
     };
-    let standing = judged
-        .and_then(|judged| judged.held.as_ref())
-        .map(|held| &held.standing);
-    let mut admission = admit(policies, &facts, standing, now);
-    if !admission.policies.is_empty() && judged.is_none_or(|judged| judged.host.is_none()) {
-        admission.refusals = vec![Finding::new("node-unmapped").about(node)];
+    if selected.iter().any(|(_, policy)| policy.images.is_some()) {
+        admission.refusals.extend(integrity::refusals(pod, &facts));
     }
+    let names = selected.into_iter().map(|(name, _)| name.to_owned());
+    admission.policies = names.collect();
     admission
 }

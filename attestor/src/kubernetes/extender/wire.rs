@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::kubernetes::review::Object;
+use touchstone_kubernetes::pod::Pod;
 
 /// `ExtenderArgs`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Args {
-    pod: Object,
+    pod: Pod,
     nodes: Option<NodeList>,
     node_names: Option<Vec<String>>,
 }
@@ -27,7 +26,7 @@ pub(super) enum Nodes<'a> {
 
 impl Args {
     /// The pod that is to be placed.
-    pub(super) fn pod(&self) -> &Object {
+    pub(super) fn pod(&self) -> &Pod {
         &self.pod
     }
 

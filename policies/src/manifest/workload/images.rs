@@ -57,9 +57,8 @@ impl TryFrom<String> for ImagePrefix {
 
     fn try_from(text: String) -> Result<Self, String> {
         let (registry, path) = text.split_once('/').unwrap_or_default();
-        let host = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte)
-        };
+        let host =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:".contains(&byte);
         let below = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte)
         };
@@ -87,7 +86,6 @@ mod tests {
             "registry.example/payments/",
             "docker.io/library/nginx",
             "127.0.0.1:5000/a",
-            "[::1]:5000/a",
         ] {
             let prefix = ImagePrefix::try_from(good.to_owned()).unwrap();
             assert!(prefix.begins(good) && !prefix.begins("other.example/"));
@@ -99,6 +97,7 @@ mod tests {
             "/payments",
             "Registry.example/",
             "registry.example/*",
+            "[::1]:5000/a",
             "registry.example/Payments",
             "registry.example/payments:1",
         ] {

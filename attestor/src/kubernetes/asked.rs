@@ -1,0 +1,92 @@
+//! What a review asks about a pod, once it is understood.
+
+use touchstone_evidence::finding::Finding;
+use touchstone_kubernetes::pod::{ObjectMeta, Pod};
+use touchstone_policies::admit::PodFacts;
+
+use super::review::{Binding, Request};
+
+/// A pod, and what is to happen with it.
+pub(super) struct Asked {
+    /// The pod's name.
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// It is made, and waits for a node.
+    Created(PodFacts),
+    /// It waits for a node, and may be another one from now on.
+    Updated(PodFacts),
+    /// It comes with its node.
+    CreatedOn(PodFacts, String),
+    /// It is on a node, and may be another one from now on.
+    UpdatedOn {
+        before: Option<PodFacts>,
+        after: PodFacts,
+        node: String,
+    },
+    /// A node is chosen for it.
+    Bound(String),
+    /// It runs on this node already, without asking.
+    Static(PodFacts, String),
+}
+
+impl Asked {
+    /// Reads the object of a review about pods. A finding says why it cannot be judged.
+    pub(super) fn read(request: &Request) -> Result<Self, Finding> {
+        let resource = request.resource_name();
+        match (request.operation.as_str(), resource.as_str()) {
+            ("CREATE", "pods") => Self::created(request),
+            ("UPDATE", "pods" | "pods/ephemeralcontainers") => Self::updated(request),
+            ("CREATE", "pods/binding" | "bindings") => {
+                let binding: Binding = request.object()?;
+                let what = What::Bound(binding.target.name);
+                Ok(Self::of(request, &binding.metadata, what))
+            }
+            (operation, _) => Err(unsupported(operation, &resource)),
+        }
+    }
+
+    fn created(request: &Request) -> Result<Self, Finding> {
+        let pod: Pod = request.object()?;
+        let facts = pod.facts(&request.namespace);
+        let node = pod.node().map(str::to_owned);
+        let what = match node {
+            // Kubelets mirror what runs on themselves; without a node it is on none that could be named.
+            _ if pod.is_mirror() => What::Static(facts, node.unwrap_or_default()),
+            Some(node) => What::CreatedOn(facts, node),
+            None => What::Created(facts),
+        };
+        Ok(Self::of(request, &pod.metadata, what))
+    }
+
+    fn updated(request: &Request) -> Result<Self, Finding> {
+        let pod: Pod = request.object()?;
+        let before: Option<Pod> = request.old_object()?;
+        let after = pod.facts(&request.namespace);
+        let what = match pod.node() {
+            Some(node) => What::UpdatedOn {
+                before: before.map(|before| before.facts(&request.namespace)),
+                after,
+                node: node.to_owned(),
+            },
+            None => What::Updated(after),
+        };
+        Ok(Self::of(request, &pod.metadata, what))
+    }
+
+    fn of(request: &Request, object: &ObjectMeta, what: What) -> Self {
+        Self {
+            name: request.name(object).to_owned(),
+            uid: object.uid.clone().filter(|uid| !uid.is_empty()),
+            what,
+        }
+    }
+}
+
+/// Rules of the webhook configuration send what nobody here judges.
+pub(super) fn unsupported(operation: &str, resource: &str) -> Finding {
+    Finding::new("review-unsupported").observed(format_args!("{operation} of {resource}"))
+}

@@ -1,0 +1,172 @@
+//! A decision about a pod, and its entry.
+
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_policies::admit::{Admission, PodFacts, admit_each, admit_images, selecting};
+use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::prose;
+
+use super::asked::Asked;
+use super::review::{Request, Response};
+use crate::appraisal::RoundError;
+use crate::attestor::Attestor;
+use crate::audit::{Actor, Entry, Event};
+use crate::clock;
+
+/// What was decided, and what it rests on.
+pub(super) struct Decision {
+    admission: Admission,
+    policy_digest: Sha256Digest,
+    /// The node that it is about; `None`: the pod has none yet.
+    node: Option<String>,
+    host: Option<HostId>,
+    result_entry: Option<Sha256Digest>,
+    /// Manifests that the pod asks for.
+    images: Vec<OciDigest>,
+    now: i64,
+}
+
+impl Decision {
+    /// Whether a pod may run on `node`, with each set of facts that it was seen with: a review tells what is asked, not
+    /// what came of it, and an update may have been refused elsewhere.
+    pub(super) fn on_node(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        pods: &[PodFacts],
+        node: &str,
+        host: Option<HostId>,
+    ) -> Self {
+        let now = clock::now();
+        let held = host.as_ref().and_then(|host| attestor.index.standing(host));
+        let standing = held.as_ref().map(|held| &held.standing);
+        let mut admission = admit_each(policies, pods, standing, now);
+        if host.is_none() {
+            for refusal in &mut admission.refusals {
+                if refusal.code == "host-unknown" {
+                    *refusal = Finding::new("node-unmapped").about(node);
+                }
+            }
+        }
+        Self {
+            admission,
+            policy_digest: policies.digest,
+            node: Some(node.to_owned()),
+            host,
+            result_entry: held.map(|held| held.entry),
+            images: digests(pods),
+            now,
+        }
+    }
+
+    /// Whether a pod may wait for a node: what its images say against it, no node mends.
+    pub(super) fn without_node(policies: &PolicySet, [pod]: &[PodFacts; 1]) -> Self {
+        Self {
+            admission: admit_images(policies, pod),
+            policy_digest: policies.digest,
+            node: None,
+            host: None,
+            result_entry: None,
+            images: digests(std::slice::from_ref(pod)),
+            now: clock::now(),
+        }
+    }
+
+    /// What becomes of the mirror of a pod that a kubelet runs without asking.
+    pub(super) fn of_static(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        pod: &PodFacts,
+        node: &str,
+    ) -> Self {
+        let names = selecting(policies, pod).map(|(name, _)| name.to_owned());
+        let policies_for: Vec<String> = names.collect();
+        let refusal = Finding::new("pod-static").about(node);
+        let refusals = match policies_for.is_empty() {
+            true => Vec::new(),
+            false => vec![refusal],
+        };
+        Self {
+            admission: Admission {
+                policies: policies_for,
+                refusals,
+            },
+            policy_digest: policies.digest,
+            node: Some(node.to_owned()),
+            host: attestor.index.host_of(node),
+            result_entry: None,
+            images: digests(std::slice::from_ref(pod)),
+            now: clock::now(),
+        }
+    }
+
+    pub(super) fn admitted(&self) -> bool {
+        self.admission.admitted()
+    }
+
+    /// The answer. A decision that a policy is for is an entry before it is answered, unless it is a dry run.
+    pub(super) async fn answer(
+        &self,
+        attestor: &Attestor,
+        request: &Request,
+        caller: &Actor,
+        asked: &Asked,
+    ) -> Result<Response, RoundError> {
+        if self.admission.policies.is_empty() && self.admitted() {
+            return Ok(Response::allowed(request, None));
+        }
+        let entry = match request.dry_run {
+            true => None,
+            false => Some(self.record(attestor, request, caller, asked).await?),
+        };
+        if self.admitted() {
+            return Ok(Response::allowed(request, entry));
+        }
+        let why = format!(
+            "touchstone: {} (policy {})",
+            prose::summary(&self.admission.refusals),
+            self.admission.policies.join(", ")
+        );
+        Ok(Response::refused(request, &why, entry))
+    }
+
+    /// Writes it down and returns the leaf hash of its entry.
+    async fn record(
+        &self,
+        attestor: &Attestor,
+        request: &Request,
+        caller: &Actor,
+        asked: &Asked,
+    ) -> Result<Sha256Digest, RoundError> {
+        let refusals = self.admission.refusals.iter();
+        let event = Event::AdmissionDecided {
+            review: request.uid.clone(),
+            operation: format!("{} {}", request.operation, request.resource_name()),
+            namespace: request.namespace.clone(),
+            pod: asked.name.clone(),
+            pod_uid: asked.uid.clone(),
+            node: self.node.clone(),
+            host: self.host.clone(),
+            policies: self.admission.policies.clone(),
+            policy_digest: self.policy_digest,
+            admitted: self.admitted(),
+            refusals: refusals.map(|finding| finding.code.clone()).collect(),
+            result_entry: self.result_entry,
+            images: self.images.clone(),
+        };
+        let entry = Entry::new(&event, caller, self.now)?;
+        let leaf = entry.leaf();
+        attestor.commits.entry(entry).await?;
+        Ok(leaf)
+    }
+}
+
+/// Each once, in order.
+fn digests(pods: &[PodFacts]) -> Vec<OciDigest> {
+    let images = pods.iter().flat_map(|pod| &pod.images);
+    let mut digests: Vec<OciDigest> = images.filter_map(|image| image.digest).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    digests
+}

@@ -1,0 +1,348 @@
+//! What is known of images, by the digest of their manifest: whether they are encrypted and registered. The register of
+//! images is looked at first, then the image's own manifest, in its registry.
+//!
+//! Invariant: nothing is read from a pod but the name of an image.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_kubernetes::image::ImageName;
+use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
+use touchstone_policies::manifest::PolicySet;
+
+use super::registry::{AskError, Registries};
+use crate::registries::{Credentials, CredentialsError, is_here};
+use crate::store::{Store, StoreError};
+
+/// How long registries are waited for in one review; API servers wait three seconds for its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Most manifests that are kept as read, and most registrations.
+const KEPT: usize = 4096;
+/// Most images that are looked at in one review; of more than that nothing is learned.
+const IMAGES_MAX: usize = 64;
+/// Most manifests of their indexes.
+const PARTS_MAX: usize = 256;
+
+/// What was learned: a manifest never says anything else, and a registration is never taken back.
+pub(crate) struct Images {
+    asked: Arc<Asked>,
+    /// Registered manifests, and whether they are encrypted.
+    registered: Cache<OciDigest, bool>,
+}
+
+/// What registries said.
+struct Asked {
+    registries: Registries,
+    contents: Cache<OciDigest, Content>,
+}
+
+/// What a digest stands for.
+#[derive(Clone)]
+enum Content {
+    Image { encrypted: bool },
+    Index(Arc<[OciDigest]>),
+}
+
+/// What one review learned.
+#[derive(Default)]
+struct Learned {
+    registered: HashMap<OciDigest, bool>,
+    contents: HashMap<OciDigest, Content>,
+}
+
+/// Why images cannot be looked at as was said on the command line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImagesError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("cannot ask registries")]
+    Client(#[from] reqwest::Error),
+    #[error(
+        "`{0}` is not on this machine, and without TLS anybody on the way reads the credential that it is shown; leave \
+         out --plain-http-registry"
+    )]
+    NotHere(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ContentError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("the attestor ends")]
+    Ending,
+}
+
+impl Images {
+    /// Nothing known yet. `credentials`: the file of what registries are shown; `without_tls`: registries on this machine
+    /// that are asked without TLS.
+    pub(crate) fn new(
+        credentials: Option<&Path>,
+        without_tls: Vec<String>,
+    ) -> Result<Self, ImagesError> {
+        if let Some(elsewhere) = without_tls.iter().find(|registry| !is_here(registry)) {
+            return Err(ImagesError::NotHere(elsewhere.clone()));
+        }
+        let credentials = credentials.map(Credentials::read).transpose()?;
+        // The grammar of names is compiled at its first use, which no review should wait for.
+        let _compiled = ImageName::parse("a");
+        Ok(Self {
+            asked: Arc::new(Asked {
+                registries: Registries::new(credentials.unwrap_or_default(), without_tls)?,
+                contents: Cache::new(KEPT),
+            }),
+            registered: Cache::new(KEPT),
+        })
+    }
+
+    /// Every registry that may be asked.
+    pub(super) fn registries(&self) -> &Registries {
+        &self.asked.registries
+    }
+
+    /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.
+    /// What cannot be learned in time stays unknown.
+    pub(crate) async fn learn(
+        &self,
+        store: &Store,
+        policies: &PolicySet,
+        pods: &mut [PodFacts],
+    ) -> Result<(), StoreError> {
+        let names = wanted(policies, pods);
+        if names.is_empty() || names.len() > IMAGES_MAX {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut learned = Learned::default();
+        self.read_register(store, &names, &mut learned).await?;
+        self.ask(&names, deadline, &mut learned).await;
+        let parts = learned.parts(&names);
+        self.read_register(store, &parts, &mut learned).await?;
+        self.ask(&parts, deadline, &mut learned).await;
+        for image in pods.iter_mut().flat_map(|pod| &mut pod.images) {
+            if let Some(digest) = &image.digest.filter(|digest| names.contains_key(digest)) {
+                (image.encrypted, image.registered) = learned.state(digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of `names` are registered.
+    async fn read_register(
+        &self,
+        store: &Store,
+        names: &BTreeMap<OciDigest, ImageName>,
+        learned: &mut Learned,
+    ) -> Result<(), StoreError> {
+        let mut unknown = Vec::new();
+        for digest in names.keys() {
+            match self.registered.get(digest) {
+                Some(encrypted) => drop(learned.registered.insert(*digest, encrypted)),
+                None => unknown.push(*digest),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut tx = store.read().await?;
+        for digest in unknown {
+            if let Some(image) = tx.image(&digest).await? {
+                self.registered.insert(digest, image.encrypted);
+                learned.registered.insert(digest, image.encrypted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the manifests of those of `names` that are not registered.
+    async fn ask(
+        &self,
+        names: &BTreeMap<OciDigest, ImageName>,
+        deadline: Instant,
+        learned: &mut Learned,
+    ) {
+        // They end with this review: nobody heaps up calls by asking again and again.
+        let mut calls = JoinSet::new();
+        for (digest, name) in names {
+            if learned.registered.contains_key(digest) {
+                continue;
+            }
+            if let Some(content) = self.asked.contents.get(digest) {
+                learned.contents.insert(*digest, content);
+                continue;
+            }
+            let (asked, name, digest) = (Arc::clone(&self.asked), name.clone(), *digest);
+            calls.spawn(async move {
+                let content = timeout_at(deadline, asked.content(&name, &digest)).await;
+                (name, digest, content)
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            match call {
+                Ok((_, digest, Ok(Ok(content)))) => {
+                    learned.contents.insert(digest, content);
+                }
+                Ok((name, digest, Ok(Err(error)))) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(image = %name.full(), %digest, error, "nothing was learned of an image");
+                }
+                Ok((name, digest, Err(_))) => {
+                    tracing::warn!(image = %name.full(), %digest, "a registry did not answer in time");
+                }
+                Err(error) => tracing::error!(%error, "nothing was learned of an image"),
+            }
+        }
+    }
+}
+
+impl Asked {
+    async fn content(&self, name: &ImageName, digest: &OciDigest) -> Result<Content, ContentError> {
+        let _turn = self.registries.turn().await.ok_or(ContentError::Ending)?;
+        // Others may have asked for it meanwhile.
+        if let Some(content) = self.contents.get(digest) {
+            return Ok(content);
+        }
+        let manifest = self.registries.manifest(name.reference(), digest).await?;
+        let content = match Manifest::parse(&manifest) {
+            Ok(image) => Content::Image {
+                encrypted: image.is_encrypted(),
+            },
+            Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
+            Err(error) => return Err(error.into()),
+        };
+        self.contents.insert(*digest, content.clone());
+        Ok(content)
+    }
+}
+
+impl Learned {
+    /// Manifests of the indexes among `names`, each to be found where its index is.
+    fn parts(&self, names: &BTreeMap<OciDigest, ImageName>) -> BTreeMap<OciDigest, ImageName> {
+        let indexes = names.iter().filter_map(|(digest, name)| {
+            let Some(Content::Index(parts)) = self.contents.get(digest) else {
+                return None;
+            };
+            Some(parts.iter().map(move |part| (*part, name.clone())))
+        });
+        indexes.flatten().take(PARTS_MAX).collect()
+    }
+
+    /// Whether it is encrypted, and whether it is registered. An index is what each of its manifests is: which of them
+    /// runs, the node decides.
+    fn state(&self, digest: &OciDigest) -> (Option<bool>, Option<bool>) {
+        if let Some(encrypted) = self.registered.get(digest) {
+            return (Some(*encrypted), Some(true));
+        }
+        match self.contents.get(digest) {
+            None => (None, None),
+            Some(Content::Image { encrypted }) => (Some(*encrypted), Some(false)),
+            Some(Content::Index(parts)) if parts.is_empty() => (Some(false), Some(false)),
+            Some(Content::Index(parts)) => {
+                let encrypted = every(parts.iter().map(|part| self.is_encrypted(part)));
+                let registered = |part| self.registered.contains_key(part);
+                (encrypted, Some(parts.iter().all(registered)))
+            }
+        }
+    }
+
+    /// Whether one image is encrypted; an index within an index is none.
+    fn is_encrypted(&self, digest: &OciDigest) -> Option<bool> {
+        let registered = self.registered.get(digest).copied();
+        registered.or_else(|| match self.contents.get(digest)? {
+            Content::Image { encrypted } => Some(*encrypted),
+            Content::Index(_) => None,
+        })
+    }
+}
+
+/// Whether it is so of all: not, where it is not so of one, whatever is unknown of the others.
+fn every(mut all: impl Iterator<Item = Option<bool>> + Clone) -> Option<bool> {
+    match all.clone().any(|one| one == Some(false)) {
+        true => Some(false),
+        false => all.all(|one| one == Some(true)).then_some(true),
+    }
+}
+
+/// By their digests, the images that policies want to know more of.
+fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, ImageName> {
+    let images = pods.iter().flat_map(|pod| to_learn(policies, pod));
+    let named = images.filter_map(
+        |ImageFacts {
+             digest, reference, ..
+         }| { Some(((*digest)?, ImageName::parse(reference)?)) },
+    );
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_evidence::digest::Sha256Digest;
+
+    use super::*;
+
+    fn digest(text: &str) -> OciDigest {
+        OciDigest(Sha256Digest::of(text.as_bytes()))
+    }
+
+    fn learned(registered: &[(&str, bool)], images: &[(&str, bool)], index: &[&str]) -> Learned {
+        let mut learned = Learned::default();
+        for (name, encrypted) in registered {
+            learned.registered.insert(digest(name), *encrypted);
+        }
+        for (name, encrypted) in images {
+            let encrypted = *encrypted;
+            learned
+                .contents
+                .insert(digest(name), Content::Image { encrypted });
+        }
+        let parts = index.iter().map(|name| digest(name)).collect();
+        learned
+            .contents
+            .insert(digest("index"), Content::Index(parts));
+        learned
+    }
+
+    #[test]
+    fn an_index_is_what_each_of_its_manifests_is() {
+        let of_index = |registered: &[(&str, bool)], images: &[(&str, bool)]| {
+            learned(registered, images, &["a", "b"]).state(&digest("index"))
+        };
+        let yes = Some(true);
+        let no = Some(false);
+        assert_eq!(of_index(&[("a", true), ("b", true)], &[]), (yes, yes));
+        assert_eq!(of_index(&[("a", true)], &[("b", true)]), (yes, no));
+        assert_eq!(of_index(&[("a", true)], &[("b", false)]), (no, no));
+        assert_eq!(of_index(&[("a", false), ("b", true)], &[]), (no, yes));
+        // Of one nothing is known.
+        assert_eq!(of_index(&[], &[("a", true)]), (None, no));
+        assert_eq!(of_index(&[], &[("a", false)]), (no, no));
+        let empty = learned(&[], &[], &[]);
+        assert_eq!(empty.state(&digest("index")), (no, no));
+        let nested = learned(&[], &[("a", true)], &["a", "index"]);
+        assert_eq!(nested.state(&digest("index")), (None, no));
+    }
+
+    #[test]
+    fn an_image_that_nobody_knows_is_unknown() {
+        let learned = learned(&[("a", true)], &[("b", true)], &[]);
+        assert_eq!(learned.state(&digest("a")), (Some(true), Some(true)));
+        assert_eq!(learned.state(&digest("b")), (Some(true), Some(false)));
+        assert_eq!(learned.state(&digest("c")), (None, None));
+    }
+
+    #[test]
+    fn a_registry_elsewhere_is_not_asked_without_tls() {
+        let refused = Images::new(None, vec!["registry.example:5000".to_owned()]);
+        assert!(matches!(refused, Err(ImagesError::NotHere(_))));
+    }
+}

@@ -1,0 +1,54 @@
+//! What the cluster says of a pod that is to be bound and of the node that is chosen for it.
+
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster::{Cluster, ClusterError};
+use touchstone_kubernetes::pod;
+use touchstone_policies::admit::PodFacts;
+
+use crate::attestor::Attestor;
+
+/// The pod with everything that it may be: as reviews said, `seen`, and as the cluster has it. What the watch does not
+/// show yet, reviews said; what other replicas were asked, the watch shows.
+pub(super) async fn pods(
+    cluster: Option<&Cluster>,
+    seen: Option<Vec<PodFacts>>,
+    (namespace, name, uid): (&str, &str, &str),
+) -> Result<Vec<PodFacts>, Finding> {
+    let mut pods = seen.unwrap_or_default();
+    if let Some(cluster) = cluster {
+        let found = cluster.pod(namespace, name, uid).await;
+        let found = found
+            .map_err(away)?
+            .ok_or_else(|| Finding::new("pod-unknown"))?;
+        let labels = found.metadata.labels.clone().unwrap_or_default();
+        let held = pod::facts(namespace, &labels, &found.spec);
+        if !pods.contains(&held) {
+            pods.push(held);
+        }
+    }
+    match pods.is_empty() {
+        true => Err(Finding::new("pod-unknown")),
+        false => Ok(pods),
+    }
+}
+
+/// The host behind a node: where there is a cluster, behind the very node that has the name now.
+pub(super) async fn host(
+    attestor: &Attestor,
+    cluster: Option<&Cluster>,
+    node: &str,
+) -> Result<Option<HostId>, Finding> {
+    let Some(cluster) = cluster else {
+        return Ok(attestor.index.host_of(node));
+    };
+    let found = cluster.node(node).await.map_err(away)?;
+    let uid = found.and_then(|node| node.metadata.uid.clone());
+    Ok(uid.and_then(|uid| attestor.index.host_behind(node, &uid)))
+}
+
+fn away(error: ClusterError) -> Finding {
+    let error = &error as &dyn std::error::Error;
+    tracing::warn!(error, "the API server does not say what is asked about");
+    Finding::new("cluster-unanswered")
+}

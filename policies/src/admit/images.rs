@@ -1,0 +1,176 @@
+//! The images of a pod against what a `WorkloadPolicy` demands of them. What is not known is not met.
+
+use touchstone_evidence::finding::Finding;
+
+use super::pod::{ImageFacts, PodFacts};
+use super::selecting;
+use crate::manifest::{ImageDemands, PolicySet};
+
+/// Why the images of `pod` do not meet `demands`.
+pub(super) fn refusals<'a>(
+    demands: &'a ImageDemands,
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = Finding> {
+    let images = pod.images.iter();
+    images.flat_map(|image| match misnamed(demands, image) {
+        Some(finding) => vec![finding],
+        None => unproven(demands, image),
+    })
+}
+
+/// Images of `pod` of which it must be known whether they are encrypted and registered, and it is not. Those that are
+/// refused by their name already are left out: nobody asks a registry that policy does not allow.
+pub fn to_learn<'a>(
+    policies: &'a PolicySet,
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = &'a ImageFacts> {
+    let demands = move || selecting(policies, pod).filter_map(|(_, policy)| policy.images.as_ref());
+    let images = pod.images.iter();
+    images.filter(move |image| {
+        let named = demands().all(|demands| misnamed(demands, image).is_none());
+        named && demands().any(|demands| is_unknown(demands, image))
+    })
+}
+
+fn is_unknown(demands: &ImageDemands, image: &ImageFacts) -> bool {
+    (demands.encrypted && image.encrypted.is_none())
+        || (demands.registered && image.registered.is_none())
+}
+
+/// What its name alone says against it.
+fn misnamed(demands: &ImageDemands, image: &ImageFacts) -> Option<Finding> {
+    if let Some(from) = &demands.from {
+        let name = image.name.as_deref();
+        let allowed = name.is_some_and(|name| from.iter().any(|prefix| prefix.begins(name)));
+        if !allowed {
+            let places: Vec<&str> = from.iter().map(|prefix| prefix.as_str()).collect();
+            return Some(about(image, "image-from-elsewhere").expected(places.join(", ")));
+        }
+    }
+    let unnamed = image.digest.is_none();
+    unnamed.then(|| about(image, "image-by-tag"))
+}
+
+fn unproven(demands: &ImageDemands, image: &ImageFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match image.encrypted {
+        _ if !demands.encrypted => {}
+        Some(true) => {}
+        Some(false) => findings.push(about(image, "image-not-encrypted")),
+        None => findings.push(about(image, "image-encryption-unknown")),
+    }
+    if demands.registered && image.registered != Some(true) {
+        findings.push(about(image, "image-not-registered"));
+    }
+    findings
+}
+
+fn about(image: &ImageFacts, code: &str) -> Finding {
+    let subject = format!("{} `{}`", image.used, image.container);
+    Finding::new(code).about(subject).observed(&image.reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::admit_images;
+    use crate::admit::pod::ImageUse;
+
+    fn policies(demands: &str) -> PolicySet {
+        PolicySet::parse(&format!(
+            "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\n\
+             spec: {{pod: {{namespaces: [a]}}, images: {demands}, host: {{tier: affirming}}}}\n"
+        ))
+        .unwrap()
+    }
+
+    fn image(used: ImageUse) -> ImageFacts {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        ImageFacts {
+            container: "c".to_owned(),
+            used,
+            reference: format!("r.example/p/a@{digest}"),
+            name: Some("r.example/p/a".to_owned()),
+            digest: Some(digest.parse().unwrap()),
+            encrypted: Some(true),
+            registered: Some(true),
+        }
+    }
+
+    fn pod(images: &[ImageFacts]) -> PodFacts {
+        PodFacts {
+            namespace: "a".to_owned(),
+            images: images.to_vec(),
+            ..PodFacts::default()
+        }
+    }
+
+    fn codes(demands: &str, images: &[ImageFacts]) -> Vec<String> {
+        let admission = admit_images(&policies(demands), &pod(images));
+        assert_eq!(admission.policies, ["w"]);
+        admission.refusals.into_iter().map(|f| f.code).collect()
+    }
+
+    const ALL: &str = "{encrypted: true, registered: true, from: [q.example/, r.example/p/]}";
+
+    #[test]
+    fn what_is_known_and_as_demanded_is_admitted() {
+        assert!(codes(ALL, &[image(ImageUse::Ordinary)]).is_empty());
+        // Nothing is demanded but a digest.
+        let mut unknown = image(ImageUse::Ordinary);
+        (unknown.encrypted, unknown.registered) = (Some(false), None);
+        assert!(codes("{}", &[unknown]).is_empty());
+    }
+
+    #[test]
+    fn each_image_of_a_pod_is_judged_whatever_it_is_there_for() {
+        for used in [
+            ImageUse::Ordinary,
+            ImageUse::Init,
+            ImageUse::Ephemeral,
+            ImageUse::Volume,
+        ] {
+            let mut plain = image(used);
+            plain.encrypted = Some(false);
+            let good = image(ImageUse::Ordinary);
+            assert_eq!(codes(ALL, &[good, plain]), ["image-not-encrypted"]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_met() {
+        let mut unknown = image(ImageUse::Ordinary);
+        (unknown.encrypted, unknown.registered) = (None, None);
+        assert_eq!(
+            codes(ALL, std::slice::from_ref(&unknown)),
+            ["image-encryption-unknown", "image-not-registered"]
+        );
+        let policies = policies(ALL);
+        assert_eq!(to_learn(&policies, &pod(&[unknown])).count(), 1);
+    }
+
+    #[test]
+    fn a_name_that_refuses_is_told_alone_and_nobody_is_asked_about_it() {
+        let mut tagged = image(ImageUse::Ordinary);
+        (tagged.digest, tagged.encrypted) = (None, None);
+        let mut elsewhere = image(ImageUse::Ordinary);
+        (elsewhere.name, elsewhere.encrypted) = (Some("r.example/payments/a".to_owned()), None);
+        let mut unreadable = elsewhere.clone();
+        unreadable.name = None;
+        for (wrong, code) in [
+            (tagged, "image-by-tag"),
+            (elsewhere, "image-from-elsewhere"),
+            (unreadable, "image-from-elsewhere"),
+        ] {
+            let images = std::slice::from_ref(&wrong);
+            assert_eq!(codes(ALL, images), [code]);
+            assert_eq!(to_learn(&policies(ALL), &pod(images)).count(), 0);
+        }
+        for digests in ["required", "resolved"] {
+            let mut tagged = image(ImageUse::Ordinary);
+            tagged.digest = None;
+            let demands = format!("{{digests: {digests}}}");
+            assert_eq!(codes(&demands, &[tagged]), ["image-by-tag"]);
+        }
+    }
+}

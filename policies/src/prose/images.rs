@@ -1,0 +1,33 @@
+//! Images of pods.
+
+use super::Sentence;
+
+pub(super) const SENTENCES: &[Sentence] = &[
+    (
+        "image-by-tag",
+        "{subject} names its image `{observed}` without a SHA-256 digest, so what runs may be another one tomorrow; \
+         write NAME@sha256:… in its place",
+    ),
+    (
+        "image-encryption-unknown",
+        "whether the image `{observed}` of {subject} is encrypted could not be learned from its registry; see that the \
+         registry is there and lets the attestor read it, or have the image registered with `touchstone image register`",
+    ),
+    (
+        "image-from-elsewhere",
+        "the image `{observed}` of {subject} is from elsewhere; policy allows {expected}",
+    ),
+    (
+        "image-not-encrypted",
+        "the image `{observed}` of {subject} has layers that are not encrypted; encrypt all with `skopeo copy \
+         --encryption-key provider:touchstone:KEY`, and name the digest of what that wrote",
+    ),
+    (
+        "image-not-registered",
+        "the image `{observed}` of {subject} is not registered; its publisher does it with `touchstone image register`",
+    ),
+    (
+        "image-other-runs",
+        "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
+    ),
+];

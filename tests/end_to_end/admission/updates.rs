@@ -1,0 +1,150 @@
+//! Pods that change once they are there: another image, another container, other labels; and those that ask nobody.
+
+use serde_json::{Value, json};
+use touchstone_tests::review::{binding, create, debug, pod, running, update};
+use touchstone_tests::world::healthy_host;
+
+use super::{attestor, demanding};
+
+fn digest(byte: &str) -> String {
+    format!("registry.example/api@sha256:{}", byte.repeat(32))
+}
+
+/// A pod with this image on this node.
+fn on(node: &str, image: &str) -> Value {
+    let mut spec = running(image);
+    spec["nodeName"] = json!(node);
+    pod("u1", &spec)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_on_a_node_is_judged_again_where_its_image_changes() {
+    let (world, _host, _maker) = healthy_host().await;
+    world.apply(&demanding("{}"));
+    let server = &world.server;
+    let before = on("node-de-1", &digest("0a"));
+    assert_eq!(server.refusals(&before).await, "none");
+    let tagged = on("node-de-1", "registry.example/api:1");
+    let changed = update(&before, &tagged);
+    assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
+    // Neither does it leave its policy on the way.
+    let mut relabelled = tagged.clone();
+    relabelled["request"]["object"]["metadata"]["labels"] = json!({});
+    let changed = update(&before, &relabelled);
+    assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
+    // Where what it was is not shown, it is judged as a whole.
+    let mut hidden = update(&before, &tagged);
+    hidden["request"]["oldObject"] = json!(null);
+    assert_eq!(server.refusals(&hidden).await, json!(["image-by-tag"]));
+    let changed = update(&before, &on("node-de-1", &digest("0b")));
+    assert_eq!(server.refusals(&changed).await, "none");
+    let decisions = server.decisions();
+    let last = decisions.last().unwrap();
+    assert_eq!(last["operation"], "UPDATE pods");
+    assert_eq!(last["admitted"], true);
+    assert_eq!(
+        last["images"],
+        json!([format!("sha256:{}", "0b".repeat(32))])
+    );
+    assert_eq!(decisions.len(), 5, "each of them is an entry");
+    // What does not matter writes none, on whichever host: finalizers must come off a pod that is to go.
+    let lost = on("node-unknown", &digest("0a"));
+    let mut finalized = lost.clone();
+    finalized["request"]["object"]["metadata"]["finalizers"] = json!([]);
+    assert_eq!(server.refusals(&update(&lost, &finalized)).await, "none");
+    assert_eq!(server.decisions().len(), 5);
+    // A label that puts it under a policy is judged.
+    let mut free = lost.clone();
+    free["request"]["object"]["metadata"]["labels"] = json!({});
+    let caught = update(&free, &lost);
+    assert_eq!(server.refusals(&caught).await, json!(["node-unmapped"]));
+    assert_eq!(server.refusals(&update(&lost, &free)).await, "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_put_into_a_running_pod_is_judged() {
+    let (world, _host, _maker) = healthy_host().await;
+    world.apply(&demanding("{}"));
+    let server = &world.server;
+    let running = on("node-de-1", &digest("0a"));
+    assert_eq!(server.refusals(&running).await, "none");
+    let good = debug(&running, &digest("0b"));
+    assert_eq!(server.refusals(&good).await, "none");
+    let last = server.decisions().pop().unwrap();
+    assert_eq!(last["operation"], "UPDATE pods/ephemeralcontainers");
+    let (allowed, why) = server.review(&debug(&running, "busybox")).await;
+    assert!(
+        !allowed && why.contains("ephemeral container `debugger`"),
+        "{why}"
+    );
+    let bad = debug(&running, "busybox");
+    assert_eq!(server.refusals(&bad).await, json!(["image-by-tag"]));
+    // On a host that has fallen nothing more is started.
+    let elsewhere = debug(&on("node-unknown", &digest("0a")), &digest("0b"));
+    assert_eq!(server.refusals(&elsewhere).await, json!(["node-unmapped"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_waits_is_bound_with_every_image_that_it_was_seen_with() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    // No policy demands anything of images yet.
+    let first = pod("u1", &running("registry.example/api:1"));
+    assert_eq!(server.refusals(&first).await, "none");
+    let second = update(&first, &pod("u1", &running(&digest("0a"))));
+    assert_eq!(server.refusals(&second).await, "none");
+    world.apply(&demanding("{}"));
+    let bound = binding(Some("u1"), "payments", "node-de-1");
+    assert_eq!(server.refusals(&bound).await, json!(["image-by-tag"]));
+    // From now on the change itself is refused, and changes nothing.
+    let third = pod("u2", &running(&digest("0a")));
+    assert_eq!(server.refusals(&third).await, "none");
+    let changed = update(&third, &pod("u2", &running("registry.example/api:1")));
+    assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
+    let added = debug(&third, "busybox");
+    assert_eq!(server.refusals(&added).await, json!(["image-by-tag"]));
+    let bound = binding(Some("u2"), "payments", "node-de-1");
+    assert_eq!(server.refusals(&bound).await, "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirror_of_a_static_pod_is_refused_on_whichever_host() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let mut mirror = create("u1", "payments", Some("node-de-1"));
+    mirror["request"]["userInfo"]["username"] = json!("system:node:node-de-1");
+    mirror["request"]["object"]["metadata"]["annotations"] =
+        json!({ "kubernetes.io/config.mirror": "9ad8", "kubernetes.io/config.source": "file" });
+    assert_eq!(server.refusals(&mirror).await, json!(["pod-static"]));
+    let last = server.decisions().pop().unwrap();
+    assert_eq!(
+        (&last["node"], &last["host"]),
+        (&json!("node-de-1"), &json!("de-1"))
+    );
+    let (_, why) = server.review(&mirror).await;
+    assert!(why.contains("take its file off that node"), "{why}");
+    // One that no policy is for is nobody's concern.
+    mirror["request"]["object"]["metadata"]["labels"] = json!({});
+    assert_eq!(server.refusals(&mirror).await, "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_without_a_node_is_refused_for_its_images_before_it_waits() {
+    let server = attestor("{from: [registry.example/]}", &[]);
+    let refused = pod("u1", &running("other.example/api:1"));
+    assert_eq!(
+        server.refusals(&refused).await,
+        json!(["image-from-elsewhere"])
+    );
+    let entry = server.decisions().pop().unwrap();
+    assert_eq!(
+        (&entry["node"], &entry["host"]),
+        (&json!(null), &json!(null))
+    );
+    let (_, why) = server.review(&refused).await;
+    assert!(why.contains("policy allows registry.example/"), "{why}");
+    // It is not there, so it is not bound.
+    let bound = binding(Some("u1"), "payments", "node-de-1");
+    assert!(!server.review(&bound).await.0);
+    assert_eq!(server.refused("pod-unknown").await, 1);
+}
