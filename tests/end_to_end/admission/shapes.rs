@@ -2,7 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use touchstone_tests::database::Database;
 use touchstone_tests::review::{binding, create, debug, pod, running};
 use touchstone_tests::server::Server;
 
