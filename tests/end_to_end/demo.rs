@@ -1,5 +1,6 @@
 //! The demos are a promise to newcomers: every row as expected, and able to fail.
 
+mod cluster;
 mod first_image;
 mod kept;
 mod machines;

@@ -37,6 +37,7 @@ mod identity;
 mod images;
 mod inspect;
 mod keyprovider;
+mod kubernetes;
 mod late_bodies;
 mod layer_keys;
 mod leases;

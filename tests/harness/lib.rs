@@ -10,6 +10,7 @@
 )]
 
 pub mod authority;
+pub mod cluster;
 pub mod containers;
 pub mod daemon;
 pub mod database;

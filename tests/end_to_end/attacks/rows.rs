@@ -53,8 +53,18 @@ const SHARED: [(&str, &[&str], &str); 22] = [
     ),
     (
         "region-mismatch",
-        &["G4", "K1"],
-        "a place is judged alike for a pod and for a key",
+        &["G4", "K1", "W2", "W8"],
+        "a place is judged alike for a pod and for a key, whoever made or bound the pod",
+    ),
+    (
+        "tier-insufficient",
+        &["K1", "W1", "W8"],
+        "a host is judged alike for a key and for a pod, whichever way the pod comes to it",
+    ),
+    (
+        "healed",
+        &["W8", "W15"],
+        "without the attestor, whatever else is down, the cluster heals and the pod waits",
     ),
     (
         "log-diverged",
@@ -189,6 +199,7 @@ fn every_line_has_a_row() {
         numbered('K', &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
         numbered('S', &[1, 2, 3, 5, 7, 8]),
         numbered('W', &[3, 4, 5, 7, 10]),
+        numbered('W', &[1, 2, 8, 9, 12, 15]),
     ]
     .into_iter()
     .flatten()

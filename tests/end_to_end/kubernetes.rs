@@ -1,0 +1,37 @@
+//! Kubernetes, live: a real API server, scheduler and controller-manager ask a real attestor about real hosts.
+//!
+//! `KUBEBUILDER_ASSETS` names their programs; without it each test says loudly that it is skipped, and with
+//! `TOUCHSTONE_LIVE=required` it fails. A control plane takes ten seconds to start, so each test goes through many
+//! scenes; the scenes have the names.
+
+mod bypasses;
+mod healing;
+mod placement;
+
+use touchstone_tests::cluster::{Cluster, assets};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let cluster = Cluster::start(assets).await;
+    placement::of_six_nodes_only_the_proven_one_in_germany_gets_the_pod(&cluster).await;
+    placement::what_no_policy_is_for_runs_anywhere(&cluster).await;
+    placement::a_pod_that_a_controller_makes_is_judged_as_any(&cluster).await;
+    bypasses::a_preset_node_is_judged_as_a_binding(&cluster).await;
+    bypasses::a_binding_by_hand_is_judged_whichever_way_it_comes(&cluster).await;
+    bypasses::a_binding_without_the_uid_of_a_known_pod_is_refused(&cluster).await;
+    bypasses::what_is_only_tried_is_judged_and_leaves_nothing(&cluster).await;
+    bypasses::no_label_of_a_namespace_takes_its_pods_away(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_its_attestor_heals_and_waits_with_what_needs_it() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let mut cluster = Cluster::start(assets).await;
+    healing::while_the_webhook_is_down_the_system_heals_and_the_pod_waits(&mut cluster).await;
+    healing::a_cold_cluster_comes_up_before_the_attestor(&mut cluster).await;
+}
