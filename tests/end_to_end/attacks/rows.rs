@@ -242,7 +242,7 @@ fn no_code_hides_two_lies() {
     );
 }
 
-/// The body of the test function of this name in the crate's sources, comments left out.
+/// The body of the test of this name in the crate's sources, or of the scene of one, comments left out.
 fn body_of(seam: &str, test: &str) -> Option<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut folders: Vec<PathBuf> = vec![crates.join(seam)];
@@ -266,7 +266,8 @@ fn body_of(seam: &str, test: &str) -> Option<String> {
 fn function(text: &str, name: &str) -> Option<String> {
     let head = format!("fn {name}(");
     let mut lines = text.lines().skip_while(|line| {
-        let line = line.trim_start().trim_start_matches("async ");
+        let line = line.trim_start().trim_start_matches("pub(super) ");
+        let line = line.trim_start_matches("async ");
         !line.starts_with(&head)
     });
     let first = lines.next()?;
@@ -279,7 +280,7 @@ fn function(text: &str, name: &str) -> Option<String> {
 
 #[test]
 fn a_body_is_that_of_its_function() {
-    let text = "mod a {\n    fn one() {\n        \"x\"\n        // \"y\"\n    }\n    fn two(a: u8) {\n        \"z\"\n    }\n}\n";
+    let text = "mod a {\n    fn one() {\n        \"x\"\n        // \"y\"\n    }\n    pub(super) async fn two(a: u8) {\n        \"z\"\n    }\n}\n";
     assert_eq!(function(text, "one").unwrap(), "        \"x\"");
     assert_eq!(function(text, "two").unwrap(), "        \"z\"");
     assert_eq!(function(text, "three"), None);

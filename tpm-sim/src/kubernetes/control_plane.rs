@@ -58,6 +58,7 @@ impl ControlPlane {
             programs: Vec::new(),
         };
         plane.begin().await?;
+        plane.names_namespaces = namespaces::name_those_of_the_system(&plane.admin).await?;
         Ok(plane)
     }
 
@@ -85,9 +86,7 @@ impl ControlPlane {
         let flags = flags::controller_manager(&manager, self.assets.insecure_port, &ca, key);
         self.run("kube-controller-manager", flags)?;
         let works = async || namespaces::is_usable(&admin, "default").await;
-        self.wait("the controller-manager works", works).await?;
-        self.names_namespaces = namespaces::name_those_of_the_system(&admin).await?;
-        Ok(())
+        self.wait("the controller-manager works", works).await
     }
 
     /// Ends everything at once, as a power cut does.
