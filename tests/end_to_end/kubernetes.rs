@@ -6,7 +6,9 @@
 
 mod bypasses;
 mod healing;
+mod marks;
 mod placement;
+mod turns;
 
 use touchstone_tests::cluster::{Cluster, assets};
 
@@ -34,4 +36,19 @@ async fn a_cluster_without_its_attestor_heals_and_waits_with_what_needs_it() {
     let mut cluster = Cluster::start(assets).await;
     healing::while_the_webhook_is_down_the_system_heals_and_the_pod_waits(&mut cluster).await;
     healing::a_cold_cluster_comes_up_before_the_attestor(&mut cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_marks_nodes_and_ends_pods() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\nbreaker-percent = 30\n").await;
+    marks::each_node_carries_what_is_held_about_its_host(&cluster).await;
+    marks::the_scheduler_does_not_even_try_a_host_that_fell(&cluster).await;
+    marks::a_mark_that_somebody_else_wrote_is_taken_back(&cluster).await;
+    marks::a_node_that_is_made_anew_under_its_name_has_no_host(&cluster).await;
+    turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;
+    turns::too_many_that_turn_at_once_keep_their_pods_and_one_does_not(&cluster).await;
+    turns::a_host_that_turns_loses_its_pods(&cluster).await;
 }

@@ -4,6 +4,7 @@
 //! something.
 
 use std::fs::File;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,13 +59,20 @@ impl Cluster {
     /// Starts all of it: [`ALL`] are enrolled, have attested once and are nodes, and the API server asks our validating
     /// webhooks, and those alone.
     pub async fn start(assets: Assets) -> Self {
-        Self::start_with(assets, |_| Vec::new()).await
+        Self::start_with(assets, async |_| Vec::new()).await
+    }
+
+    /// The same with an attestor that watches the cluster and writes to it, with the rights that an installation gives
+    /// it, and `settings` besides how it is reached.
+    pub async fn start_watched(assets: Assets, settings: &str) -> Self {
+        let settings = settings.to_owned();
+        Self::start_with(assets, async move |plane| watched(plane, &settings).await).await
     }
 
     /// The same with an attestor that is told more, of this control plane.
     pub async fn start_with(
         assets: Assets,
-        more: impl FnOnce(&ControlPlane) -> Vec<String>,
+        more: impl AsyncFnOnce(&ControlPlane) -> Vec<String>,
     ) -> Self {
         let turn = take_turn();
         let folder = tempfile::tempdir().unwrap();
@@ -74,7 +82,7 @@ impl Cluster {
         let hosts = boot(&maker);
         let caller = Sha256Digest::of(plane.webhook_caller()).to_string();
         let mut arguments = vec!["--webhook-caller".to_owned(), caller];
-        arguments.extend(more(&plane));
+        arguments.extend(more(&plane).await);
         let server = Server::start_with(&Database::under_test(), &borrowed(&arguments));
         let world = World::on(server, &maker);
         let cluster = Self {
@@ -95,12 +103,12 @@ impl Cluster {
     async fn enrol(&self) {
         self.world.apply(&policy());
         for (six, host) in ALL.iter().zip(&self.hosts) {
+            nodes::join(self.api(), &six.node()).await.unwrap();
             let outcome = self.world.join(host, six.country).await;
             assert_eq!(outcome["tier"], six.tier, "{}: {outcome}", six.host);
             if !six.mapped {
                 self.world.server.command(&["node", "unmap", &six.node()]);
             }
-            nodes::join(self.api(), &six.node()).await.unwrap();
         }
     }
 
@@ -109,14 +117,18 @@ impl Cluster {
         for namespace in [NAMESPACE, ELSEWHERE] {
             namespaces::create(api, namespace).await.unwrap();
         }
-        let operator = self.world.server.operator();
-        let attestor = Attestor {
-            url: &self.world.server.url,
-            ca: operator["ca"].as_str().unwrap(),
-        };
-        let configuration = webhooks::validating(attestor).unwrap();
+        let configuration = self.attestor(webhooks::validating).unwrap();
         webhooks::install(api, &configuration).await.unwrap();
         webhooks::in_force(api, &pod("trial")).await.unwrap();
+    }
+
+    /// A webhook configuration that asks our attestor.
+    pub fn attestor<T>(&self, configuration: impl FnOnce(Attestor<'_>) -> T) -> T {
+        let operator = self.world.server.operator();
+        configuration(Attestor {
+            url: &self.world.server.url,
+            ca: operator["ca"].as_str().unwrap(),
+        })
     }
 
     /// The API server, as who may do everything.
@@ -167,7 +179,7 @@ impl Cluster {
         until(&what, PATIENCE, async || {
             let pod = self.api().get(&path).await?;
             Ok(match pods::placed(&pod) {
-                Some(pods::Placement::Waiting(why)) => Some(why).filter(is_ours),
+                Some(pods::Placement::Waiting(why)) => Some(why).filter(|why| is_ours(why)),
                 Some(pods::Placement::Bound(node)) => panic!("{namespace}/{name} is on {node}"),
                 None => None,
             })
@@ -189,6 +201,53 @@ impl Cluster {
     }
 }
 
+/// Whom the API server takes the attestor for.
+const ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
+
+/// What an installation gives a cluster, and the attestor's settings for it.
+async fn watched(plane: &ControlPlane, settings: &str) -> Vec<String> {
+    let api = plane.admin();
+    namespaces::create(api, "touchstone").await.unwrap();
+    for file in ["crds.yaml", "attestor.yaml"] {
+        for object in manifests(file) {
+            if let Some(list) = list(&object) {
+                api.create(&list, &object).await.unwrap();
+            }
+        }
+    }
+    let kubeconfig = plane.kubeconfig(ACCOUNT, None).unwrap();
+    let file = kubeconfig.with_file_name("kubernetes.toml");
+    let reached = format!("kubeconfig = \"{}\"\n", kubeconfig.display());
+    std::fs::write(&file, reached + settings).unwrap();
+    vec!["--kubernetes".to_owned(), file.to_str().unwrap().to_owned()]
+}
+
+/// The objects of a file of `deploy/kubernetes`.
+fn manifests(file: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes");
+    let text = std::fs::read_to_string(path.join(file)).unwrap();
+    let documents = text.split("\n---\n");
+    let objects = documents.map(|document| serde_saphyr::from_str(document).unwrap());
+    objects
+        .filter(|object: &Value| object.is_object())
+        .collect()
+}
+
+/// Where objects of the kinds that a watching attestor needs are created; nothing: it is none of them.
+fn list(object: &Value) -> Option<String> {
+    let rights = "/apis/rbac.authorization.k8s.io/v1";
+    Some(match object["kind"].as_str()? {
+        "CustomResourceDefinition" => {
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned()
+        }
+        "ClusterRole" => format!("{rights}/clusterroles"),
+        "ClusterRoleBinding" => format!("{rights}/clusterrolebindings"),
+        "Role" => format!("{rights}/namespaces/touchstone/roles"),
+        "RoleBinding" => format!("{rights}/namespaces/touchstone/rolebindings"),
+        _ => return None,
+    })
+}
+
 /// A pod of the policy, for any node.
 #[must_use]
 pub fn pod(name: &str) -> Value {
@@ -208,7 +267,7 @@ pub fn six(host: &str) -> &'static Six {
 }
 
 /// Whether it was said by our webhook.
-fn is_ours(why: &String) -> bool {
+fn is_ours(why: &str) -> bool {
     why.contains("touchstone: ")
 }
 

@@ -151,6 +151,15 @@ impl Server {
         count.map_or(0, |count| count.parse().unwrap())
     }
 
+    /// A gauge or counter without labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.text("/metrics").await;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap().parse().unwrap()
+    }
+
     /// CREATE of a new pod of the sample workload, then its binding to `node`.
     pub async fn place(&self, uid: &str, node: &str) -> (bool, String) {
         let (created, why) = self.review(&create(uid, "payments", None)).await;

@@ -88,6 +88,14 @@ pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>) {
     }
 }
 
+/// When a round is: all that waits for a grace in it counts from here, so that what begins together ends together.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Seconds since 1970.
+    now: i64,
+    instant: Instant,
+}
+
 impl Controller {
     fn new(attestor: &Arc<Attestor>, cluster: &Arc<Cluster>) -> Self {
         Self {
@@ -108,7 +116,11 @@ impl Controller {
         if !self.attestor.index.is_confirmed() {
             return;
         }
-        let now = clock::now();
+        let at = Moment {
+            now: clock::now(),
+            instant: Instant::now(),
+        };
+        let now = at.now;
         self.webhooks
             .round(&self.attestor, &self.cluster, now)
             .await;
@@ -121,14 +133,15 @@ impl Controller {
                 (node, judged)
             })
             .collect();
-        let turns = self.turns(&judged);
+        let turns = self.turns(&judged, at.instant);
         self.note_held(&turns, now).await;
+        self.evictions
+            .round(&self.attestor, &self.cluster, &judged, turns.held > 0, at)
+            .await;
+        // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {
             self.mark(node, judged, &turns).await;
         }
-        self.evictions
-            .round(&self.attestor, &self.cluster, &judged, turns.held > 0, now)
-            .await;
         gates::round(&self.attestor, &self.cluster, &judged, now).await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
@@ -146,7 +159,7 @@ impl Controller {
         Judged::of(host, held, booted_at, now)
     }
 
-    fn turns(&mut self, judged: &[(Arc<Node>, Judged)]) -> Turns {
+    fn turns(&mut self, judged: &[(Arc<Node>, Judged)], now: Instant) -> Turns {
         let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
         let nodes: Vec<Turn<'_>> = mapped
             .map(|(node, judged)| Turn {
@@ -159,7 +172,7 @@ impl Controller {
         let config = self.cluster.config();
         let grace = Duration::from_secs(config.grace_seconds);
         self.breaker
-            .look(&nodes, config.breaker_percent, grace, Instant::now())
+            .look(&nodes, config.breaker_percent, grace, now)
     }
 
     async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns) {

@@ -16,11 +16,11 @@ use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
 use super::judged::Judged;
-use super::{integrity, write};
+use super::{Moment, integrity, write};
 use crate::attestor::Attestor;
 use crate::audit::Event;
 
-/// Seconds that a pod gets to end in.
+/// Most seconds that a pod gets to end in, whatever it asks for.
 const GRACE_SECONDS: u32 = 30;
 
 /// Pods that are refused where they run, by uid.
@@ -40,7 +40,7 @@ impl Evictions {
         cluster: &Cluster,
         judged: &[(Arc<Node>, Judged)],
         held: bool,
-        now: i64,
+        Moment { now, instant }: Moment,
     ) {
         let by_name: HashMap<&str, &Judged> = judged
             .iter()
@@ -59,9 +59,9 @@ impl Evictions {
                 continue;
             }
             seen.insert(uid.clone());
-            let since = *self.refused.entry(uid.clone()).or_insert_with(Instant::now);
+            let since = *self.refused.entry(uid.clone()).or_insert(instant);
             let grace = Duration::from_secs(cluster.config().grace_seconds);
-            if held || since.elapsed() < grace {
+            if held || instant.duration_since(since) < grace {
                 continue;
             }
             let ended = self
@@ -103,7 +103,9 @@ impl Evictions {
             write(attestor, &event, now).await?;
             self.written.insert(uid);
         }
-        if cluster.end_pod(pod, GRACE_SECONDS).await? {
+        let own = pod.spec.termination_grace_period_seconds;
+        let grace = own.map_or(GRACE_SECONDS, |own| own.min(GRACE_SECONDS));
+        if cluster.end_pod(pod, grace).await? {
             attestor.metrics.pod_ended();
             tracing::warn!(
                 k8s.namespace = pod.metadata.namespace,

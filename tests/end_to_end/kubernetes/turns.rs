@@ -1,0 +1,131 @@
+//! Hosts that turn, one and many at once; and the webhook configuration that somebody takes away.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use touchstone_tests::cluster::{Cluster, PATIENCE, pod_for, six};
+use touchstone_tpm_sim::kubernetes::{pods, until, webhooks};
+use touchstone_tpm_sim::six_nodes::NAMESPACE;
+
+use super::marks::{labels_once, tainted};
+
+pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) {
+    let lists = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/touchstone";
+    let whole = |entry: &Value| entry["gaps"].as_array().unwrap().is_empty();
+    entry_once(cluster, whole).await;
+    cluster.api().delete(lists).await.unwrap();
+    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 5;
+    entry_once(cluster, |entry| entry["validating"].is_null() && all(entry)).await;
+    assert_eq!(
+        cluster.world.server.metric("touchstone_webhook_gaps").await,
+        5.0
+    );
+    let configuration = cluster.attestor(webhooks::validating).unwrap();
+    let mut narrowed = configuration.clone();
+    narrowed["webhooks"][0]["failurePolicy"] = "Ignore".into();
+    webhooks::install(cluster.api(), &narrowed).await.unwrap();
+    entry_once(cluster, |entry| entry["validating"].is_u64() && all(entry)).await;
+    webhooks::install(cluster.api(), &configuration)
+        .await
+        .unwrap();
+    entry_once(cluster, whole).await;
+    webhooks::in_force(cluster.api(), &pod_for("trial", six("de-1")))
+        .await
+        .unwrap();
+}
+
+/// Half of the fleet turning is a mistake of somebody's, not of the fleet; one host is one host.
+pub(super) async fn too_many_that_turn_at_once_keep_their_pods_and_one_does_not(cluster: &Cluster) {
+    // Its verdict ended a while ago; by now it is over with.
+    tainted(cluster, "de-3", "NoExecute").await;
+    let pod = pod_for("stays", six("de-1"));
+    pods::create(cluster.api(), &pod).await.unwrap();
+    assert_eq!(
+        cluster.node_of(NAMESPACE, "stays").await,
+        six("de-1").node()
+    );
+    for host in ["de-1", "us-1"] {
+        let revoke = ["location", "revoke", "--host", host, "--reason", "moved"];
+        cluster.world.server.command(&revoke);
+    }
+    for host in ["de-1", "us-1"] {
+        labels_once(cluster, host, "none").await;
+        tainted(cluster, host, "NoSchedule").await;
+    }
+    let held = entry(cluster, |entry| entry["kind"] == "evictions-held");
+    let held = held.await;
+    assert_eq!((&held["nodes"], &held["held"]), (&2.into(), &true.into()));
+    let path = pods::path(NAMESPACE, "stays");
+    let pod = cluster.api().get(&path).await.unwrap();
+    assert!(pod["metadata"].get("deletionTimestamp").is_none(), "{pod}");
+
+    let begun = Instant::now();
+    let abroad = cluster.host("us-1");
+    cluster.world.tag(abroad, "US");
+    let outcome = abroad.attest(&cluster.world.server).unwrap();
+    assert_eq!(outcome["tier"], "affirming", "{outcome}");
+    until("the pod is ended", PATIENCE, async || {
+        Ok(cluster.api().find(&path).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    cluster.tell(
+        "the breaker closed, until the pod of the host that turned is gone",
+        begun,
+    );
+    let ended = entry(cluster, |entry| entry["kind"] == "pod-ended").await;
+    assert_eq!(
+        (&ended["pod"], &ended["host"]),
+        (&"stays".into(), &"de-1".into())
+    );
+    assert_eq!(ended["refusals"][0], "tier-insufficient");
+    tainted(cluster, "de-1", "NoExecute").await;
+}
+
+pub(super) async fn a_host_that_turns_loses_its_pods(cluster: &Cluster) {
+    let home = cluster.host("de-1");
+    cluster.world.tag(home, "DE");
+    let outcome = home.attest(&cluster.world.server).unwrap();
+    assert_eq!(outcome["tier"], "affirming", "{outcome}");
+    labels_once(cluster, "de-1", "affirming").await;
+    let pod = pod_for("turns", six("de-1"));
+    pods::create(cluster.api(), &pod).await.unwrap();
+    assert_eq!(
+        cluster.node_of(NAMESPACE, "turns").await,
+        six("de-1").node()
+    );
+    let begun = Instant::now();
+    cluster.world.server.command(&["host", "retire", "de-1"]);
+    let path = pods::path(NAMESPACE, "turns");
+    until("the pod is ended", PATIENCE, async || {
+        Ok(cluster.api().find(&path).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    cluster.tell(
+        "a host is taken out of service, until its pod is gone (grace 2 s)",
+        begun,
+    );
+}
+
+/// The newest entry that is meant, once there is one.
+async fn entry(cluster: &Cluster, meant: impl Fn(&Value) -> bool) -> Value {
+    until("the entry is written", PATIENCE, async || {
+        let entries = cluster.world.server.audit_entries();
+        Ok(entries.into_iter().rfind(|entry| meant(entry)))
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until the newest entry about our webhooks is the one that is meant.
+async fn entry_once(cluster: &Cluster, meant: impl Fn(&Value) -> bool) {
+    until("our webhooks are told of", PATIENCE, async || {
+        let entries = cluster.world.server.audit_entries();
+        let mut entries = entries.into_iter();
+        let last = entries.rfind(|entry| entry["kind"] == "webhooks-changed");
+        Ok(last.is_some_and(|last| meant(&last)).then_some(()))
+    })
+    .await
+    .unwrap();
+}
