@@ -59,7 +59,8 @@ struct Pushed {
 impl Pushed {
     fn new() -> Self {
         let (image, registry) = (Image::saying("a secret"), RealRegistry::start());
-        let key = Pair::new().public();
+        let pair = Pair::new();
+        let key = pair.public();
         let names = ["tiny:plain", "tiny:half", "tiny:whole"].map(|name| registry.image(name));
         let [plain, half, whole] = &names;
         let _said = skopeo::push(&image, plain).good();
