@@ -15,6 +15,9 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 
+/// Most manifests that an entry names.
+const IMAGES_MAX: usize = 64;
+
 /// What was decided, and what it rests on.
 pub(super) struct Decision {
     admission: Admission,
@@ -168,5 +171,6 @@ fn digests(pods: &[PodFacts]) -> Vec<OciDigest> {
     let mut digests: Vec<OciDigest> = images.filter_map(|image| image.digest).collect();
     digests.sort_unstable();
     digests.dedup();
+    digests.truncate(IMAGES_MAX);
     digests
 }

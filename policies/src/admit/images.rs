@@ -6,16 +6,20 @@ use super::pod::{ImageFacts, PodFacts};
 use super::selecting;
 use crate::manifest::{ImageDemands, PolicySet};
 
+/// Most findings about the images of one pod by one policy: what else there is is told when these are mended.
+const FINDINGS_MAX: usize = 16;
+
 /// Why the images of `pod` do not meet `demands`.
 pub(super) fn refusals<'a>(
     demands: &'a ImageDemands,
     pod: &'a PodFacts,
 ) -> impl Iterator<Item = Finding> {
     let images = pod.images.iter();
-    images.flat_map(|image| match misnamed(demands, image) {
+    let findings = images.flat_map(|image| match misnamed(demands, image) {
         Some(finding) => vec![finding],
         None => unproven(demands, image),
-    })
+    });
+    findings.take(FINDINGS_MAX)
 }
 
 /// Images of `pod` of which it must be known whether they are encrypted and registered, and it is not. Those that are
@@ -135,6 +139,17 @@ mod tests {
             let good = image(ImageUse::Ordinary);
             assert_eq!(codes(ALL, &[good, plain]), ["image-not-encrypted"]);
         }
+    }
+
+    #[test]
+    fn a_pod_of_a_thousand_bad_images_is_refused_for_a_few() {
+        let bad = |number: usize| ImageFacts {
+            container: number.to_string(),
+            digest: None,
+            ..image(ImageUse::Ordinary)
+        };
+        let many: Vec<ImageFacts> = (0..1000).map(bad).collect();
+        assert_eq!(codes("{}", &many).len(), FINDINGS_MAX);
     }
 
     #[test]
