@@ -65,6 +65,16 @@ pub(crate) struct SettingsArguments {
     /// The kernel's boot id, a UUID
     #[arg(long, value_name = "FILE", env = "TOUCHSTONE_BOOT_ID", default_value = Settings::BOOT_ID, global = true)]
     boot_id: PathBuf,
+
+    /// In a pod: the token of its service account, projected for the attestor's audience. It shows which node of the
+    /// cluster this host is
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TOUCHSTONE_NODE_TOKEN",
+        global = true
+    )]
+    node_token: Option<PathBuf>,
 }
 
 impl SettingsArguments {
@@ -75,6 +85,7 @@ impl SettingsArguments {
             boot_log: self.boot_log,
             ima_list: self.ima_list,
             boot_id: self.boot_id,
+            node_token: self.node_token,
             ..Settings::default()
         }
     }

@@ -18,6 +18,7 @@ use crate::client::{self, Client, Round};
 use crate::clock;
 use crate::identity::Identity;
 use crate::keyprovider::Releases;
+use crate::node_token::{NodeToken, NodeTokenFile};
 use crate::round::{Along, Subject, goes_on_at};
 use crate::runtime_list;
 use crate::settings::Settings;
@@ -131,6 +132,7 @@ pub struct Agent {
     identity: Identity,
     ak: AkBlob,
     tls_key: Sha256Digest,
+    node_token: NodeTokenFile,
     tpm: Tpm,
     /// Another one once the attestor's CA is another.
     client: watch::Sender<Client>,
@@ -152,6 +154,7 @@ impl Agent {
         let (challenge, last) = (records.challenge()?, records.outcome()?);
         Ok(Self {
             settings: settings.clone(),
+            node_token: NodeTokenFile::new(settings.node_token.clone()),
             ak: identity.keys.ak(),
             tls_key: identity.keys.tls.digest()?,
             client: watch::Sender::new(Client::new(
@@ -222,21 +225,27 @@ impl Agent {
         let _ = self.tpm.location_tag().await;
     }
 
-    async fn answer_new(&self) -> Result<Answered, Error> {
+    async fn answer_new(&mut self) -> Result<Answered, Error> {
         let challenge = self.client().challenge().await?;
         self.answer(&challenge).await
     }
 
-    async fn answer(&self, challenge: &Challenge) -> Result<Answered, Error> {
-        let mut evidence = self.subject().answer(challenge, Along::default()).await?;
-        let Round { answer, ca } = match self.send(&evidence).await {
+    async fn answer(&mut self, challenge: &Challenge) -> Result<Answered, Error> {
+        let token = self.node_token.read();
+        let token = token.as_ref();
+        let along = Along {
+            node_token: token.map(NodeToken::digest),
+            ..Along::default()
+        };
+        let mut evidence = self.subject().answer(challenge, along).await?;
+        let Round { answer, ca } = match self.send(&evidence, token).await {
             Err(Error::Client(error)) if error.is_problem(BOOT_LOG_REQUIRED) => {
                 let whole = Along {
                     whole: true,
-                    ..Along::default()
+                    ..along
                 };
                 evidence = self.subject().answer(challenge, whole).await?;
-                self.send(&evidence).await?
+                self.send(&evidence, token).await?
             }
             answer => answer?,
         };
@@ -247,9 +256,9 @@ impl Agent {
         })
     }
 
-    async fn send(&self, evidence: &Evidence) -> Result<Round, Error> {
+    async fn send(&self, evidence: &Evidence, token: Option<&NodeToken>) -> Result<Round, Error> {
         let body = serde_json::to_vec(evidence).map_err(Error::Evidence)?;
-        Ok(self.client().round(&body).await?)
+        Ok(self.client().round(&body, token).await?)
     }
 
     fn client(&self) -> Client {

@@ -4,6 +4,7 @@
 
 mod attestor;
 mod kernel;
+mod node;
 mod runtimes;
 mod state;
 mod tpm;
@@ -126,6 +127,7 @@ pub async fn check(settings: &Settings, runtimes: &Runtimes) -> Report {
     let (mut checks, identity) = state::checks(&settings.state);
     checks.extend(tpm::checks(&settings.tcti, identity.as_ref()).await);
     checks.extend(kernel::checks(settings));
+    checks.extend(node::check(settings));
     if let Some(identity) = &identity {
         checks.extend(attestor::checks(identity).await);
     }

@@ -19,10 +19,11 @@ use time::format_description::well_known::Rfc2822;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::{
     Activation, CA_HEADER, Challenge, DataKeyMade, Enrolled, EnrolmentChallenge, EnrolmentRequest,
-    Purge, PurgeNoted, Release, RoundAnswer,
+    NODE_TOKEN_HEADER, Purge, PurgeNoted, Release, RoundAnswer,
 };
 use zeroize::Zeroizing;
 
+use crate::node_token::NodeToken;
 use crate::tls::TlsKey;
 
 use disbelief::Disbelief;
@@ -157,26 +158,29 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] if it proves nothing. A bad verdict is an answer, not an error.
     pub async fn evidence(&self, evidence: &[u8]) -> Result<RoundAnswer> {
-        Ok(self.round(evidence).await?.answer)
+        Ok(self.round(evidence, None).await?.answer)
     }
 
-    /// [`Client::evidence`], with what else the attestor says.
+    /// [`Client::evidence`], beside the token whose digest the evidence names; with what else the attestor says.
     ///
     /// # Errors
     /// As [`Client::evidence`].
-    pub async fn round(&self, evidence: &[u8]) -> Result<Round> {
-        match self.one_round(evidence).await {
+    pub async fn round(&self, evidence: &[u8], token: Option<&NodeToken>) -> Result<Round> {
+        match self.one_round(evidence, token).await {
             Err(error) if error.may_have_arrived() => {
                 tracing::debug!("the answer was lost; sending the same evidence again");
-                self.one_round(evidence).await
+                self.one_round(evidence, token).await
             }
             answer => answer,
         }
     }
 
-    async fn one_round(&self, evidence: &[u8]) -> Result<Round> {
+    async fn one_round(&self, evidence: &[u8], token: Option<&NodeToken>) -> Result<Round> {
         let request = self.request("v1/evidence", evidence);
-        let request = request.header(CA_HEADER, self.ca.to_string());
+        let mut request = request.header(CA_HEADER, self.ca.to_string());
+        if let Some(token) = token {
+            request = request.header(NODE_TOKEN_HEADER, token.header());
+        }
         let (headers, answer) = self.ask(request).await?;
         let ca = headers.get(CA_HEADER).and_then(|ca| ca.to_str().ok());
         Ok(Round {

@@ -15,6 +15,7 @@ pub mod enrol;
 pub mod identity;
 pub mod join_token;
 pub mod keyprovider;
+pub mod node_token;
 pub mod private_file;
 pub mod purge;
 pub mod quiet;

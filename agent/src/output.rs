@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use touchstone_agent::check::{Report, Verdict};
 use touchstone_agent::purge::{Mode, Purged};
+use touchstone_agent::status::NodeTokenStatus;
 use touchstone_agent::{Enrolment, Outcome, Status};
 use touchstone_evidence::finding::Finding;
 
@@ -157,6 +158,17 @@ fn status_text(status: &Status) -> String {
         )),
         None => text.push_str("last     never attested\nnext: touchstone-agent attest --once\n"),
     }
+    match &status.node_token {
+        Some(NodeTokenStatus {
+            digest: Some(digest),
+            ..
+        }) => text.push_str(&format!("node     token with SHA-256 {digest}\n")),
+        Some(NodeTokenStatus { error, .. }) => text.push_str(&line(&format!(
+            "node     no token: {}",
+            error.as_deref().unwrap_or_default()
+        ))),
+        None => {}
+    }
     if status.layers_opened > 0 {
         text.push_str(&format!(
             "opened   {} encrypted layers\n",
@@ -266,9 +278,15 @@ mod tests {
                 revoked: Vec::new(),
             }),
             layers_opened: 2,
+            node_token: Some(NodeTokenStatus {
+                digest: Some(digest),
+                error: None,
+            }),
         });
         let last = "last     affirming at 2026-11-28T00:00:00Z, entry 0000";
         assert!(text.contains(last), "{text}");
+        let token = "node     token with SHA-256 0000";
+        assert!(text.contains(token), "{text}");
         assert!(text.ends_with("opened   2 encrypted layers\n"), "{text}");
     }
 
@@ -279,6 +297,7 @@ mod tests {
             enrolment_pending: true,
             last: None,
             layers_opened: 0,
+            node_token: None,
         };
         let text = status_text(&status);
         assert!(text.starts_with("not enrolled (begun") && text.contains("enrol --join-token"));

@@ -37,6 +37,8 @@ pub(crate) struct Along {
     pub(crate) whole: bool,
     /// The release key: the round is to end in a release.
     pub(crate) release_key: bool,
+    /// SHA-256 of the service account token that is sent beside the evidence.
+    pub(crate) node_token: Option<Sha256Digest>,
 }
 
 impl Subject<'_> {
@@ -66,7 +68,7 @@ impl Subject<'_> {
             location_tag: tag.as_deref().map(Sha256Digest::of),
             release_key: name.as_ref().map(Name::as_bytes),
             tls_key: self.tls_key,
-            node_token: None,
+            node_token: along.node_token,
         };
         let qualifying = qualifying.digest().0;
         let request = AttestRequest {
@@ -82,6 +84,7 @@ impl Subject<'_> {
         let runtime = runtime_list::part(self.ima_list, wanted)?;
         let certification = attestation.release_key.take().map(SignedAttest::from);
         let mut evidence = evidence(challenge, boot_id, attestation, &boot_log, runtime);
+        evidence.node_token = along.node_token;
         evidence.release_key = release_key
             .zip(certification)
             .map(|(public, certification)| ReleaseKey {
@@ -169,6 +172,7 @@ fn evidence(
         runtime,
         location: attestation.location.map(SignedAttest::from),
         release_key: None,
+        node_token: None,
     }
 }
 

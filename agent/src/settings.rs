@@ -16,6 +16,8 @@ pub struct Settings {
     pub ima_list: PathBuf,
     /// The kernel's boot id, as UUID text.
     pub boot_id: PathBuf,
+    /// The service account token of the pod that the agent runs in; `None`: it proves no node.
+    pub node_token: Option<PathBuf>,
     /// The key provider that the daemon serves.
     pub keyprovider: KeyProviderSettings,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
             boot_log: Self::BOOT_LOG.into(),
             ima_list: Self::IMA_LIST.into(),
             boot_id: Self::BOOT_ID.into(),
+            node_token: None,
             keyprovider: KeyProviderSettings::default(),
         }
     }

@@ -39,6 +39,13 @@ pub const INTERMEDIATES_MAX: usize = 16;
 /// of those that it is to believe. The latter are at `/v1/ca`.
 pub const CA_HEADER: &str = "touchstone-ca";
 
+/// Field of a round in HTTP: the service account token of the agent's pod, whose SHA-256 is [`Evidence::node_token`].
+/// It is sent nowhere else, so that evidence which is kept does not hold it.
+pub const NODE_TOKEN_HEADER: &str = "touchstone-node-token";
+
+/// Most bytes of that token. A kubelet's have between one and two thousand.
+pub const NODE_TOKEN_MAX: usize = 8 << 10;
+
 /// A `TPMS_ATTEST` and its `TPMT_SIGNATURE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +195,10 @@ pub struct Evidence {
     /// The release key, where the round is to end in a release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release_key: Option<ReleaseKey>,
+    /// SHA-256 of the service account token that goes beside it ([`NODE_TOKEN_HEADER`]); it is in the round's qualifying
+    /// data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_token: Option<Sha256Digest>,
 }
 
 /// The key of this boot that layer keys are sealed to, and the TPM's word that it holds it.

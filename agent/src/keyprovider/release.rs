@@ -294,6 +294,7 @@ impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
         let along = Along {
             whole,
             release_key: true,
+            ..Along::default()
         };
         let subject = self.releases.subject();
         Ok(self.tpm(subject.answer(challenge, along)).await??)
@@ -306,11 +307,11 @@ impl<Q: Question, S: Fn(Waiting) -> Refusal + Sync> Call<'_, Q, S> {
         evidence: Evidence,
     ) -> Result<Challenge, Refusal> {
         let body = serde_json::to_vec(&evidence).map_err(Error::Evidence)?;
-        let round = match self.attestor(self.client.round(&body)).await? {
+        let round = match self.attestor(self.client.round(&body, None)).await? {
             Err(error) if error.is_problem(BOOT_LOG_REQUIRED) => {
                 let evidence = self.evidence(challenge, true).await?;
                 let body = serde_json::to_vec(&evidence).map_err(Error::Evidence)?;
-                self.attestor(self.client.round(&body)).await??
+                self.attestor(self.client.round(&body, None)).await??
             }
             round => round?,
         };

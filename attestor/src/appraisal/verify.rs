@@ -154,9 +154,9 @@ fn attestation_key(record: &HostRecord) -> Result<AttestationKey, RoundError> {
     }
 }
 
-/// From the attestor's own values, but for what only the host can say: boot id, tag and release key. The tag is
-/// taken from the NV certification, which must then carry this same digest, and so must the certification of
-/// the release key. The node token is demanded to be absent: nothing verifies it yet.
+/// From the attestor's own values, but for what only the host can say: boot id, tag, release key and the digest of its
+/// node's token. The tag is taken from the NV certification, which must then carry this same digest, and so must the
+/// certification of the release key. The token itself is looked at once the round is durable.
 fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
     // Bytes of another length cannot be the challenge's nonce, or a boot id.
     let other = |_| RoundError::NotAuthentic(NotAuthentic::OtherRound);
@@ -178,7 +178,7 @@ fn qualifying_data(inputs: &Inputs) -> Result<Sha256Digest, RoundError> {
         location_tag: carried,
         release_key: release_key.as_ref().map(Name::as_bytes),
         tls_key: &inputs.held.record.identity.tls_key,
-        node_token: None,
+        node_token: inputs.evidence.node_token,
     }
     .digest())
 }

@@ -73,7 +73,11 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         public,
         certification,
     });
-    let certified = (option::of(signed()), option::of(release_key));
+    let certified = (
+        option::of(signed()),
+        option::of(release_key),
+        option::of(digest()),
+    );
     let round = (bytes(32), bytes(16), signed(), pcrs, certified);
     (round, logs).prop_map(|(round, logs)| Evidence {
         nonce: round.0,
@@ -86,6 +90,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         runtime: logs.3,
         location: round.4.0,
         release_key: round.4.1,
+        node_token: round.4.2,
     })
 }
 

@@ -192,6 +192,7 @@ impl Host {
             runtime: self.runtime(challenge.runtime),
             location,
             release_key,
+            node_token: None,
         };
         self.fresh = false;
         Ok(evidence)

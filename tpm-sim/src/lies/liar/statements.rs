@@ -159,6 +159,7 @@ impl Liar {
                     public: public.into(),
                     certification: certification.into(),
                 }),
+            node_token: None,
         })
     }
 }
