@@ -4,6 +4,7 @@ mod banks;
 mod basis;
 mod committed;
 mod decide;
+mod node_token;
 mod release_key;
 mod replay;
 mod runtime;
@@ -24,10 +25,12 @@ use touchstone_evidence::wire::{Challenge, Evidence, REVOKED_MAX, RevokedLease, 
 
 pub(crate) use committed::CommittedRound;
 pub(crate) use decide::{Decided, Round};
+pub(crate) use node_token::SignedToken;
 pub(crate) use replay::{NotReplayed, Replayed, RoundEntry, replay};
 pub(crate) use verdict::Verdict;
 
 use committed::Pending;
+use node_token::PendingToken;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
@@ -116,6 +119,8 @@ pub(crate) struct Accepted {
     pub(crate) answer: String,
     /// What a release rests on; `None` where it carried no release key, or was answered before.
     pub(crate) committed: Option<CommittedRound>,
+    /// The token that the host's TPM signed for; `None` where it signed for none, or the round moved nothing.
+    pub(crate) node_token: Option<SignedToken>,
 }
 
 /// Appraises one round of the host with this TLS key. `body` is the evidence exactly as it was received.
@@ -176,6 +181,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
             return Ok(Accepted {
                 answer,
                 committed: None,
+                node_token: None,
             });
         }
     };
@@ -195,6 +201,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
     let digest = received.digest;
     let reached = verdict::reach(attestor, &policies.digest, &verified, appraisal, digest)?;
     let revoked = revoked(attestor, &held).await?;
+    let node_token = PendingToken::of(&received.evidence, &verified, &received.asked);
     let pending = Pending::of(&verified, &reached, &policies, !revoked.is_empty());
     let round = Round {
         asked: received.asked.clone(),
@@ -210,6 +217,7 @@ async fn attempt(attestor: &Attestor, received: &Received) -> Result<Accepted, R
     let decided = attestor.commits.round(round).await?;
     Ok(Accepted {
         committed: pending.and_then(|pending| pending.committed(&decided)),
+        node_token: node_token.and_then(|pending| pending.committed(&decided)),
         answer: decided.answer(),
     })
 }

@@ -22,7 +22,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use crate::attestor::Attestor;
-use crate::kubernetes::Webhook;
+use crate::kubernetes::{NodeLinks, Webhook};
 use access::{Access, Rule};
 use problem::Problem;
 
@@ -31,6 +31,8 @@ use problem::Problem;
 pub(crate) struct App {
     pub(crate) attestor: Arc<Attestor>,
     pub(crate) webhook: Arc<Webhook>,
+    /// Where tokens of agents go to be reviewed.
+    pub(crate) node_links: Option<NodeLinks>,
     /// Kibibytes that are free for bodies on their way.
     pub(crate) bodies: Arc<Semaphore>,
     /// TLS keys that were of enrolled hosts when they were looked up.
@@ -43,8 +45,13 @@ const CALLERS_MAX: usize = 128 << 10;
 impl App {
     /// Nothing under way yet.
     pub(crate) fn new(attestor: Arc<Attestor>, webhook: Webhook) -> Self {
+        let node_links = webhook
+            .cluster
+            .as_ref()
+            .map(|cluster| NodeLinks::start(Arc::clone(&attestor), Arc::clone(cluster)));
         Self {
             attestor,
+            node_links,
             webhook: Arc::new(webhook),
             bodies: Arc::new(Semaphore::new(access::BODIES_MAX)),
             callers: Arc::new(Cache::new(CALLERS_MAX)),

@@ -12,6 +12,7 @@ mod images;
 mod judge;
 mod lookup;
 pub(crate) mod mutate;
+mod node_links;
 mod nodes;
 mod pod_memory;
 mod policy_reviews;
@@ -34,6 +35,7 @@ use crate::audit::Actor;
 use asked::Asked;
 pub(crate) use images::Images;
 use judge::{Judge, Judged};
+pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
 

@@ -176,6 +176,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
     let cluster = cluster(&settings).await?;
+    if let Some(cluster) = &cluster {
+        let cluster = Arc::clone(cluster);
+        let uids = Box::new(move |node: &str| cluster.node_uid(node));
+        attestor.index.see_cluster(uids);
+    }
     let controller = cluster
         .clone()
         .map(|cluster| tokio::spawn(controller::run(Arc::clone(&attestor), cluster)));

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
@@ -51,7 +51,11 @@ impl Held {
 pub(crate) struct TrustIndex {
     inner: RwLock<Inner>,
     committed: Committed,
+    cluster: OnceLock<NodeUids>,
 }
+
+/// Says which node of a name there is now.
+pub(crate) type NodeUids = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Who stands behind a node.
 struct Behind {
@@ -130,7 +134,9 @@ impl TrustIndex {
     /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
     /// mapped to, and then ended itself.
     pub(crate) fn put_node(&self, order: u64, mapped: MappedNode) {
-        let MappedNode { node, uid, host } = mapped;
+        let MappedNode {
+            node, uid, host, ..
+        } = mapped;
         self.change(order, |inner| {
             if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
                 let ended = inner.ended.get(&host).is_some_and(|end| order < *end);
@@ -168,8 +174,18 @@ impl TrustIndex {
         self.look(|inner| Arc::clone(&inner.policies.1))
     }
 
-    /// The host behind a node, by its name: for whoever sees no cluster.
+    /// From now on a node is the one that `uids` names: its name alone is nobody's.
+    pub(crate) fn see_cluster(&self, uids: NodeUids) {
+        if self.cluster.set(uids).is_err() {
+            tracing::error!("a second cluster is not looked at");
+        }
+    }
+
+    /// The host behind the node that has this name now; where no cluster is seen, behind whichever node has it.
     pub(crate) fn host_of(&self, node: &str) -> Option<HostId> {
+        if let Some(uids) = self.cluster.get() {
+            return self.host_behind(node, &uids(node)?);
+        }
         self.look(|inner| {
             let (_, behind) = inner.nodes.get(node)?;
             behind.as_ref().map(|behind| behind.host.clone())
@@ -292,7 +308,10 @@ impl TrustIndex {
     pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<MappedNode>) {
         self.change(order, |inner| {
             drop_nodes(inner, order, host);
-            for MappedNode { node, uid, host } in nodes {
+            for MappedNode {
+                node, uid, host, ..
+            } in nodes
+            {
                 if inner.nodes.get(&node).is_none_or(|(old, _)| *old <= order) {
                     inner
                         .nodes
@@ -403,6 +422,7 @@ mod tests {
             node: node.to_owned(),
             uid: Some("u1".to_owned()),
             host: host.clone(),
+            token: None,
         }
     }
 
@@ -419,7 +439,19 @@ mod tests {
         };
         index.put_node(2, unseen);
         assert_eq!(index.host_behind("b", "u1"), None);
-        assert_eq!(index.host_of("b"), Some(host));
+        assert_eq!(index.host_of("b"), Some(host.clone()));
+        // Once the cluster is seen, a name alone is nobody's.
+        let uids = RwLock::new("u1");
+        let uids: &'static RwLock<&str> = Box::leak(Box::new(uids));
+        index.see_cluster(Box::new(|name| {
+            (name != "gone").then(|| (*uids.read().unwrap()).to_owned())
+        }));
+        assert_eq!(index.host_of("a"), Some(host.clone()));
+        assert_eq!(index.host_of("b"), None);
+        index.put_node(3, named("gone", &host));
+        assert_eq!(index.host_of("gone"), None);
+        *uids.write().unwrap() = "u2";
+        assert_eq!(index.host_of("a"), None);
     }
 
     #[test]

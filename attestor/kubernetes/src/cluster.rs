@@ -104,9 +104,18 @@ impl Cluster {
         if let Some(pod) = self.pods.get(&key).filter(is_it) {
             return Ok(Some(pod));
         }
-        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &pods::resource());
-        let pod = self.look(api.get_opt(name)).await?;
+        let pod = self.pod_now(namespace, name).await?;
         Ok(pod.map(Arc::new).filter(is_it))
+    }
+
+    /// The pod of this name as the API server says now.
+    pub(crate) async fn pod_now(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Pod>, ClusterError> {
+        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &pods::resource());
+        self.look(api.get_opt(name)).await
     }
 
     /// The node of this name: as it is held, else as the API server says now.
@@ -115,8 +124,20 @@ impl Cluster {
         if let Some(node) = self.nodes.get(&key) {
             return Ok(Some(node));
         }
+        Ok(self.node_now(name).await?.map(Arc::new))
+    }
+
+    /// The node of this name as the API server says now.
+    pub(crate) async fn node_now(&self, name: &str) -> Result<Option<Node>, ClusterError> {
         let api = Api::<Node>::all_with(self.client.clone(), &node::resource());
-        Ok(self.look(api.get_opt(name)).await?.map(Arc::new))
+        self.look(api.get_opt(name)).await
+    }
+
+    /// Which node of this name is held.
+    #[must_use]
+    pub fn node_uid(&self, name: &str) -> Option<String> {
+        let key = ObjectRef::new_with(name, node::resource());
+        self.nodes.get(&key)?.metadata.uid.clone()
     }
 
     /// The policy manifests in the cluster, where they are taken from there.

@@ -17,6 +17,10 @@ pub struct Config {
     /// Who we are to the API server, and so the only one who may touch our marks on nodes; absent: the service account
     /// `touchstone` of the namespace.
     pub account: Option<String>,
+    /// For whom an agent's service account token must be made.
+    pub audience: String,
+    /// The service account of agents: a token of another one proves no node.
+    pub agent: String,
     /// Which nodes are tainted.
     pub taints: Taints,
     /// Whether an untrusted node loses its pods too (`NoExecute`), not only new ones (`NoSchedule`).
@@ -60,6 +64,8 @@ impl Default for Config {
             namespace: "touchstone".to_owned(),
             webhooks: "touchstone".to_owned(),
             account: None,
+            audience: "touchstone".to_owned(),
+            agent: "system:serviceaccount:touchstone:touchstone-agent".to_owned(),
             taints: Taints::default(),
             execute: true,
             grace_seconds: 10,
@@ -101,6 +107,12 @@ pub enum ConfigError {
     /// A share of more than all.
     #[error("`breaker-percent = {0}` is more than all nodes; say 0 to 100")]
     Breaker(usize),
+    /// Without it any token would do.
+    #[error("`audience` is empty; name what the agents' tokens are projected for")]
+    Audience,
+    /// Another form of name.
+    #[error("`agent = {0:?}` is no service account; say `system:serviceaccount:NAMESPACE:NAME`")]
+    Agent(String),
 }
 
 impl Config {
@@ -121,10 +133,24 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        match config.breaker_percent {
-            0..=100 => Ok(config),
-            more => Err(ConfigError::Breaker(more)),
+        if config.breaker_percent > 100 {
+            return Err(ConfigError::Breaker(config.breaker_percent));
         }
+        if config.audience.is_empty() {
+            return Err(ConfigError::Audience);
+        }
+        match config.agents_namespace() {
+            Some(_) => Ok(config),
+            None => Err(ConfigError::Agent(config.agent)),
+        }
+    }
+
+    /// Where the agents' pods are: a service account is used in its own namespace alone.
+    pub(crate) fn agents_namespace(&self) -> Option<&str> {
+        let account = self.agent.strip_prefix("system:serviceaccount:")?;
+        let (namespace, name) = account.split_once(':')?;
+        let good = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
+        good.then_some(namespace)
     }
 }
 
@@ -160,6 +186,16 @@ mod tests {
             read("breaker-percent = 101"),
             Err(ConfigError::Breaker(101))
         ));
+        assert!(matches!(read("audience = ''"), Err(ConfigError::Audience)));
+        for agent in [
+            "agent",
+            "system:node:a",
+            "system:serviceaccount:a",
+            "system:serviceaccount::b",
+        ] {
+            let refused = read(&format!("agent = '{agent}'"));
+            assert!(matches!(refused, Err(ConfigError::Agent(_))), "{agent}");
+        }
         let missing = Config::read(Path::new("/nowhere/kubernetes.toml"));
         assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
     }

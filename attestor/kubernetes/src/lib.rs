@@ -13,4 +13,5 @@ pub mod node_marks;
 pub mod objects;
 pub mod pod;
 pub mod pods;
+pub mod tokens;
 pub mod webhooks;

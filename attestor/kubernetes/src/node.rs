@@ -154,7 +154,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
-    use crate::names::{REGION, TIER};
+    use crate::names::{TIER, region_label};
 
     fn node(labels: Value, taints: Value) -> Node {
         let node = json!({
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn labels_that_we_did_not_write_go_and_those_of_others_stay() {
-        let copied = format!("{REGION}germany");
+        let copied = region_label("germany").unwrap();
         let node = node(
             json!({ "zone": "a", copied.clone(): "true", TIER: "affirming" }),
             json!([]),

@@ -315,6 +315,9 @@ pub(crate) enum Event {
         uid: Option<String>,
         host: HostId,
         before: Option<HostId>,
+        /// By what, where no operator said so.
+        #[serde(flatten)]
+        by: Option<NodeProof>,
     },
     /// A host was enrolled.
     HostEnrolled {
@@ -389,6 +392,14 @@ pub(crate) enum Event {
     },
     /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
     EvictionsHeld { nodes: usize, held: bool },
+}
+
+/// What showed that a node is a host.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub(crate) enum NodeProof {
+    /// A service account token: the cluster vouched for it, and the host's TPM signed for it. `token`: SHA-256 of it.
+    Token { token: Sha256Digest },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -55,9 +55,11 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
         Node::List => {
             let answer = client.get("/v1/nodes").await?;
             let rows = rows(&answer, "nodes", |node| {
-                vec![text(node, "node"), text(node, "host")]
+                ["node", "uid", "host", "by"]
+                    .map(|part| text(node, part))
+                    .to_vec()
             });
-            table(json, &answer, &["node", "host"], rows)
+            table(json, &answer, &["node", "uid", "host", "by"], rows)
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Kubernetes nodes, and which host stands behind each.
 
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
+use super::log::digest;
 use super::{StoreError, Tx, on};
 
 /// A node that a host stands behind.
@@ -11,14 +13,22 @@ pub(crate) struct MappedNode {
     /// Which one of that name; `None`: it was mapped by an attestor that saw no cluster.
     pub(crate) uid: Option<String>,
     pub(crate) host: HostId,
+    /// SHA-256 of the service account token that showed it; `None`: an operator said so.
+    pub(crate) token: Option<Sha256Digest>,
 }
 
-type Row = (String, Option<String>, String);
+type Row = (String, Option<String>, String, Option<Vec<u8>>);
 
 impl MappedNode {
-    fn read((node, uid, host): Row) -> Result<Self, StoreError> {
+    fn read((node, uid, host, token): Row) -> Result<Self, StoreError> {
+        let token = token.as_deref().map(digest).transpose()?;
         let host = host_id(&host)?;
-        Ok(Self { node, uid, host })
+        Ok(Self {
+            node,
+            uid,
+            host,
+            token,
+        })
     }
 }
 
@@ -27,12 +37,13 @@ impl Tx {
     pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
-                "INSERT INTO nodes (node, uid, host) VALUES ($1, $2, $3)
-                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host",
+                "INSERT INTO nodes (node, uid, host, token) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token",
             )
             .bind(mapped.node.as_str())
             .bind(mapped.uid.as_deref())
             .bind(mapped.host.as_str())
+            .bind(mapped.token.as_ref().map(|token| &token.0[..]))
             .execute(connection)
             .await?;
         });
@@ -53,7 +64,7 @@ impl Tx {
     /// Every node with its host, by name.
     pub(crate) async fn nodes(&mut self) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host FROM nodes ORDER BY node")
+            sqlx::query_as("SELECT node, uid, host, token FROM nodes ORDER BY node")
                 .fetch_all(connection)
                 .await?
         });
@@ -63,7 +74,7 @@ impl Tx {
     /// The nodes behind which `host` stands.
     pub(crate) async fn nodes_of(&mut self, host: &HostId) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host FROM nodes WHERE host = $1 ORDER BY node")
+            sqlx::query_as("SELECT node, uid, host, token FROM nodes WHERE host = $1 ORDER BY node")
                 .bind(host.as_str())
                 .fetch_all(connection)
                 .await?
@@ -77,7 +88,7 @@ impl Tx {
         node: &str,
     ) -> Result<Option<MappedNode>, StoreError> {
         let row: Option<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host FROM nodes WHERE node = $1")
+            sqlx::query_as("SELECT node, uid, host, token FROM nodes WHERE node = $1")
                 .bind(node)
                 .fetch_optional(connection)
                 .await?

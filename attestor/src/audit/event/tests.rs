@@ -232,6 +232,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             uid: Some(String::new()),
             host: host.clone(),
             before: Some(host.clone()),
+            by: Some(NodeProof::Token { token: digest }),
         },
         Event::PodEnded {
             namespace: String::new(),

@@ -1,10 +1,11 @@
-//! `/v1/nodes`: which host stands behind a Kubernetes node, in the operator's word.
+//! `/v1/nodes`: which host stands behind a Kubernetes node, and the operator's word on it.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use super::{Acting, Body};
@@ -21,6 +22,29 @@ pub(super) struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
     host: HostId,
+    /// `operator` or `token`.
+    by: &'static str,
+    /// SHA-256 of the token that showed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Sha256Digest>,
+}
+
+impl From<MappedNode> for Node {
+    fn from(mapped: MappedNode) -> Self {
+        let MappedNode {
+            node,
+            uid,
+            host,
+            token,
+        } = mapped;
+        Self {
+            node,
+            uid,
+            host,
+            by: if token.is_some() { "token" } else { "operator" },
+            token,
+        }
+    }
 }
 
 /// A mapping that is to be.
@@ -51,10 +75,7 @@ const NODE_NAME_MAX: usize = 253;
 /// All mappings, by node.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let nodes = app.attestor.store.read().await?.nodes().await?;
-    let nodes: Vec<Node> = nodes
-        .into_iter()
-        .map(|MappedNode { node, uid, host }| Node { node, uid, host })
-        .collect();
+    let nodes: Vec<Node> = nodes.into_iter().map(Node::from).collect();
     Ok(Json(json!({ "nodes": nodes })))
 }
 
@@ -97,6 +118,7 @@ pub(super) async fn map(
         node: node.clone(),
         uid: uid.clone(),
         host: host.clone(),
+        token: None,
     };
     tx.map_node(&mapped).await?;
     let event = Event::NodeMapped {
@@ -104,6 +126,7 @@ pub(super) async fn map(
         uid: uid.clone(),
         host: host.clone(),
         before: before.clone(),
+        by: None,
     };
     let order = Entry::new(&event, &actor, clock::now())?
         .append(&mut tx)
@@ -160,17 +183,16 @@ pub(super) async fn unmap(
         Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", detail)
     })?;
     tx.unmap_node(&node).await?;
-    let MappedNode { node, uid, host } = mapped;
     let event = Event::NodeUnmapped {
         node: node.clone(),
-        host: host.clone(),
+        host: mapped.host.clone(),
     };
     let order = Entry::new(&event, &actor, clock::now())?
         .append(&mut tx)
         .await?;
     tx.commit().await?;
     app.attestor.index.drop_node(order, node.clone());
-    Ok(Json(Node { node, uid, host }))
+    Ok(Json(mapped.into()))
 }
 
 fn refused(code: &str, detail: &str) -> Problem {

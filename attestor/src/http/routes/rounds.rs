@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use touchstone_evidence::encoded;
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::wire::{CA_HEADER, Challenge, Evidence};
+use touchstone_evidence::wire::{CA_HEADER, Challenge, Evidence, NODE_TOKEN_HEADER};
 
 use crate::appraisal::{self, Accepted, RoundError};
 use crate::clock;
@@ -60,7 +60,12 @@ pub(super) async fn evidence(
         body.into(),
     ));
     match round.await {
-        Ok(Accepted { answer, .. }) => {
+        Ok(Accepted {
+            answer, node_token, ..
+        }) => {
+            if let Some((links, signed)) = app.node_links.as_ref().zip(node_token) {
+                links.offer(signed, headers.get(NODE_TOKEN_HEADER));
+            }
             let ca = &app.attestor.keys.ca;
             ca.note(&host, headers.get(CA_HEADER));
             let json = HeaderValue::from_static("application/json");

@@ -6,7 +6,7 @@ use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
 use touchstone_kubernetes::config::Taints;
-use touchstone_kubernetes::names::{COUNTRY, REGION, TIER};
+use touchstone_kubernetes::names::{COUNTRY, TIER, region_label};
 use touchstone_policies::manifest::PolicySet;
 
 use crate::trust_index::Held;
@@ -88,8 +88,9 @@ impl Judged {
         };
         labels.insert(COUNTRY.to_owned(), place.country().to_string());
         for (name, region) in &policies.regions {
-            if region.contains(place) {
-                labels.insert(format!("{REGION}{name}"), "true".to_owned());
+            // One whose name can end no label is asked for by no affinity either.
+            if let Some(label) = region_label(name).filter(|_| region.contains(place)) {
+                labels.insert(label, "true".to_owned());
             }
         }
         labels
