@@ -7,6 +7,7 @@
 mod bypasses;
 mod healing;
 mod marks;
+mod node_links;
 mod placement;
 mod turns;
 

@@ -11,11 +11,15 @@ use super::marks::{labels_once, tainted};
 
 pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) {
     let lists = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/touchstone";
+    let kind = "webhooks-changed";
     let whole = |entry: &Value| entry["gaps"].as_array().unwrap().is_empty();
-    entry_once(cluster, whole).await;
+    entry_once(cluster, kind, whole).await;
     cluster.api().delete(lists).await.unwrap();
     let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 5;
-    entry_once(cluster, |entry| entry["validating"].is_null() && all(entry)).await;
+    entry_once(cluster, kind, |entry| {
+        entry["validating"].is_null() && all(entry)
+    })
+    .await;
     assert_eq!(
         cluster.world.server.metric("touchstone_webhook_gaps").await,
         5.0
@@ -24,11 +28,14 @@ pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) 
     let mut narrowed = configuration.clone();
     narrowed["webhooks"][0]["failurePolicy"] = "Ignore".into();
     webhooks::install(cluster.api(), &narrowed).await.unwrap();
-    entry_once(cluster, |entry| entry["validating"].is_u64() && all(entry)).await;
+    entry_once(cluster, kind, |entry| {
+        entry["validating"].is_u64() && all(entry)
+    })
+    .await;
     webhooks::install(cluster.api(), &configuration)
         .await
         .unwrap();
-    entry_once(cluster, whole).await;
+    entry_once(cluster, kind, whole).await;
     webhooks::in_force(cluster.api(), &pod_for("trial", six("de-1")))
         .await
         .unwrap();
@@ -118,12 +125,12 @@ async fn entry(cluster: &Cluster, meant: impl Fn(&Value) -> bool) -> Value {
     .unwrap()
 }
 
-/// Waits until the newest entry about our webhooks is the one that is meant.
-async fn entry_once(cluster: &Cluster, meant: impl Fn(&Value) -> bool) {
-    until("our webhooks are told of", PATIENCE, async || {
+/// Waits until the newest entry of this kind is the one that is meant.
+async fn entry_once(cluster: &Cluster, kind: &str, meant: impl Fn(&Value) -> bool) {
+    until("the newest entry says it", PATIENCE, async || {
         let entries = cluster.world.server.audit_entries();
         let mut entries = entries.into_iter();
-        let last = entries.rfind(|entry| entry["kind"] == "webhooks-changed");
+        let last = entries.rfind(|entry| entry["kind"] == kind);
         Ok(last.is_some_and(|last| meant(&last)).then_some(()))
     })
     .await
