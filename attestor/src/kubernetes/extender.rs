@@ -7,6 +7,7 @@ mod wire;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::EXEMPT;
+use touchstone_kubernetes::pod::Pod;
 use touchstone_policies::admit::{PodFacts, policies_for_any, refusals_of, seconds_left};
 use touchstone_policies::prose;
 
@@ -21,11 +22,14 @@ const SCORE_MAX: i64 = 10;
 
 /// Tells the nodes that the pod may go to from the others, of which it says why not.
 pub(crate) async fn filter(attestor: &Attestor, webhook: &Webhook, args: Args) -> Filtered {
-    let pods = pods(webhook, &args);
+    let Some(pod) = args.pod() else {
+        return Filtered::error("the request's `Pod` cannot be read");
+    };
+    let pods = pods(webhook, &pod);
     let Some(nodes) = args.nodes() else {
         return Filtered::error("the request names no nodes; it needs `NodeNames` or `Nodes`");
     };
-    let reasons = match attestor.index.is_confirmed() || is_exempt(webhook, &args) {
+    let reasons = match attestor.index.is_confirmed() || is_exempt(webhook, &pod) {
         true => judge(attestor, &pods, &nodes.names()),
         // The policies may be others by now, and for any pod.
         false => {
@@ -62,9 +66,10 @@ fn judge(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<Option<S
 pub(crate) fn prioritize(attestor: &Attestor, webhook: &Webhook, args: &Args) -> Vec<HostPriority> {
     let nodes = args.nodes();
     let names = nodes.as_ref().map(Nodes::names).unwrap_or_default();
-    let left = match attestor.index.is_confirmed() {
-        true => seconds(attestor, &pods(webhook, args), &names),
-        false => vec![0; names.len()],
+    let pod = args.pod().filter(|_| attestor.index.is_confirmed());
+    let left = match pod {
+        Some(pod) => seconds(attestor, &pods(webhook, &pod), &names),
+        None => vec![0; names.len()],
     };
     let longest = left.iter().copied().max().unwrap_or_default().max(1);
     let scores = left.into_iter().map(|left| left * SCORE_MAX / longest);
@@ -94,21 +99,21 @@ fn seconds(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<i64> {
 
 /// Whether the cluster and this attestor need such pods to come up again. The webhooks never see them; a scheduler asks
 /// about every pod.
-fn is_exempt(webhook: &Webhook, args: &Args) -> bool {
-    let namespace = args.pod().metadata.namespace.as_str();
+fn is_exempt(webhook: &Webhook, pod: &Pod) -> bool {
+    let namespace = pod.metadata.namespace.as_str();
     let cluster = webhook.cluster.as_ref();
     let own = cluster.map_or("touchstone", |cluster| &cluster.config().namespace);
     namespace == own || EXEMPT.contains(&namespace)
 }
 
 /// The pod as it is, and with each set of labels that it was reviewed with: its binding is judged with those.
-fn pods(webhook: &Webhook, args: &Args) -> Vec<PodFacts> {
-    let metadata = &args.pod().metadata;
+fn pods(webhook: &Webhook, pod: &Pod) -> Vec<PodFacts> {
+    let metadata = &pod.metadata;
     let uid = metadata.uid.as_deref().unwrap_or_default();
     let remembered = webhook
         .pods
         .recall(uid, &metadata.namespace, &metadata.name);
     let mut pods = remembered.unwrap_or_default();
-    pods.push(args.pod().facts(&metadata.namespace));
+    pods.push(pod.facts(&metadata.namespace));
     pods
 }

@@ -12,7 +12,8 @@ use touchstone_kubernetes::pod::Pod;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Args {
-    pod: Pod,
+    /// Read once it is to be judged.
+    pod: Box<RawValue>,
     nodes: Option<NodeList>,
     node_names: Option<Vec<String>>,
 }
@@ -25,9 +26,9 @@ pub(super) enum Nodes<'a> {
 }
 
 impl Args {
-    /// The pod that is to be placed.
-    pub(super) fn pod(&self) -> &Pod {
-        &self.pod
+    /// The pod that is to be placed; `None`: it is none.
+    pub(super) fn pod(&self) -> Option<Pod> {
+        serde_json::from_str(self.pod.get()).ok()
     }
 
     /// The nodes that it may go to; `None`: the request has no list of them.
