@@ -32,6 +32,27 @@ async fn a_review_of_another_version_is_not_answered() {
     assert_eq!(problem(&server, &empty).await, code);
 }
 
+/// W11: who is not the API server fills no log, and learns nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_s_reviews_are_answered_by_nothing_and_leave_one_entry_at_most() {
+    let server = attestor("{}", &[]);
+    let webhook = server.operator()["webhook"].as_str().unwrap().to_owned();
+    let (path, _secret) = webhook.rsplit_once('/').unwrap();
+    let before = server.audit_entries().len();
+    for number in 0..50 {
+        let review = create(&format!("u{number}"), "payments", None);
+        for path in [path.to_owned(), format!("{path}/{}", "0".repeat(64))] {
+            let (status, answer) = server.send(Method::POST, &path, None, Some(&review)).await;
+            assert_eq!(status, 401, "{answer}");
+            assert_eq!(answer["type"], format!("touchstone:{}", "unauthenticated"));
+        }
+    }
+    assert!(server.audit_entries().len() <= before + 1);
+    // None of its pods is known: the binding of one is refused.
+    let bound = binding(Some("u1"), "payments", "node-de-1");
+    assert!(!server.review(&bound).await.0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_review_without_what_it_is_about_is_refused() {
     let server = attestor("{}", &[]);
