@@ -9,6 +9,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_tests::cluster::{PATIENCE, assets, take_turn};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::review::binding;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::kubernetes::{Api, Assets, ControlPlane, namespaces, nodes, pods, until};
@@ -19,6 +20,8 @@ const ACCOUNT: &str = "touchstone-agent";
 /// For whom their tokens are.
 const AUDIENCE: &str = "touchstone";
 const NODE: &str = "worker-1";
+/// Where pods of the policy are.
+const WORKLOADS: &str = "payments";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_is_the_node_that_its_agents_token_was_made_on_and_no_other() {
@@ -158,6 +161,7 @@ impl Scene {
         let plane = ControlPlane::start(assets, folder.path()).await.unwrap();
         let api = plane.admin();
         namespaces::create(api, NAMESPACE).await.unwrap();
+        namespaces::create(api, WORKLOADS).await.unwrap();
         let account = json!({ "metadata": { "name": ACCOUNT } });
         let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
         api.create(&accounts, &account).await.unwrap();
@@ -306,7 +310,20 @@ impl Scene {
     }
 
     /// Whether a new pod of the policy may run on the node.
-    async fn place(&self, uid: &str) -> bool {
-        self.world.server.place(uid, NODE).await.0
+    /// Whether a pod of the policy, which no scheduler looks at, may be bound to [`NODE`].
+    async fn place(&self, name: &str) -> bool {
+        let path = pods::path(WORKLOADS, name);
+        let pod = match self.api().find(&path).await.unwrap() {
+            Some(pod) => pod,
+            None => {
+                let mut pod = pods::pod(WORKLOADS, name, "payments");
+                pod["spec"]["schedulerName"] = "nobody".into();
+                pods::create(self.api(), &pod).await.unwrap()
+            }
+        };
+        let mut review = binding(pod["metadata"]["uid"].as_str(), WORKLOADS, NODE);
+        review["request"]["name"] = name.into();
+        review["request"]["object"]["metadata"]["name"] = name.into();
+        self.world.server.review(&review).await.0
     }
 }
