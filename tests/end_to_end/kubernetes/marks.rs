@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use touchstone_evidence::result::{ResultKey, VerifiedNode};
-use touchstone_tests::cluster::{Cluster, PATIENCE, pod_for, six};
-use touchstone_tpm_sim::kubernetes::{nodes, pods, until};
+use touchstone_tests::cluster::{Cluster, PATIENCE, pod, pod_for, six};
+use touchstone_tpm_sim::kubernetes::{nodes, pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::NAMESPACE;
 
 const TIER: &str = "node-restriction.kubernetes.io/touchstone-tier";
@@ -80,6 +80,49 @@ pub(super) async fn the_scheduler_does_not_even_try_a_host_that_fell(cluster: &C
     .await
     .unwrap();
     assert!(cluster.decisions("kept-away").is_empty());
+}
+
+/// The mutating webhook writes into a pod where it may go, and the scheduler finds it at once.
+pub(super) async fn a_pod_that_names_no_node_is_steered_to_a_host_that_fits(cluster: &Cluster) {
+    // Until then it would do as well.
+    let _over = labels_once(cluster, "de-3", "none").await;
+    let configuration = cluster.attestor(webhooks::mutating).unwrap();
+    webhooks::install(cluster.api(), &configuration)
+        .await
+        .unwrap();
+    until_mutated(cluster, true).await;
+    let made = pods::create(cluster.api(), &pod("steered")).await.unwrap();
+    let terms = made
+        .pointer("/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms")
+        .and_then(Value::as_array)
+        .unwrap();
+    assert_eq!(terms.len(), 1, "{made}");
+    let keys = terms[0]["matchExpressions"].as_array().unwrap().iter();
+    let keys: Vec<&str> = keys.map(|one| one["key"].as_str().unwrap()).collect();
+    assert!(keys.contains(&TIER) && keys.contains(&GERMANY), "{made}");
+    assert_eq!(
+        cluster.node_of(NAMESPACE, "steered").await,
+        six("de-1").node()
+    );
+    let decided = cluster.decisions("steered");
+    assert_eq!((decided.len(), &decided[0]["admitted"]), (1, &true.into()));
+    // Other scenes are about what is refused, which no pod would be that is steered.
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/touchstone";
+    cluster.api().delete(path).await.unwrap();
+    until_mutated(cluster, false).await;
+}
+
+/// API servers hear of a configuration within a second or two.
+async fn until_mutated(cluster: &Cluster, mutated: bool) {
+    let trial = format!("{}?dryRun=All", pods::list(NAMESPACE));
+    let what = "the API server asks our mutating webhook, or no more";
+    until(what, PATIENCE, async || {
+        let pod = cluster.api().create(&trial, &pod("steered-trial")).await?;
+        let policies = &pod["metadata"]["annotations"]["touchstone.dev/policies"];
+        Ok((policies.is_string() == mutated).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 pub(super) async fn a_mark_that_somebody_else_wrote_is_taken_back(cluster: &Cluster) {
