@@ -44,7 +44,7 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     let Some(assets) = assets() else {
         return;
     };
-    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\nbreaker-percent = 30\n").await;
+    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\nbreaker-percent = 50\n").await;
     marks::each_node_carries_what_is_held_about_its_host(&cluster).await;
     marks::the_scheduler_does_not_even_try_a_host_that_fell(&cluster).await;
     marks::a_pod_that_names_no_node_is_steered_to_a_host_that_fits(&cluster).await;

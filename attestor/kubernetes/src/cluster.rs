@@ -128,7 +128,7 @@ impl Cluster {
     }
 
     /// The node of this name as the API server says now.
-    pub(crate) async fn node_now(&self, name: &str) -> Result<Option<Node>, ClusterError> {
+    pub async fn node_now(&self, name: &str) -> Result<Option<Node>, ClusterError> {
         let api = Api::<Node>::all_with(self.client.clone(), &node::resource());
         self.look(api.get_opt(name)).await
     }
@@ -166,13 +166,10 @@ impl Cluster {
             .state_filter(|pod| pods::is_gated(pod) && !pods::is_over(pod))
     }
 
-    /// Ends once all that is watched was listed.
+    /// Ends once all pods and nodes were listed. Policies are not waited for: without their definitions they never are.
     pub async fn ready(&self) {
         let _ = self.pods.wait_until_ready().await;
         let _ = self.nodes.wait_until_ready().await;
-        if let Some(policies) = &self.policies {
-            policies.ready().await;
-        }
     }
 
     pub(crate) async fn look<T>(
@@ -234,6 +231,8 @@ where
 {
     let metadata = &mut object.metadata;
     metadata.managed_fields = None;
+    // Up to 256 KiB of each object, at the choice of whoever makes it.
+    metadata.annotations = None;
     metadata.owner_references = None;
     metadata.finalizers = None;
 }

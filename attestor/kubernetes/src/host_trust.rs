@@ -83,13 +83,15 @@ impl Cluster {
             "kind": "HostTrust",
             "metadata": { "name": name, "ownerReferences": [owner] },
         });
-        api.patch(name, &parameters, &Patch::Apply(object)).await?;
+        let object = Patch::Apply(object);
+        self.look(api.patch(name, &parameters, &object)).await?;
         let status = json!({
             "apiVersion": "touchstone.dev/v1", "kind": "HostTrust", "status": status,
         });
         // Another manager: servers before 1.22 would take the fields of the status for given up with each write above.
         let parameters = PatchParams::apply(STATUS_MANAGER).force();
-        api.patch_status(name, &parameters, &Patch::Apply(status))
+        let status = Patch::Apply(status);
+        self.look(api.patch_status(name, &parameters, &status))
             .await?;
         Ok(())
     }
@@ -97,9 +99,9 @@ impl Cluster {
     /// Takes back what was said of a node that is no longer there.
     pub async fn unsay(&self, name: &str) -> Result<(), ClusterError> {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource());
-        match api.delete(name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            outcome => Ok(outcome.map(drop)?),
+        match self.look(api.delete(name, &DeleteParams::default())).await {
+            Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+            outcome => outcome.map(drop),
         }
     }
 }

@@ -43,21 +43,22 @@ impl Candidate {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let written = match api.get_opt(NAME).await? {
+        let written = match cluster.look(api.get_opt(NAME)).await? {
             None => {
-                api.create(&parameters, &self.renewed(Lease::default()))
-                    .await
+                let made = self.renewed(Lease::default());
+                cluster.look(api.create(&parameters, &made)).await
             }
             Some(lease) if self.may_take(&lease, Instant::now()) => {
-                api.replace(NAME, &parameters, &self.renewed(lease)).await
+                let renewed = self.renewed(lease);
+                cluster.look(api.replace(NAME, &parameters, &renewed)).await
             }
             Some(_) => return Ok(false),
         };
         match written {
             Ok(_) => Ok(true),
             // Another one was faster.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -144,7 +144,8 @@ impl Cluster {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        api.patch(name, &parameters, &Patch::Merge(patch)).await?;
+        let patch = Patch::Merge(patch);
+        self.look(api.patch(name, &parameters, &patch)).await?;
         Ok(true)
     }
 }

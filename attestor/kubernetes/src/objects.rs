@@ -2,6 +2,7 @@
 //!
 //! What they mean is not known here: they are put together as the manifests that an officer would write.
 
+use futures_util::FutureExt as _;
 use kube::api::{Api, ApiResource, GroupVersionKind, Object, Patch, PatchParams};
 use kube::runtime::reflector::Store;
 use serde::Serialize;
@@ -65,11 +66,11 @@ impl PolicyObjects {
         }
     }
 
-    /// Ends once all kinds were listed.
-    pub async fn ready(&self) {
-        for (_, store) in &self.kinds {
-            let _ = store.wait_until_ready().await;
-        }
+    /// Whether all kinds were listed. Before, some manifests are missing.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        let mut stores = self.kinds.iter().map(|(_, store)| store);
+        stores.all(|store| matches!(store.wait_until_ready().now_or_never(), Some(Ok(()))))
     }
 
     /// All of them, in one order.
@@ -129,7 +130,9 @@ impl PolicyObjects {
                 ..PatchParams::default()
             };
             let patch = Patch::Merge(json!({ "status": said }));
-            api.patch_status(name, &parameters, &patch).await?;
+            cluster
+                .look(api.patch_status(name, &parameters, &patch))
+                .await?;
         }
         Ok(())
     }

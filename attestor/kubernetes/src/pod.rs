@@ -68,9 +68,9 @@ pub struct PodSpec {
     /// Secrets with credentials for registries, of its namespace.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub image_pull_secrets: Vec<PullSecret>,
-    /// Seconds that it gets to end in.
+    /// Seconds that it gets to end in; API servers take any number.
     #[serde(default)]
-    pub termination_grace_period_seconds: Option<u32>,
+    pub termination_grace_period_seconds: Option<i64>,
     /// Taints that do not keep it away.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub tolerations: Vec<Toleration>,

@@ -51,10 +51,15 @@ pub(crate) fn is_gated(pod: &Pod) -> bool {
         .any(|gate| gate.name == GATE)
 }
 
-/// Whether nothing of it runs any more, or it was told to end.
+/// Longest time to end in that somebody else may have given a pod, seconds: one with more is not over.
+const ENDING_MAX: i64 = 30;
+
+/// Whether nothing of it runs any more, or it was told to end soon.
 pub(crate) fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().map(|status| status.phase.as_str());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    let ends = pod.metadata.deletion_timestamp.is_some() && grace <= ENDING_MAX;
+    ends || matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 impl Cluster {
@@ -77,7 +82,8 @@ impl Cluster {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        api.patch(name, &parameters, &Patch::Merge(patch)).await?;
+        let patch = Patch::Merge(patch);
+        self.look(api.patch(name, &parameters, &patch)).await?;
         Ok(())
     }
 
@@ -96,11 +102,15 @@ impl Cluster {
             }),
             ..DeleteParams::default()
         };
-        match api.delete(name, &parameters).await {
+        match self.look(api.delete(name, &parameters)).await {
             Ok(_) => Ok(true),
             // Gone already, or another one under its name.
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(ClusterError::Api(kube::Error::Api(status)))
+                if [404, 409].contains(&status.code) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -136,7 +136,7 @@ impl Controller {
         let turns = self.turns(&judged, at.instant);
         self.note_held(&turns, now).await;
         self.evictions
-            .round(&self.attestor, &self.cluster, &judged, turns.held > 0, at)
+            .round(&self.attestor, &self.cluster, &judged, &turns.held, at)
             .await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {
@@ -164,6 +164,7 @@ impl Controller {
         let nodes: Vec<Turn<'_>> = mapped
             .map(|(node, judged)| Turn {
                 node: node.metadata.name.as_deref().unwrap_or_default(),
+                trusted: !matches!(judged.fault, Some(Fault::New | Fault::Untrusted)),
                 untrusted: judged.fault == Some(Fault::Untrusted),
                 was_trusted: carries_trust(node) || is_tainted(node, "NoSchedule"),
                 executed: is_tainted(node, "NoExecute"),
@@ -197,21 +198,21 @@ impl Controller {
 
     /// That pods stay where they must not is told once, and so is its end.
     async fn note_held(&mut self, turns: &Turns, now: i64) {
-        let held = turns.held > 0;
-        self.attestor.metrics.evictions_held(turns.held);
+        let held = !turns.held.is_empty();
+        self.attestor.metrics.evictions_held(turns.held.len());
         if held == self.held {
             return;
         }
         self.held = held;
         match held {
             true => tracing::error!(
-                nodes = turns.held,
+                nodes = turns.held.len(),
                 "too many nodes turned untrusted at once: no pod is ended until fewer are; see `touchstone host list`"
             ),
             false => tracing::info!("pods of untrusted nodes are ended again"),
         }
         let event = Event::EvictionsHeld {
-            nodes: turns.held,
+            nodes: turns.held.len(),
             held,
         };
         if let Err(error) = write(&self.attestor, &event, now).await {

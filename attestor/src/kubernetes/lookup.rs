@@ -42,7 +42,8 @@ pub(super) async fn host(
     let Some(cluster) = cluster else {
         return Ok(attestor.index.host_of(node));
     };
-    let found = cluster.node(node).await.map_err(away)?;
+    // Not as it is held: a watch that hangs would show the node that was there before.
+    let found = cluster.node_now(node).await.map_err(away)?;
     let uid = found.and_then(|node| node.metadata.uid.clone());
     Ok(uid.and_then(|uid| attestor.index.host_behind(node, &uid)))
 }

@@ -46,6 +46,10 @@ pub(super) async fn answer(
             false => Response::refused(request, NOT_FROM_HERE, None),
         });
     };
+    if !objects.is_listed() {
+        let why = "touchstone: the manifests of this cluster were not all seen yet; try again";
+        return Ok(Response::refused(request, why, None));
+    }
     let manifest = match leaves {
         true => request.old_object::<Manifest>(),
         false => request.object::<Manifest>().map(Some),

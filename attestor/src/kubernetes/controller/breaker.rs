@@ -5,11 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+/// For how long a node that lost its pods counts among those that turn. Hosts attest at different moments, so that what is
+/// wrong with all of them shows in one after the other.
+const WINDOW: Duration = Duration::from_secs(600);
+
 /// What nodes were, and since when they are not.
 #[derive(Default)]
 pub(super) struct Breaker {
     /// Nodes that were trusted and did not lose their pods since.
     trusted: HashSet<String>,
+    /// When nodes that were trusted lost their pods.
+    ended: HashMap<String, Instant>,
     /// Since when a node is untrusted.
     turned: HashMap<String, Instant>,
 }
@@ -17,6 +23,8 @@ pub(super) struct Breaker {
 /// One node, as it is looked at in a round of the controller.
 pub(super) struct Turn<'a> {
     pub(super) node: &'a str,
+    /// Whether its host is trusted now. One that is neither was not appraised yet.
+    pub(super) trusted: bool,
     pub(super) untrusted: bool,
     /// Whether what it carries says that it was trusted, or that its turn is not over: for a controller that is new.
     pub(super) was_trusted: bool,
@@ -30,12 +38,12 @@ pub(super) struct Turns {
     /// Nodes whose pods end now.
     pub(super) over: HashSet<String>,
     /// Nodes that would lose them, if it were not for the breaker.
-    pub(super) held: usize,
+    pub(super) held: HashSet<String>,
 }
 
 impl Breaker {
-    /// Looks at all nodes that a host stands behind. More than `percent` of them, and more than one, turning within
-    /// `grace` and not executed yet: none is.
+    /// Looks at all nodes that a host stands behind. Where more than `percent` of them, and more than one, turn now or
+    /// lost their pods within [`WINDOW`], none of those that turn now does.
     pub(super) fn look(
         &mut self,
         nodes: &[Turn<'_>],
@@ -46,38 +54,64 @@ impl Breaker {
         let known: HashSet<&str> = nodes.iter().map(|turn| turn.node).collect();
         self.trusted.retain(|node| known.contains(&**node));
         self.turned.retain(|node, _| known.contains(&**node));
+        self.ended
+            .retain(|node, at| known.contains(&**node) && now.duration_since(*at) < WINDOW);
         for turn in nodes {
-            match turn.untrusted {
-                false => {
-                    self.turned.remove(turn.node);
-                    self.trusted.insert(turn.node.to_owned());
-                }
-                true => {
-                    let first = !self.turned.contains_key(turn.node);
-                    self.turned.entry(turn.node.to_owned()).or_insert(now);
-                    if first && turn.was_trusted {
-                        self.trusted.insert(turn.node.to_owned());
-                    }
-                    if turn.executed {
-                        self.trusted.remove(turn.node);
-                    }
-                }
-            }
+            self.note(turn, now);
         }
         let turning = |turn: &&Turn<'_>| turn.untrusted && self.trusted.contains(turn.node);
-        let count = nodes.iter().filter(turning).count();
-        let opened = count > 1 && count.saturating_mul(100) > percent.saturating_mul(nodes.len());
-        let over = nodes.iter().filter(|turn| {
-            let long = self
-                .turned
-                .get(turn.node)
-                .is_some_and(|since| now.duration_since(*since) >= grace);
-            turn.untrusted && (turn.executed || (long && !(opened && turning(turn))))
-        });
-        Turns {
-            over: over.map(|turn| turn.node.to_owned()).collect(),
-            held: if opened { count } else { 0 },
+        let held: HashSet<String> = nodes
+            .iter()
+            .filter(turning)
+            .map(|turn| turn.node.to_owned())
+            .collect();
+        let count = held.len().saturating_add(self.ended.len());
+        let opened = !held.is_empty()
+            && count > 1
+            && count.saturating_mul(100) > percent.saturating_mul(nodes.len());
+        let held = match opened {
+            true => held,
+            false => HashSet::new(),
+        };
+        let over: HashSet<String> = nodes
+            .iter()
+            .filter(|turn| turn.untrusted)
+            .filter(|turn| {
+                turn.executed || (self.is_long(turn, grace, now) && !held.contains(turn.node))
+            })
+            .map(|turn| turn.node.to_owned())
+            .collect();
+        // Whether it is tainted so or not: its turn is over.
+        for node in &over {
+            if self.trusted.remove(node) {
+                self.ended.insert(node.clone(), now);
+            }
         }
+        Turns { over, held }
+    }
+
+    fn note(&mut self, turn: &Turn<'_>, now: Instant) {
+        if turn.trusted {
+            self.ended.remove(turn.node);
+            self.trusted.insert(turn.node.to_owned());
+        }
+        if !turn.untrusted {
+            self.turned.remove(turn.node);
+            return;
+        }
+        let first = !self.turned.contains_key(turn.node);
+        self.turned.entry(turn.node.to_owned()).or_insert(now);
+        if first && turn.was_trusted && !turn.executed {
+            self.trusted.insert(turn.node.to_owned());
+        }
+        if turn.executed && self.trusted.remove(turn.node) {
+            self.ended.insert(turn.node.to_owned(), now);
+        }
+    }
+
+    fn is_long(&self, turn: &Turn<'_>, grace: Duration, now: Instant) -> bool {
+        let since = self.turned.get(turn.node);
+        since.is_some_and(|since| now.duration_since(*since) >= grace)
     }
 }
 
@@ -90,6 +124,7 @@ mod tests {
     fn turn(node: &str, untrusted: bool) -> Turn<'_> {
         Turn {
             node,
+            trusted: !untrusted,
             untrusted,
             was_trusted: false,
             executed: false,
@@ -140,10 +175,29 @@ mod tests {
         breaker.look(&all(&[]), 50, GRACE, begin);
         breaker.look(&all(&["a", "b", "c"]), 50, GRACE, begin);
         let turns = breaker.look(&all(&["a", "b", "c"]), 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held, turns.over.len()), (3, 0));
+        assert_eq!((turns.held.len(), turns.over.len()), (3, 0));
         // One came back: two of four are not more than half.
         let turns = breaker.look(&all(&["a", "b"]), 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held, over(&turns)), (0, vec!["a", "b"]));
+        assert_eq!((turns.held.len(), over(&turns)), (0, vec!["a", "b"]));
+    }
+
+    #[test]
+    fn those_that_turn_one_after_the_other_open_it_too() {
+        let (mut breaker, begin) = (Breaker::default(), Instant::now());
+        let all =
+            |bad: &[&'static str]| ["a", "b", "c", "d"].map(|node| turn(node, bad.contains(&node)));
+        breaker.look(&all(&[]), 50, GRACE, begin);
+        for (seconds, bad) in [(0, &["a"][..]), (20, &["a", "b"]), (40, &["a", "b", "c"])] {
+            let at = begin + Duration::from_secs(seconds);
+            breaker.look(&all(bad), 50, GRACE, at);
+            let turns = breaker.look(&all(bad), 50, GRACE, at + GRACE);
+            let third = bad.len() == 3;
+            assert_eq!(turns.held.contains("c"), third, "{bad:?}");
+            assert!(!turns.over.contains("c"));
+        }
+        // They count no more once that is long ago.
+        let turns = breaker.look(&all(&["a", "b", "c"]), 50, GRACE, begin + 2 * WINDOW);
+        assert!(turns.held.is_empty() && turns.over.contains("c"));
     }
 
     #[test]
@@ -152,7 +206,7 @@ mod tests {
         let nodes = ["a", "b", "c"].map(|node| turn(node, true));
         breaker.look(&nodes, 50, GRACE, begin);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held, turns.over.len()), (0, 3));
+        assert_eq!((turns.held.len(), turns.over.len()), (0, 3));
     }
 
     #[test]
@@ -164,14 +218,14 @@ mod tests {
         });
         breaker.look(&nodes, 50, GRACE, begin);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held, turns.over.len()), (3, 0));
-        // What lost its pods before stays so, also for a controller that is new, and counts no more.
+        assert_eq!((turns.held.len(), turns.over.len()), (3, 0));
+        // What lost its pods stays so, also for a controller that is new, and counts for a while.
         let mut nodes = nodes;
         nodes[0].executed = true;
         nodes[1].executed = true;
         let turns = Breaker::default().look(&nodes, 50, GRACE, begin);
         assert_eq!(over(&turns), ["a", "b"]);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held, over(&turns)), (0, vec!["a", "b", "c"]));
+        assert_eq!((turns.held.len(), over(&turns)), (1, vec!["a", "b"]));
     }
 }

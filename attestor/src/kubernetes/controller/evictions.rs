@@ -33,13 +33,13 @@ pub(super) struct Evictions {
 }
 
 impl Evictions {
-    /// Ends pods that were refused for the whole grace. While the breaker is open, none.
+    /// Ends pods that were refused for the whole grace, but for those of nodes that the breaker holds.
     pub(super) async fn round(
         &mut self,
         attestor: &Attestor,
         cluster: &Cluster,
         judged: &[(Arc<Node>, Judged)],
-        held: bool,
+        held: &HashSet<String>,
         Moment { now, instant }: Moment,
     ) {
         let by_name: HashMap<&str, &Judged> = judged
@@ -61,7 +61,7 @@ impl Evictions {
             seen.insert(uid.clone());
             let since = *self.refused.entry(uid.clone()).or_insert(instant);
             let grace = Duration::from_secs(cluster.config().grace_seconds);
-            if held || instant.duration_since(since) < grace {
+            if held.contains(&node) || instant.duration_since(since) < grace {
                 continue;
             }
             let ended = self
@@ -104,7 +104,8 @@ impl Evictions {
             self.written.insert(uid);
         }
         let own = pod.spec.termination_grace_period_seconds;
-        let grace = own.map_or(GRACE_SECONDS, |own| own.min(GRACE_SECONDS));
+        let own = own.map_or(GRACE_SECONDS, |own| u32::try_from(own).unwrap_or(0));
+        let grace = own.min(GRACE_SECONDS);
         if cluster.end_pod(pod, grace).await? {
             attestor.metrics.pod_ended();
             tracing::warn!(

@@ -26,7 +26,7 @@ impl Applier {
     /// Puts them into force where they are others than those that are. What is broken is refused, and what was in force
     /// stays; so does what would take too many hosts away: an operator applies that with `--drain`.
     pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster) {
-        let Some(objects) = cluster.policies() else {
+        let Some(objects) = cluster.policies().filter(|objects| objects.is_listed()) else {
             return;
         };
         let manifests = objects.manifests();
