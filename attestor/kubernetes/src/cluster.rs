@@ -118,15 +118,6 @@ impl Cluster {
         self.look(api.get_opt(name)).await
     }
 
-    /// The node of this name: as it is held, else as the API server says now.
-    pub async fn node(&self, name: &str) -> Result<Option<Arc<Node>>, ClusterError> {
-        let key = ObjectRef::new_with(name, node::resource());
-        if let Some(node) = self.nodes.get(&key) {
-            return Ok(Some(node));
-        }
-        Ok(self.node_now(name).await?.map(Arc::new))
-    }
-
     /// The node of this name as the API server says now.
     pub async fn node_now(&self, name: &str) -> Result<Option<Node>, ClusterError> {
         let api = Api::<Node>::all_with(self.client.clone(), &node::resource());

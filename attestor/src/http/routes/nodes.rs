@@ -146,7 +146,7 @@ async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem
     let Some(cluster) = &app.webhook.cluster else {
         return Ok(None);
     };
-    let found = cluster.node(node).await.map_err(|error| {
+    let found = cluster.node_now(node).await.map_err(|error| {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, k8s.node = node, "a node could not be looked up");
         Problem::refused(
