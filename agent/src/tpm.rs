@@ -21,13 +21,14 @@ mod nv;
 mod release;
 mod session;
 mod template;
+mod thread;
 mod visit;
 
 use std::fmt;
-use std::thread;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use touchstone_evidence::encoded::Bytes;
 use touchstone_evidence::sealed_release::ReleasePolicy;
 use touchstone_evidence::wire::SealedRelease;
@@ -39,13 +40,11 @@ pub use location::{
     LOCATION_ATTRIBUTES, LOCATION_ATTRIBUTES_WRITTEN, LOCATION_INDEX, LOCATION_TAG_MAX,
 };
 pub use template::EkTemplate;
+use thread::{Job, Thread};
 use visit::Owner;
 
 /// What every call here gives.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Calls that may wait for the TPM; more wait in [`Tpm`]'s callers.
-const QUEUE: usize = 16;
 
 /// An endorsement key and the certificate that its manufacturer stored with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,14 +154,13 @@ pub struct Signed {
     pub signature: Vec<u8>,
 }
 
-type Job = Box<dyn FnOnce(&mut Owner) + Send>;
-
-/// A handle on the TPM. Clones ask the same thread; it ends with the last of them.
+/// A handle on the TPM. Clones ask the same thread; it ends with the last of them, which waits for it,
+/// at most two seconds.
 ///
 /// A call whose future is dropped is skipped if it had not begun, and otherwise ends unheard.
 #[derive(Clone, Debug)]
 pub struct Tpm {
-    jobs: mpsc::Sender<Job>,
+    thread: Arc<Thread>,
 }
 
 impl Tpm {
@@ -175,13 +173,8 @@ impl Tpm {
     /// # Errors
     /// [`Error::Tcti`] if `tcti` cannot be read, [`Error::Unreachable`] if no TPM answers there.
     pub async fn open(tcti: &str) -> Result<Self> {
-        let owner = Owner::new(tcti)?;
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        thread::Builder::new()
-            .name("tpm".to_owned())
-            .spawn(move || serve(owner, queue))
-            .map_err(Error::Thread)?;
-        let tpm = Self { jobs };
+        let thread = Arc::new(Thread::start(Owner::new(tcti)?)?);
+        let tpm = Self { thread };
         tpm.ask(|owner| owner.visit()?.probe()).await?;
         Ok(tpm)
     }
@@ -312,14 +305,7 @@ impl Tpm {
                 let _ = answer.send(work(owner));
             }
         });
-        self.jobs.send(job).await.map_err(|_| Error::Gone)?;
+        self.thread.give(job).await?;
         answered.await.map_err(|_| Error::Gone)?
-    }
-}
-
-/// The thread: one job after the other until no handle is left.
-fn serve(mut owner: Owner, mut queue: mpsc::Receiver<Job>) {
-    while let Some(job) = queue.blocking_recv() {
-        job(&mut owner);
     }
 }
