@@ -1,10 +1,10 @@
 #!/bin/bash
 # load.sh [WHAT]: measures the attestor under load against its targets, or only WHAT: steady, first, admissions,
-# releases, memory or restart. Prints a table of medians and writes load.json into the target folder.
+# extender, releases, memory or restart. Prints a table of medians and writes load.json into the target folder.
 #
 # Each run has a fresh attestor on SQLite, in a temporary folder on this folder's disk. The attestor has core 0 to
-# itself and the load core 1, but for memory, which no core changes. RUNS=3 of steady, first, admissions and releases;
-# memory and restart run once, since each takes minutes. BOOT_LOG names the boot log of first rounds; by default the one of 41 KB in TOUCHSTONE_CORPUS.
+# itself and the load core 1, but for memory, which no core changes. RUNS=3 of steady, first, admissions, extender and
+# releases; memory and restart run once, since each takes minutes. BOOT_LOG names the boot log of first rounds; by default the one of 41 KB in TOUCHSTONE_CORPUS.
 # HOSTS and RESTART_HOSTS make memory and restart smaller, for a trial.
 #
 # Each measurement tells what one P-256 verification took in the same runs: machines differ by more than servers do,
@@ -21,8 +21,8 @@ restart_hosts=${RESTART_HOSTS:-10000} restart_interval=${RESTART_INTERVAL:-60}
 target=${CARGO_TARGET_DIR:-target}
 boot_log=${BOOT_LOG:-${TOUCHSTONE_CORPUS:+$TOUCHSTONE_CORPUS/boot/quirks/keylime-secureboot.bin}}
 
-case $only in '' | steady | first | admissions | releases | memory | restart) ;; *)
-    echo "load: there is no measurement \`$only\`; there are steady, first, admissions, releases, memory, restart" >&2
+case $only in '' | steady | first | admissions | extender | releases | memory | restart) ;; *)
+    echo "load: there is no measurement \`$only\`; there are steady, first, admissions, extender, releases, memory, restart" >&2
     exit 2
     ;;
 esac
@@ -43,12 +43,13 @@ cargo build --locked --release -p touchstone-tpm-sim --no-default-features --bin
 
 place=$(mktemp -d -p "$target" load.XXXXXX)
 results=$place/results.jsonl
-server='' load=''
+server='' load='' parser=''
 : >"$results"
 
 # Only what was started here.
 clean() {
     [[ -z $load ]] || kill "$load" 2>/dev/null || true
+    [[ -z $parser ]] || kill "$parser" 2>/dev/null || true
     [[ -z $server ]] || kill "$server" 2>/dev/null || true
     wait
     rm -rf "$place"
@@ -152,14 +153,29 @@ first() {
     row "first round, each a log of its own of $size bytes: server CPU" µs 1000 $(values 0)
 }
 
+# A webhook that only parses, on the attestor's core; how it is reached is in $place/parser.json.
+parse() {
+    mkfifo "$place/said"
+    taskset -c 0 "$target/release/tpm-sim-load" parse --credential "$place/parser.json" >"$place/said" &
+    parser=$!
+    read -r _ <"$place/said"
+    rm "$place/said"
+}
+
 admissions() {
+    parse
     repeated .admissions.server_cpu_micros_each .admissions.latency_milliseconds.p99 \
         .admissions.latency_bound_milliseconds .admissions.fdatasync_milliseconds.p99 \
         '.admissions.latency_milliseconds.p99 / .admissions.latency_bound_milliseconds' \
         .admissions.server_cpu_micros_each_creation .admissions.trials.server_cpu_micros_each \
         .admissions.trials.latency_milliseconds.p99 \
-        '.admissions.trials.server_cpu_micros_each / .admissions.server_cpu_micros_each' -- \
-        --hosts 100 --duration 0 --admissions 2000 --admissions-for 10 --fdatasync-in "$place"
+        '.admissions.trials.server_cpu_micros_each / .admissions.server_cpu_micros_each' \
+        .admissions.parsing.server_cpu_micros_each \
+        '.admissions.server_cpu_micros_each / .admissions.parsing.server_cpu_micros_each' -- \
+        --hosts 1000 --duration 0 --admissions 2000 --admissions-for 10 --fdatasync-in "$place" \
+        --beside "$place/parser.json"
+    kill "$parser"
+    parser=''
     row 'binding review with its entry, 2000/s: server CPU' µs 60 $(values 0)
     row '  latency, p99' ms null $(values 1)
     row '  fdatasync meanwhile, p99' ms null $(values 3)
@@ -168,8 +184,19 @@ admissions() {
     row '  the same for trial, writing nothing: server CPU' µs null $(values 6)
     row '  latency, p99' ms null $(values 7)
     row '  trial divided by review' '' null $(values 8)
+    row '  the same at a webhook that only parses: CPU' µs null $(values 9)
+    row '  review divided by that' '' 2.5 $(values 10)
     row 'creation review, as fast as answered: server CPU' µs null $(values 5)
     verification
+}
+
+extender() {
+    repeated .admissions.filtering.latency_milliseconds.p99 .admissions.filtering.latency_milliseconds.p50 \
+        .admissions.filtering.server_cpu_micros_each -- \
+        --hosts 5000 --duration 0 --admissions 100 --admissions-for 5
+    row "extender's filter, 5000 nodes: latency, p99" ms 5 $(values 0)
+    row '  p50' ms null $(values 1)
+    row '  server CPU' µs null $(values 2)
 }
 
 releases() {
@@ -215,7 +242,7 @@ restart() {
 }
 
 printf '%-64s %14s %10s\n' what median target
-for measurement in ${only:-steady first admissions releases memory restart}; do "$measurement"; done
+for measurement in ${only:-steady first admissions extender releases memory restart}; do "$measurement"; done
 
 jq -s --arg date "$(date -u +%FT%TZ)" --arg cpu "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -1)" \
     --arg disk "$(stat -f -c %T "$place")" --argjson cores "$(nproc)" --argjson runs "$runs" \

@@ -190,6 +190,10 @@ async fn pods_are_bound_and_each_binding_is_written_down() {
     let p99 = found["fdatasync_milliseconds"]["p99"].as_f64().unwrap();
     let bound = found["latency_bound_milliseconds"].as_f64().unwrap();
     assert!(p99 > 0.0 && (bound - 1.0 - 2.0 * p99).abs() < 1e-9);
+    let filtering = &found["filtering"];
+    assert_eq!(filtering["nodes"], 3, "{filtering:#}");
+    assert!(filtering["latency_milliseconds"]["p99"].as_f64().unwrap() > 0.0);
+    assert!(found["parsing"].is_null());
     let left = server.folder().join("tpm-sim-load.fdatasync");
     assert!(!left.exists());
 
@@ -202,6 +206,49 @@ async fn pods_are_bound_and_each_binding_is_written_down() {
     assert_eq!(admitted, 40, "{:#}", entries.last().unwrap());
     let nodes = server.get("/v1/nodes").await;
     assert_eq!(nodes["nodes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn bindings_are_measured_beside_a_webhook_that_only_parses() {
+    let server = Server::start(&Database::Sqlite);
+    let folder = tempfile::tempdir().unwrap();
+    let credential = folder.path().join("parser.json");
+    let credential = credential.to_str().unwrap();
+    let mut parser = programs::command(&programs::path("tpm-sim-load"))
+        .args(["parse", "--credential", credential])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut output = BufReader::new(parser.stdout.take().unwrap());
+    output.read_line(&mut said).unwrap();
+    assert!(said.starts_with("listening on https://"), "{said}");
+    let arguments = [
+        "--hosts",
+        "2",
+        "--duration",
+        "0",
+        "--policy",
+        "--admissions",
+        "20",
+        "--admissions-for",
+        "1",
+        "--beside",
+        credential,
+    ];
+    let (report, code) = report(&server, &arguments);
+    parser.kill().unwrap();
+    parser.wait().unwrap();
+    assert_eq!(code, Some(0), "{report:#}");
+    let found = &report["admissions"];
+    let parsing = &found["parsing"];
+    assert_eq!(
+        (&parsing["due"], &parsing["allowed"]),
+        (&20.into(), &20.into())
+    );
+    let each = |phase: &Value| phase["server_cpu_micros_each"].as_f64().unwrap();
+    let share = found["parsing_share"].as_f64().unwrap();
+    assert!((share - each(parsing) / each(found)).abs() < 1e-9);
 }
 
 #[test]

@@ -6,17 +6,12 @@ use touchstone_evidence::annotation::{Binding, KeyName};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::wire::RevokedLease;
 
-use super::layer_keys::KeyState;
 use super::log::digest;
 use super::nodes::host_id;
 use super::{StoreError, Tx, on};
 
 const MALFORMED: StoreError = StoreError::Malformed("lease");
-
-/// Hosts that are marked in one transaction, for which other writers wait.
-const HOSTS_AT_ONCE: i64 = 500;
 
 /// Whether a lease `l` is revoked: its host's identity ended, its key is not active, or the host may not have the key.
 macro_rules! revoked {
@@ -27,16 +22,12 @@ macro_rules! revoked {
     };
 }
 
-/// A host that is to get something that is under a key.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
-    pub(crate) host: HostId,
-    /// The host's, as it called.
-    pub(crate) tls_key: Sha256Digest,
-    /// How the host stood by its round.
-    pub(crate) standing: Sha256Digest,
-    pub(crate) key: KeyName,
-}
+mod grounds;
+mod revocations;
+mod telling;
+
+pub(crate) use grounds::{Claim, Grounds};
+pub(crate) use revocations::Revocation;
 
 /// A lease that is to be given.
 #[derive(Clone, Debug)]
@@ -49,18 +40,6 @@ pub(crate) struct NewLease {
     pub(crate) expires_at: i64,
     /// Leaf hash of its entry.
     pub(crate) entry: Sha256Digest,
-}
-
-/// What a claim rests on beside the host's round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grounds {
-    /// The TLS key is still that of the host.
-    pub(crate) enrolled: bool,
-    /// The host still stands so: nothing took its verdict away, and no later round came to another.
-    pub(crate) stands: bool,
-    pub(crate) key: KeyState,
-    /// The host may not have the key.
-    pub(crate) revoked: bool,
 }
 
 /// A lease as it is kept.
@@ -77,15 +56,6 @@ pub(crate) struct KeptLease {
     pub(crate) revoked: bool,
 }
 
-/// That a host may not have a key.
-#[derive(Clone, Debug)]
-pub(crate) struct Revocation {
-    pub(crate) host: HostId,
-    /// `None`: any key.
-    pub(crate) key: Option<KeyName>,
-    pub(crate) revoked_at: i64,
-}
-
 /// Where a page of leases begins: after this one. The default is before all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct After {
@@ -93,15 +63,6 @@ pub(crate) struct After {
     pub(crate) key: String,
     pub(crate) version: i64,
     pub(crate) layer: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct ClaimJson<'a> {
-    n: usize,
-    host: &'a HostId,
-    tls_key: Sha256Digest,
-    standing: Sha256Digest,
-    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -115,13 +76,6 @@ struct LeaseJson<'a> {
     issued_at: i64,
     expires_at: i64,
     entry: Sha256Digest,
-}
-
-#[derive(Serialize)]
-struct RevokedJson<'a> {
-    name: &'a str,
-    version: u32,
-    layer: Sha256Digest,
 }
 
 type Row = (
@@ -143,17 +97,6 @@ fn name_of(key: Option<&KeyName>) -> &str {
     key.map_or("", KeyName::as_str)
 }
 
-fn list_of_claims(claims: &[Claim]) -> Result<String, StoreError> {
-    let rows = claims.iter().enumerate().map(|(n, claim)| ClaimJson {
-        n,
-        host: &claim.host,
-        tls_key: claim.tls_key,
-        standing: claim.standing,
-        name: claim.key.as_str(),
-    });
-    serde_json::to_string(&rows.collect::<Vec<_>>()).map_err(|_| MALFORMED)
-}
-
 fn list(leases: &[NewLease]) -> Result<String, StoreError> {
     let rows = leases.iter().map(|lease| LeaseJson {
         host: &lease.host,
@@ -170,38 +113,6 @@ fn list(leases: &[NewLease]) -> Result<String, StoreError> {
 }
 
 impl Tx {
-    /// What each of `claims` rests on, in their order.
-    pub(crate) async fn grounds(&mut self, claims: &[Claim]) -> Result<Vec<Grounds>, StoreError> {
-        let list = list_of_claims(claims)?;
-        let rows: Vec<(i64, i64, i64, Option<String>, i64)> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT CAST(j.value ->> 'n' AS BIGINT),
-                     CAST(CASE WHEN h.host IS NULL THEN 0 ELSE 1 END AS BIGINT),
-                     CAST(CASE WHEN h.standing = j.value ->> 'standing' THEN 1 ELSE 0 END AS BIGINT), k.state,
-                     (SELECT COUNT(*) FROM lease_revocations AS r
-                      WHERE r.host = j.value ->> 'host' AND r.name IN ('', j.value ->> 'name'))
-                 FROM json_each($1) AS j
-                 LEFT JOIN hosts AS h ON h.tls_key = unhex(j.value ->> 'tls_key') AND h.host = j.value ->> 'host'
-                 LEFT JOIN layer_keys AS k ON k.name = j.value ->> 'name'
-                 ORDER BY 1",
-            )
-            .bind(list)
-            .fetch_all(connection)
-            .await?
-        });
-        let grounds = rows
-            .into_iter()
-            .map(|(_, enrolled, stands, state, revocations)| {
-                Ok(Grounds {
-                    enrolled: enrolled != 0,
-                    stands: stands != 0,
-                    key: state.as_deref().and_then(KeyState::of).ok_or(MALFORMED)?,
-                    revoked: revocations != 0,
-                })
-            });
-        grounds.collect()
-    }
-
     /// Keeps leases, each in place of an earlier one of the same. Each key and layer of a host is in it once at most.
     pub(crate) async fn keep_leases(&mut self, leases: &[NewLease]) -> Result<(), StoreError> {
         let list = list(leases)?;
@@ -265,110 +176,6 @@ impl Tx {
         rows.into_iter().map(kept).collect()
     }
 
-    /// Revoked leases of `host` that it has not purged yet; at most `most`.
-    pub(crate) async fn leases_to_tell(
-        &mut self,
-        host: &HostId,
-        most: i64,
-    ) -> Result<Vec<RevokedLease>, StoreError> {
-        let rows: Vec<(String, i64, Vec<u8>)> = on!(self, connection => {
-            sqlx::query_as(concat!(
-                "SELECT l.name, l.version, l.layer FROM leases AS l
-                 WHERE l.host = $1 AND l.purged_at IS NULL AND ",
-                revoked!(),
-                " ORDER BY l.name, l.version, l.layer LIMIT $2"
-            ))
-            .bind(host.as_str())
-            .bind(most)
-            .fetch_all(connection)
-            .await?
-        });
-        let leases = rows.into_iter().map(|(name, version, layer)| {
-            Ok(RevokedLease {
-                key: name.parse().map_err(|_| MALFORMED)?,
-                key_version: u32::try_from(version).map_err(|_| MALFORMED)?,
-                layer: OciDigest(digest(&layer)?),
-            })
-        });
-        leases.collect()
-    }
-
-    /// Has the next round of `host` look for revoked leases.
-    pub(crate) async fn mark_leases_to_tell(&mut self, host: &HostId) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query("UPDATE hosts SET leases_to_tell = 1 WHERE host = $1")
-                .bind(host.as_str())
-                .execute(connection)
-                .await?;
-        });
-        Ok(())
-    }
-
-    /// The same for hosts with leases of keys that are not active; `false`: there is no further one.
-    pub(crate) async fn mark_leases_of_inactive_keys(&mut self) -> Result<bool, StoreError> {
-        let marked = on!(self, connection => {
-            sqlx::query(
-                "UPDATE hosts SET leases_to_tell = 1 WHERE host IN (
-                     SELECT DISTINCT l.host FROM layer_keys AS k
-                     JOIN leases AS l ON l.name = k.name AND l.purged_at IS NULL AND l.void = 0
-                     JOIN hosts AS h ON h.host = l.host AND h.leases_to_tell = 0
-                     WHERE k.state <> 'active' LIMIT $1)",
-            )
-            .bind(HOSTS_AT_ONCE)
-            .execute(connection)
-            .await?
-            .rows_affected()
-        });
-        Ok(marked > 0)
-    }
-
-    /// Has rounds of `host` look no more, if there is nothing to tell.
-    pub(crate) async fn settle_leases_to_tell(&mut self, host: &HostId) -> Result<(), StoreError> {
-        on!(self, connection => {
-            sqlx::query(concat!(
-                "UPDATE hosts SET leases_to_tell = 0 WHERE host = $1 AND NOT EXISTS (
-                     SELECT 1 FROM leases AS l WHERE l.host = $1 AND l.purged_at IS NULL AND ",
-                revoked!(),
-                ")"
-            ))
-            .bind(host.as_str())
-            .execute(connection)
-            .await?;
-        });
-        Ok(())
-    }
-
-    /// Keeps that `host` purged what these leases opened, of those that are revoked.
-    pub(crate) async fn mark_leases_purged(
-        &mut self,
-        host: &HostId,
-        leases: &[RevokedLease],
-        now: i64,
-    ) -> Result<(), StoreError> {
-        let rows = leases.iter().map(|lease| RevokedJson {
-            name: lease.key.as_str(),
-            version: lease.key_version,
-            layer: lease.layer.0,
-        });
-        let list = serde_json::to_string(&rows.collect::<Vec<_>>()).map_err(|_| MALFORMED)?;
-        on!(self, connection => {
-            sqlx::query(concat!(
-                "UPDATE leases AS l SET purged_at = $3 WHERE l.host = $1 AND l.purged_at IS NULL
-                     AND EXISTS (SELECT 1 FROM json_each($2) AS j WHERE j.value ->> 'name' = l.name
-                         AND CAST(j.value ->> 'version' AS BIGINT) = l.version
-                         AND unhex(j.value ->> 'layer') = l.layer)
-                     AND ",
-                revoked!()
-            ))
-            .bind(host.as_str())
-            .bind(list)
-            .bind(now)
-            .execute(connection)
-            .await?;
-        });
-        Ok(())
-    }
-
     /// How many leases of `host` with `key`, or with any, it has not purged.
     pub(crate) async fn count_leases(
         &mut self,
@@ -385,66 +192,6 @@ impl Tx {
             .await?
         });
         Ok(count)
-    }
-
-    /// Keeps that `host` may not have `key`, or any. `false`: it was so before.
-    pub(crate) async fn add_revocation(
-        &mut self,
-        host: &HostId,
-        key: Option<&KeyName>,
-        now: i64,
-    ) -> Result<bool, StoreError> {
-        Ok(on!(self, connection => {
-            sqlx::query(
-                "INSERT INTO lease_revocations (host, name, revoked_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            )
-            .bind(host.as_str())
-            .bind(name_of(key))
-            .bind(now)
-            .execute(connection)
-            .await?
-            .rows_affected()
-        }) == 1)
-    }
-
-    /// Ends that `host` may not have `key`; without a key, all of its revocations. `false`: there was none.
-    pub(crate) async fn drop_revocations(
-        &mut self,
-        host: &HostId,
-        key: Option<&KeyName>,
-    ) -> Result<bool, StoreError> {
-        Ok(on!(self, connection => {
-            sqlx::query("DELETE FROM lease_revocations WHERE host = $1 AND (name = $2 OR $2 = '')")
-                .bind(host.as_str())
-                .bind(name_of(key))
-                .execute(connection)
-                .await?
-                .rows_affected()
-        }) > 0)
-    }
-
-    /// Which hosts may not have which keys: all of them, or those of `host`.
-    pub(crate) async fn revocations(
-        &mut self,
-        host: Option<&HostId>,
-    ) -> Result<Vec<Revocation>, StoreError> {
-        let rows: Vec<(String, String, i64)> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT host, name, revoked_at FROM lease_revocations WHERE host = $1 OR $1 = '' ORDER BY host, name",
-            )
-            .bind(host.map_or("", HostId::as_str))
-            .fetch_all(connection)
-            .await?
-        });
-        let revocations = rows.into_iter().map(|(host, name, revoked_at)| {
-            let key = (!name.is_empty()).then(|| name.parse()).transpose();
-            Ok(Revocation {
-                host: host_id(&host)?,
-                key: key.map_err(|_| MALFORMED)?,
-                revoked_at,
-            })
-        });
-        revocations.collect()
     }
 }
 

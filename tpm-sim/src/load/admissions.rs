@@ -1,12 +1,16 @@
 //! Pods are made and bound to the hosts' nodes, as a cluster does it: reviews to the attestor's webhook.
 //!
 //! Each binding is decided and written into the audit log before it is answered; creations only make pods known.
-//! At the end they are bound once more for trial, at the same rate: what reviews cost that write nothing.
+//! Then they are bound once more for trial, at the same rate: what reviews cost that write nothing; if wanted, once
+//! more at a webhook that only parses them; and at last a scheduler asks about all nodes at once.
 
+mod beside;
+mod extender;
 mod fdatasync;
 mod found;
 mod webhook;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,8 @@ use super::metrics;
 use super::recording::PODS;
 use super::subject::Subject;
 use super::{pace, progress};
+use beside::Beside;
+use extender::Filtering;
 use fdatasync::Probe;
 use webhook::Webhook;
 
@@ -33,7 +39,7 @@ pub(crate) use found::{Found, Outcome, Tally, Trials};
 /// Reviews under way at a time. API servers wait for each, but many of them ask.
 const AT_ONCE: usize = 64;
 /// Most nodes that pods are bound to, each of another host.
-const NODES_MAX: usize = 100;
+const NODES_MAX: usize = 5000;
 /// Most pods. More bindings than that bind them again in turn, each to another node: the attestor decides anew.
 const PODS_MAX: usize = 10_000;
 /// How long a binding that was due in time is waited for.
@@ -61,7 +67,13 @@ pub(crate) async fn run(
         due > 0,
         "no binding is due; raise --admissions or --admissions-for"
     );
-    let webhook = Arc::new(Webhook::of(subject, AT_ONCE)?);
+    let webhook = Webhook::of(
+        &subject.credential,
+        &subject.endpoint,
+        &subject.tls,
+        AT_ONCE,
+    );
+    let webhook = Arc::new(webhook?);
     let pods = usize::try_from(due).map_or(PODS_MAX, |due| due.min(PODS_MAX));
     let cluster = Cluster {
         run: hex::encode(random::<4>()?),
@@ -100,6 +112,11 @@ pub(crate) async fn run(
     )
     .await;
     let end = metrics::read(&subject.operator).await;
+    let parsing = match &admissions.beside {
+        Some(path) => Some(parse(path, &cluster, rate, admissions.duration()).await?),
+        None => None,
+    };
+    let filtering = filter(subject, &cluster).await?;
     let creations = (
         pods as u64,
         created,
@@ -107,14 +124,35 @@ pub(crate) async fn run(
     );
     let spent = metrics::between(&between, &after);
     let trials = Trials::new(trials, metrics::between(&after, &end));
-    Ok(Found::new(
-        rate,
-        creations,
-        (tally, took),
-        spent,
-        trials,
-        fdatasync,
-    ))
+    Ok(
+        Found::new(rate, creations, (tally, took), spent, trials, fdatasync)
+            .followed_by(parsing, filtering),
+    )
+}
+
+/// The same bindings, at a webhook that only parses them.
+async fn parse(
+    path: &Path,
+    cluster: &Arc<Cluster>,
+    rate: f64,
+    duration: Duration,
+) -> anyhow::Result<Trials> {
+    let Beside {
+        webhook,
+        metrics: operator,
+    } = Beside::meet(path).await?;
+    let before = metrics::read(&operator).await;
+    let binding: Asking = |pod, review, node| pod.binding(review, node);
+    let (parsed, _) = bind(cluster, &Arc::new(webhook), binding, rate, duration).await;
+    let spent = metrics::between(&before, &metrics::read(&operator).await);
+    Ok(Trials::new(parsed, spent))
+}
+
+/// A scheduler asks where the first pod may go.
+async fn filter(subject: &Subject, cluster: &Cluster) -> anyhow::Result<Filtering> {
+    let (review, mut name) = (uid()?, String::new());
+    let creation = cluster.pod(0, &mut name)?.creation(&review);
+    extender::ask(subject, &creation["request"]["object"], &cluster.nodes).await
 }
 
 /// Says which host is behind which node.

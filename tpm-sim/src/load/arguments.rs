@@ -3,6 +3,9 @@
 mod rounds;
 mod target;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -64,6 +67,9 @@ pub(crate) enum Mode {
 
     /// Let all hosts pull an image of encrypted layers at once, and ask for the key of each
     Releases(Releases),
+
+    /// Serve a webhook that parses reviews and decides nothing: what admissions are measured beside
+    Parse(Parse),
 }
 
 /// Hosts enrol, attest once, and are gone. The server's memory is read after `--first` of them and after all,
@@ -108,6 +114,19 @@ pub(crate) struct Releases {
     /// Encrypted layers of the image
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) layers: u32,
+}
+
+/// A webhook over TLS that parses each review of a binding, and allows it without a look. Not for a cluster: for
+/// `--beside`. It serves until it is stopped.
+#[derive(Args, Debug)]
+pub(crate) struct Parse {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where to write how it is reached, for `--beside`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credential: PathBuf,
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod metrics;
 mod operator;
 mod outage;
 mod pace;
+mod parser;
 mod pool;
 mod preparation;
 mod progress;
@@ -85,6 +86,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<(String, bool)> {
             let report = releases::run(releases).await?;
             let good = report.is_whole();
             conclude(&report, good, releases.target.json, releases::text)
+        }
+        Some(Mode::Parse(parse)) => {
+            parser::serve(parse.listen, &parse.credential).await?;
+            Ok((String::new(), true))
         }
     }
 }

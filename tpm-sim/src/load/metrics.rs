@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::operator::Operator;
 
 /// Counter of the seconds of CPU that the server's process took, in user and kernel mode.
-const CPU: &str = "process_cpu_seconds_total";
+pub(crate) const CPU: &str = "process_cpu_seconds_total";
 /// Gauge of its resident memory, bytes.
-const RESIDENT: &str = "process_resident_memory_bytes";
+pub(crate) const RESIDENT: &str = "process_resident_memory_bytes";
 
 /// Histogram of the changes that one write to the disk made durable: all of them, and the writes.
 const GROUPED: &str = "touchstone_commit_group_size_sum";

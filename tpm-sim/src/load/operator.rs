@@ -44,6 +44,13 @@ impl Credential {
         path.context("the operator's credential names no webhook; give one of this version")
     }
 
+    /// Where schedulers ask for `what`: a secret as well.
+    pub(crate) fn extender_path(&self, what: &str) -> anyhow::Result<String> {
+        let webhook = self.webhook_path()?;
+        let secret = webhook.rsplit('/').next().unwrap_or_default();
+        Ok(format!("/kubernetes/v1/extender/{what}/{secret}"))
+    }
+
     /// The attestor that it is for, unless another address is given.
     pub(crate) fn endpoint(&self, server: Option<&str>) -> anyhow::Result<Arc<Endpoint>> {
         Endpoint::parse(server.unwrap_or(&self.server)).map(Arc::new)

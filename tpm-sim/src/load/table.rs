@@ -185,6 +185,22 @@ fn bindings(found: &Found) -> Vec<String> {
             latency(found.trials.latency_milliseconds),
         ),
     ];
+    if let Some(parsing) = &found.parsing {
+        lines.push(format!(
+            "the same at a webhook that only parses: CPU {} µs each, {} of a binding's; {}",
+            known(parsing.server_cpu_micros_each.map(f64::round)),
+            known(found.parsing_share.map(|share| format!("{share:.2}"))),
+            latency(parsing.latency_milliseconds),
+        ));
+    }
+    if let Some(filtering) = &found.filtering {
+        lines.push(format!(
+            "the extender, asked about {} nodes: {}; server CPU {} µs each",
+            filtering.nodes,
+            latency(filtering.latency_milliseconds),
+            known(filtering.server_cpu_micros_each.map(f64::round)),
+        ));
+    }
     if let Some(bound) = found.latency_bound_milliseconds {
         let disk = latency(found.fdatasync_milliseconds);
         lines.push(format!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use touchstone_tpm_sim::review::Decision;
 
+use super::extender::Filtering;
 use crate::latency::{Latencies, Latency};
 use crate::metrics::Spent;
 use crate::report::micros_each;
@@ -122,6 +123,11 @@ pub(crate) struct Found {
     /// 1 ms and twice the p99 of fdatasync.
     pub(crate) latency_bound_milliseconds: Option<f64>,
     pub(crate) trials: Trials,
+    /// The same at a webhook that only parses them: TLS, HTTP and JSON alone.
+    pub(crate) parsing: Option<Trials>,
+    /// What that cost, divided by what a binding with its entry cost.
+    pub(crate) parsing_share: Option<f64>,
+    pub(crate) filtering: Option<Filtering>,
 }
 
 impl Found {
@@ -154,12 +160,32 @@ impl Found {
             fdatasync_milliseconds: fdatasync,
             latency_bound_milliseconds: fdatasync.map(|disk| BOUND + 2.0 * disk.p99),
             trials,
+            parsing: None,
+            parsing_share: None,
+            filtering: None,
         }
     }
 
-    /// Whether each was admitted, and written down; and each trial, without.
+    /// With what came afterwards.
+    pub(crate) fn followed_by(mut self, parsing: Option<Trials>, filtering: Filtering) -> Self {
+        let parsed = parsing
+            .as_ref()
+            .and_then(|parsing| parsing.server_cpu_micros_each);
+        self.parsing_share = parsed
+            .zip(self.server_cpu_micros_each)
+            .map(|(parsed, bound)| parsed / bound);
+        self.parsing = parsing;
+        self.filtering = Some(filtering);
+        self
+    }
+
+    /// Whether each was admitted, and written down; and each trial, without; and each that was only parsed, answered.
     pub(crate) fn all_admitted(&self) -> bool {
-        self.due > 0 && self.admitted == self.due && self.trials.allowed == self.trials.due
+        let tried = |trials: &Trials| trials.allowed == trials.due;
+        self.due > 0
+            && self.admitted == self.due
+            && tried(&self.trials)
+            && self.parsing.as_ref().is_none_or(tried)
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use touchstone_tpm_sim::review::{Answer, Decision};
 
-use crate::subject::Subject;
-use crate::wire::{Connection, Endpoint};
+use crate::operator::Credential;
+use crate::wire::{Connection, Endpoint, Tls};
 
 /// The webhook.
 pub(crate) struct Webhook {
@@ -24,12 +24,17 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Of an attestor, with at most so many reviews under way.
-    pub(crate) fn of(subject: &Subject, at_once: usize) -> anyhow::Result<Self> {
+    /// The one that a credential names, with at most so many reviews under way.
+    pub(crate) fn of(
+        credential: &Credential,
+        endpoint: &Arc<Endpoint>,
+        tls: &Tls,
+        at_once: usize,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            endpoint: Arc::clone(&subject.endpoint),
-            tls: subject.tls.anonymous()?,
-            path: subject.credential.webhook_path()?,
+            endpoint: Arc::clone(endpoint),
+            tls: tls.anonymous()?,
+            path: credential.webhook_path()?,
             places: Semaphore::new(at_once),
             idle: Mutex::default(),
         })

@@ -68,6 +68,10 @@ pub(crate) struct Admissions {
     /// the same disk
     #[arg(long, value_name = "FOLDER", requires = "admissions")]
     pub(crate) fdatasync_in: Option<PathBuf>,
+
+    /// Then send the same bindings to a webhook that only parses them: the file that `tpm-sim-load parse` wrote
+    #[arg(long, value_name = "FILE", requires = "admissions")]
+    pub(crate) beside: Option<PathBuf>,
 }
 
 impl Rounds {
