@@ -112,7 +112,7 @@ fn identity(address: SocketAddr) -> anyhow::Result<(TlsAcceptor, String)> {
 async fn answer_all(connection: TcpStream, tls: TlsAcceptor) -> anyhow::Result<()> {
     connection.set_nodelay(true)?;
     let stream = tls.accept(connection).await?;
-    let service = service_fn(async |request| Ok::<_, Infallible>(answer(request).await));
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
     http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await?;
