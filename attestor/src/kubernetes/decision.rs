@@ -84,15 +84,38 @@ impl Decision {
         node: &str,
     ) -> Self {
         let names = selecting(policies, pod).map(|(name, _)| name.to_owned());
-        let policies_for: Vec<String> = names.collect();
+        let names: Vec<String> = names.collect();
         let refusal = Finding::new("pod-static").about(node);
-        let refusals = match policies_for.is_empty() {
+        let refusals = match names.is_empty() {
             true => Vec::new(),
             false => vec![refusal],
         };
+        Self::without_host(attestor, policies, pod, node, (names, refusals))
+    }
+
+    /// What becomes of an update after which these policies would not be for a pod any more that is on `node`.
+    pub(super) fn of_leaving(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        left: Vec<String>,
+        pod: &PodFacts,
+        node: &str,
+    ) -> Self {
+        let refusal = Finding::new("pod-leaves-policy").observed(left.join(", "));
+        Self::without_host(attestor, policies, pod, node, (left, vec![refusal]))
+    }
+
+    /// What the host behind `node` has no part in.
+    fn without_host(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        pod: &PodFacts,
+        node: &str,
+        (names, refusals): (Vec<String>, Vec<Finding>),
+    ) -> Self {
         Self {
             admission: Admission {
-                policies: policies_for,
+                policies: names,
                 refusals,
             },
             policy_digest: policies.digest,
