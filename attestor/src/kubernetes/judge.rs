@@ -9,6 +9,7 @@ use super::Webhook;
 use super::asked::{Asked, What};
 use super::decision::Decision;
 use super::lookup;
+use super::pod_memory::Recalled;
 use super::review::Request;
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
@@ -110,18 +111,22 @@ impl Judge<'_> {
             return Err(Finding::new("pod-unknown"));
         };
         let names = (&*self.request.namespace, &*asked.name, &**uid);
-        lookup::pods(self.cluster(), self.recall(asked), names).await
+        lookup::pods(self.cluster(), self.recall(names)?, names).await
     }
 
-    /// The pod that is bound, with everything that it was seen with. It goes on waiting if this is refused.
-    fn recall(&self, asked: &Asked) -> Option<Vec<PodFacts>> {
-        let uid = asked.uid.as_deref()?;
-        let (memory, namespace) = (&self.webhook.pods, &self.request.namespace);
-        let pods = memory.recall(uid, namespace, &asked.name)?;
+    /// Everything that the pod was seen with here, if it was. It goes on waiting if this is refused.
+    fn recall(&self, (namespace, name, uid): (&str, &str, &str)) -> Result<Vec<PodFacts>, Finding> {
+        let memory = &self.webhook.pods;
+        let pods = match memory.recall(uid, namespace, name) {
+            Recalled::Seen(pods) => pods,
+            Recalled::Nothing => Vec::new(),
+            // What the cluster says it is now is not all that it may be by the time that it is bound.
+            Recalled::TooMuch => return Err(Finding::new("pod-changed-too-often")),
+        };
         for pod in pods.iter().filter(|_| !self.request.dry_run) {
-            memory.remember(uid.to_owned(), namespace, &asked.name, pod.clone());
+            memory.remember(uid.to_owned(), namespace, name, pod.clone());
         }
-        Some(pods)
+        Ok(pods)
     }
 
     async fn learn(&self, pods: &mut [PodFacts]) -> Result<(), StoreError> {

@@ -188,3 +188,19 @@ async fn a_pod_without_a_node_is_refused_for_its_images_before_it_waits() {
     assert!(!server.review(&bound).await.0);
     assert_eq!(server.refused("pod-unknown").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_was_changed_too_often_is_bound_nowhere() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let first = pod("u1", &running(&digest("0a")));
+    assert_eq!(server.refusals(&first).await, "none");
+    for number in 10..30 {
+        let next = pod("u1", &running(&digest(&number.to_string())));
+        assert_eq!(server.refusals(&update(&first, &next)).await, "none");
+    }
+    let bound = binding(Some("u1"), "payments", "node-de-1");
+    let (allowed, why) = server.review(&bound).await;
+    assert!(!allowed && why.contains("create it again"), "{why}");
+    assert_eq!(server.refused("pod-changed-too-often").await, 1);
+}
