@@ -27,7 +27,7 @@ pub(crate) use committed::CommittedRound;
 pub(crate) use decide::{Decided, Round};
 pub(crate) use node_token::SignedToken;
 pub(crate) use replay::{NotReplayed, Replayed, RoundEntry, replay};
-pub(crate) use verdict::Verdict;
+pub(crate) use verdict::{Verdict, VerdictBoot};
 
 use committed::Pending;
 use node_token::PendingToken;

@@ -24,7 +24,7 @@ use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
 use crate::policy;
-use crate::refusals::Refusals;
+use crate::refusals::{Folded, Refusals};
 use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -40,6 +40,7 @@ pub(crate) struct Attestor {
     pub(crate) heads: Heads,
     pub(crate) log_key: LogKey,
     pub(crate) refusals: Refusals,
+    pub(crate) folded: Folded,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
     /// Held while tags of a revoked location authority are taken back.
@@ -159,6 +160,7 @@ impl Attestor {
             keys,
             index,
             refusals: Refusals::default(),
+            folded: Folded::default(),
             budgets: Budgets::default(),
             metrics,
             sweeping: tokio::sync::Mutex::default(),

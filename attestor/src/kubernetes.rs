@@ -20,6 +20,7 @@ mod registry;
 mod resolve;
 pub(crate) mod review;
 mod tolerations;
+mod turns;
 
 use std::sync::Arc;
 

@@ -1,12 +1,15 @@
 //! Refused messages: counted, and summarised in at most one entry a minute, so that a stranger can
 //! neither fill the log nor go unseen.
 
+mod folded;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
+pub(crate) use folded::{Folded, FoldedRefusals, RefusalKind};
 
 /// Seconds between two summaries.
 const PAUSE: i64 = 60;
@@ -67,8 +70,9 @@ impl Attestor {
     }
 
     /// Writes down what was counted and waits for its summary: a flood must not go unseen because nothing
-    /// followed it.
+    /// followed it. So too of pods.
     pub(crate) async fn flush_refusals(&self) {
+        self.flush_folded().await;
         if let Some(counts) = self.refusals.rest(clock::now()) {
             self.record_refusals(counts).await;
         }

@@ -1,5 +1,6 @@
 //! Admission: a pod is placed only on a host that has proved itself, in the right place, lately.
 
+mod crowding;
 mod images;
 mod nodes;
 mod shapes;

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::TrustTier;
+use touchstone_tests::database::Database;
 use touchstone_tests::liar::{Liar, codes};
+use touchstone_tests::server::Server;
 use touchstone_tests::world::{healthy_host, sample_policy};
 
 fn sample() -> String {
@@ -104,4 +106,34 @@ async fn manifests_are_checked_before_and_kept_after_they_were_in_force() {
     assert_eq!(server.refusal(&unknown), "policy-version-unknown");
     let nodes = server.command(&["node", "list"]);
     assert_eq!(nodes["nodes"][0]["host"], "de-1");
+}
+
+/// A cluster that is away, whose objects are the only policies.
+const SETTINGS: &str = "policies = \"objects\"\n";
+const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+    clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+    users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attestor_that_takes_policies_from_its_cluster_takes_them_from_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
+    let settings = folder.path().join("kubernetes.toml");
+    let reached = format!("kubeconfig = {kubeconfig:?}\n{SETTINGS}");
+    std::fs::write(&settings, reached).unwrap();
+    let settings = settings.to_str().unwrap();
+    let server = Server::start_with(&Database::under_test(), &["--kubernetes", settings]);
+    for arguments in [
+        &["policy", "apply", &*sample_policy(), "--drain"][..],
+        &["reference", "activate", "any"],
+    ] {
+        let output = server.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains("kubectl apply"), "{said}");
+    }
+    // Nothing came of it, and looking is free.
+    let history = server.get("/v1/policies/history").await;
+    assert_eq!(history["policies"], serde_json::json!([]));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use touchstone_evidence::digest::Sha256Digest;
@@ -36,6 +37,8 @@ impl Registry {
     #[must_use]
     pub fn start() -> Self {
         Self::serve(|stream, held, address| {
+            // Clients connect ahead, and say nothing for as long as they keep that.
+            stream.set_read_timeout(Some(SILENCE)).unwrap();
             let mut held = held.lock().unwrap();
             match held.silent {
                 true => held.unanswered.push(stream),
@@ -82,6 +85,20 @@ impl Registry {
         manifests.insert(path, (media.to_owned(), content.to_vec()));
     }
 
+    /// Puts a manifest there under its own digest; the name of the image.
+    #[must_use]
+    pub fn hold(&self, image: &str, media: &str, content: &[u8]) -> String {
+        let digest = format!("sha256:{}", Sha256Digest::of(content));
+        self.put(image, &digest, media, content);
+        format!("{}/{image}@{digest}", self.name())
+    }
+
+    /// Callers that wait for nothing.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.held.lock().unwrap().unanswered.len()
+    }
+
     /// Answers nobody any more who does not show this, as in `Authorization`.
     pub fn demand(&self, credential: &str) {
         self.held.lock().unwrap().credential = Some(credential.to_owned());
@@ -98,6 +115,8 @@ impl Registry {
     }
 }
 
+/// How long a caller may take to say what it wants.
+const SILENCE: Duration = Duration::from_millis(300);
 /// Where the token service is.
 const TOKENS: &str = "/token?scope=repository%3Apayments%3Apull&service=r";
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future};
+use kube::Client;
 use kube::api::{Api, ApiResource, Object};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::config::{Config, PolicySource};
+use crate::lenient::Lenient;
 use crate::node::{self, Node};
 use crate::objects::PolicyObjects;
 use crate::pod::PodSpec;
@@ -55,6 +56,14 @@ pub enum ClusterError {
     /// It took too long.
     #[error("the API server did not answer in time")]
     Slow,
+    /// It answered with an object of another shape.
+    #[error("`{name}` is not written as this version of the attestor knows it: {why}")]
+    Unreadable {
+        /// The object.
+        name: String,
+        /// What is not.
+        why: String,
+    },
 }
 
 impl Cluster {
@@ -114,14 +123,15 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Pod>, ClusterError> {
-        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &pods::resource());
-        self.look(api.get_opt(name)).await
+        let api = pods::api(&self.client, namespace);
+        let found = self.look(api.get_opt(name)).await?;
+        found.map(Lenient::whole).transpose()
     }
 
     /// The node of this name as the API server says now.
     pub async fn node_now(&self, name: &str) -> Result<Option<Node>, ClusterError> {
-        let api = Api::<Node>::all_with(self.client.clone(), &node::resource());
-        self.look(api.get_opt(name)).await
+        let found = self.look(node::api(&self.client).get_opt(name)).await?;
+        found.map(Lenient::whole).transpose()
     }
 
     /// Which node of this name is held.
@@ -196,11 +206,14 @@ where
 {
     let writer = reflector::store::Writer::new(resource.clone());
     let store = writer.as_reader();
-    let api = Api::all_with(client.clone(), resource);
+    let api = Api::<Lenient<P, U>>::all_with(client.clone(), resource);
     let kind = resource.kind.clone();
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|object: &mut Object<P, U>| slim(object))
+        .filter_map(|event| {
+            let shown = event.map(Lenient::shown).transpose();
+            future::ready(shown)
+        })
         .reflect(writer);
     let run = async move {
         stream
@@ -214,16 +227,4 @@ where
     };
     watches.push(tokio::spawn(run).abort_handle());
     store
-}
-
-fn slim<P: Clone, U: Clone>(object: &mut Object<P, U>)
-where
-    Object<P, U>: Resource,
-{
-    let metadata = &mut object.metadata;
-    metadata.managed_fields = None;
-    // Up to 256 KiB of each object, at the choice of whoever makes it.
-    metadata.annotations = None;
-    metadata.owner_references = None;
-    metadata.finalizers = None;
 }

@@ -7,6 +7,8 @@ pub mod config;
 pub mod host_trust;
 pub mod image;
 pub mod leader;
+mod lenient;
+pub mod marks;
 pub mod names;
 pub mod node;
 pub mod node_marks;

@@ -1,5 +1,6 @@
 //! Pods: what is looked at in them, and their end.
 
+use kube::Client;
 use kube::api::{
     Api, ApiResource, DeleteParams, GroupVersionKind, Object, Patch, PatchParams, Preconditions,
 };
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::lenient::Lenient;
 use crate::names::{GATE, MANAGER};
 use crate::pod::PodSpec;
 
@@ -43,6 +45,11 @@ pub(crate) fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods")
 }
 
+/// Where pods of a namespace are asked for.
+pub(crate) fn api(client: &Client, namespace: &str) -> Api<Lenient<PodSpec, PodStatus>> {
+    Api::namespaced_with(client.clone(), namespace, &resource())
+}
+
 /// Whether it waits behind our scheduling gate.
 pub(crate) fn is_gated(pod: &Pod) -> bool {
     pod.spec
@@ -77,7 +84,7 @@ impl Cluster {
             "metadata": { "resourceVersion": pod.metadata.resource_version },
             "spec": { "schedulingGates": others.collect::<Vec<_>>() },
         });
-        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &resource());
+        let api = api(&self.client, namespace);
         let parameters = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
@@ -93,7 +100,7 @@ impl Cluster {
         let (Some(name), Some(namespace)) = (&pod.metadata.name, &pod.metadata.namespace) else {
             return Ok(false);
         };
-        let api = Api::<Pod>::namespaced_with(self.client.clone(), namespace, &resource());
+        let api = api(&self.client, namespace);
         let parameters = DeleteParams {
             grace_period_seconds: Some(grace),
             preconditions: Some(Preconditions {

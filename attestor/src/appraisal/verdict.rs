@@ -18,7 +18,7 @@ use super::{RoundError, entry};
 use crate::attestor::Attestor;
 use crate::audit::{Entry, Event};
 use crate::random;
-use crate::store::{HostRecord, StoreError};
+use crate::store::{HostRecord, QuoteClock, StoreError};
 
 /// A host's last verdict as it is kept with the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +29,31 @@ pub(crate) struct Verdict {
     pub(crate) place: Option<Place>,
     pub(crate) policy: String,
     pub(crate) policy_digest: Sha256Digest,
+    /// `None`: it was reached before this was kept.
+    #[serde(default)]
+    pub(crate) boot: Option<VerdictBoot>,
     pub(crate) challenged_at: i64,
     pub(crate) issued_at: i64,
     pub(crate) expires_at: i64,
     /// Leaf hash of the audit entry.
     pub(crate) entry: Sha256Digest,
+}
+
+/// The boot of a host whose evidence led to a verdict, as its TPM counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VerdictBoot {
+    pub(crate) reset_count: u32,
+    pub(crate) restart_count: u32,
+}
+
+impl VerdictBoot {
+    fn of(clock: &QuoteClock) -> Self {
+        let counter = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+        Self {
+            reset_count: counter(clock.reset_count),
+            restart_count: counter(clock.restart_count),
+        }
+    }
 }
 
 impl Verdict {
@@ -145,6 +165,7 @@ pub(super) fn reach(
     }));
     let entry = entry(event, verified.now)?;
     let verdict = Verdict {
+        boot: Some(VerdictBoot::of(&verified.clock)),
         tier: appraisal.tier,
         vector: appraisal.vector,
         findings: appraisal.findings,
@@ -174,7 +195,7 @@ fn signed_result(
     id: String,
     evidence: Sha256Digest,
 ) -> Result<String, RoundError> {
-    let counter = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+    let boot = VerdictBoot::of(&verified.clock);
     let submodule = Submodule {
         tier: verdict.tier,
         vector: verdict
@@ -188,8 +209,8 @@ fn signed_result(
             findings: verdict.findings.clone(),
             entry: verdict.entry,
             evidence,
-            reset_count: counter(verified.clock.reset_count),
-            restart_count: counter(verified.clock.restart_count),
+            reset_count: boot.reset_count,
+            restart_count: boot.restart_count,
         },
     };
     let result = AttestationResult {

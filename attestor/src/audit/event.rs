@@ -16,6 +16,7 @@ use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 
 use super::{Actor, Reason};
+use crate::refusals::FoldedRefusals;
 use crate::role::{CredentialName, Role, Way};
 
 /// What happened.
@@ -369,6 +370,11 @@ pub(crate) enum Event {
         /// Manifests that the pod asks for.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         images: Vec<OciDigest>,
+    },
+    /// Pods of a namespace were refused so often that not each time is an entry.
+    RefusalsFolded {
+        namespace: String,
+        folded: Vec<FoldedRefusals>,
     },
     /// A pod that a policy is for was told to end where it ran.
     PodEnded {

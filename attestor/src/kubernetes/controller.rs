@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::leader::Candidate;
+use touchstone_kubernetes::marks::Marks;
 use touchstone_kubernetes::names::{TAINT, TIER};
-use touchstone_kubernetes::node::{Marks, Node};
+use touchstone_kubernetes::node::Node;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};

@@ -14,6 +14,7 @@ use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
+use crate::refusals::RefusalKind;
 
 /// Most manifests that an entry names.
 const IMAGES_MAX: usize = 64;
@@ -84,15 +85,38 @@ impl Decision {
         node: &str,
     ) -> Self {
         let names = selecting(policies, pod).map(|(name, _)| name.to_owned());
-        let policies_for: Vec<String> = names.collect();
+        let names: Vec<String> = names.collect();
         let refusal = Finding::new("pod-static").about(node);
-        let refusals = match policies_for.is_empty() {
+        let refusals = match names.is_empty() {
             true => Vec::new(),
             false => vec![refusal],
         };
+        Self::without_host(attestor, policies, pod, node, (names, refusals))
+    }
+
+    /// What becomes of an update after which these policies would not be for a pod any more that is on `node`.
+    pub(super) fn of_leaving(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        left: Vec<String>,
+        pod: &PodFacts,
+        node: &str,
+    ) -> Self {
+        let refusal = Finding::new("pod-leaves-policy").observed(left.join(", "));
+        Self::without_host(attestor, policies, pod, node, (left, vec![refusal]))
+    }
+
+    /// What the host behind `node` has no part in.
+    fn without_host(
+        attestor: &Attestor,
+        policies: &PolicySet,
+        pod: &PodFacts,
+        node: &str,
+        (names, refusals): (Vec<String>, Vec<Finding>),
+    ) -> Self {
         Self {
             admission: Admission {
-                policies: policies_for,
+                policies: names,
                 refusals,
             },
             policy_digest: policies.digest,
@@ -119,9 +143,14 @@ impl Decision {
         if self.admission.policies.is_empty() && self.admitted() {
             return Ok(Response::allowed(request, None));
         }
-        let entry = match request.dry_run {
-            true => None,
-            false => Some(self.record(attestor, request, caller, asked).await?),
+        let is_written = !request.dry_run
+            && (self.admitted()
+                || attestor
+                    .folded
+                    .is_whole(&request.namespace, &self.kind(request)));
+        let entry = match is_written {
+            true => Some(self.record(attestor, request, caller, asked).await?),
+            false => None,
         };
         if self.admitted() {
             return Ok(Response::allowed(request, entry));
@@ -134,6 +163,16 @@ impl Decision {
         Ok(Response::refused(request, &why, entry))
     }
 
+    /// What it is counted with, where it is a refusal.
+    fn kind(&self, request: &Request) -> RefusalKind {
+        let refusals = self.admission.refusals.iter();
+        RefusalKind {
+            operation: format!("{} {}", request.operation, request.resource_name()),
+            policies: self.admission.policies.clone(),
+            refusals: refusals.map(|finding| finding.code.clone()).collect(),
+        }
+    }
+
     /// Writes it down and returns the leaf hash of its entry.
     async fn record(
         &self,
@@ -142,19 +181,19 @@ impl Decision {
         caller: &Actor,
         asked: &Asked,
     ) -> Result<Sha256Digest, RoundError> {
-        let refusals = self.admission.refusals.iter();
+        let kind = self.kind(request);
         let event = Event::AdmissionDecided {
             review: request.uid.clone(),
-            operation: format!("{} {}", request.operation, request.resource_name()),
+            operation: kind.operation,
             namespace: request.namespace.clone(),
             pod: asked.name.clone(),
             pod_uid: asked.uid.clone(),
             node: self.node.clone(),
             host: self.host.clone(),
-            policies: self.admission.policies.clone(),
+            policies: kind.policies,
             policy_digest: self.policy_digest,
             admitted: self.admitted(),
-            refusals: refusals.map(|finding| finding.code.clone()).collect(),
+            refusals: kind.refusals,
             result_entry: self.result_entry,
             images: self.images.clone(),
         };

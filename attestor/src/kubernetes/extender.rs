@@ -12,6 +12,7 @@ use touchstone_policies::admit::{PodFacts, policies_for_any, refusals_of, second
 use touchstone_policies::prose;
 
 use super::Webhook;
+use super::pod_memory::Recalled;
 use crate::attestor::Attestor;
 use crate::clock;
 use wire::Nodes;
@@ -110,10 +111,14 @@ fn is_exempt(webhook: &Webhook, pod: &Pod) -> bool {
 fn pods(webhook: &Webhook, pod: &Pod) -> Vec<PodFacts> {
     let metadata = &pod.metadata;
     let uid = metadata.uid.as_deref().unwrap_or_default();
-    let remembered = webhook
+    let recalled = webhook
         .pods
         .recall(uid, &metadata.namespace, &metadata.name);
-    let mut pods = remembered.unwrap_or_default();
+    let mut pods = match recalled {
+        Recalled::Seen(pods) => pods,
+        // Its binding is refused whichever node it is to.
+        Recalled::Nothing | Recalled::TooMuch => Vec::new(),
+    };
     pods.push(pod.facts(&metadata.namespace));
     pods
 }

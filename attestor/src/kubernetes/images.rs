@@ -116,6 +116,8 @@ impl Images {
         policies: &PolicySet,
         pods: &mut [PodFacts],
     ) -> Result<(), StoreError> {
+        let namespace = pods.first().map(|pod| pod.namespace.clone());
+        let namespace = namespace.unwrap_or_default();
         let names = wanted(policies, pods);
         if names.is_empty() || names.len() > IMAGES_MAX {
             return Ok(());
@@ -123,10 +125,10 @@ impl Images {
         let deadline = Instant::now() + PATIENCE;
         let mut learned = Learned::default();
         self.read_register(store, &names, &mut learned).await?;
-        self.ask(&names, deadline, &mut learned).await;
+        self.ask(&namespace, &names, deadline, &mut learned).await;
         let parts = learned.parts(&names);
         self.read_register(store, &parts, &mut learned).await?;
-        self.ask(&parts, deadline, &mut learned).await;
+        self.ask(&namespace, &parts, deadline, &mut learned).await;
         for image in pods.iter_mut().flat_map(|pod| &mut pod.images) {
             if let Some(digest) = &image.digest.filter(|digest| names.contains_key(digest)) {
                 (image.encrypted, image.registered) = learned.state(digest);
@@ -165,6 +167,7 @@ impl Images {
     /// Reads the manifests of those of `names` that are not registered.
     async fn ask(
         &self,
+        namespace: &str,
         names: &BTreeMap<OciDigest, ImageName>,
         deadline: Instant,
         learned: &mut Learned,
@@ -180,8 +183,9 @@ impl Images {
                 continue;
             }
             let (asked, name, digest) = (Arc::clone(&self.asked), name.clone(), *digest);
+            let namespace = namespace.to_owned();
             calls.spawn(async move {
-                let content = timeout_at(deadline, asked.content(&name, &digest)).await;
+                let content = timeout_at(deadline, asked.content(&namespace, &name, &digest)).await;
                 (name, digest, content)
             });
         }
@@ -204,8 +208,17 @@ impl Images {
 }
 
 impl Asked {
-    async fn content(&self, name: &ImageName, digest: &OciDigest) -> Result<Content, ContentError> {
-        let _turn = self.registries.turn().await.ok_or(ContentError::Ending)?;
+    async fn content(
+        &self,
+        namespace: &str,
+        name: &ImageName,
+        digest: &OciDigest,
+    ) -> Result<Content, ContentError> {
+        let _turn = self
+            .registries
+            .turn(namespace)
+            .await
+            .ok_or(ContentError::Ending)?;
         // Others may have asked for it meanwhile.
         if let Some(content) = self.contents.get(digest) {
             return Ok(content);

@@ -9,6 +9,7 @@ use super::Webhook;
 use super::asked::{Asked, What};
 use super::decision::Decision;
 use super::lookup;
+use super::pod_memory::Recalled;
 use super::review::Request;
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
@@ -41,8 +42,13 @@ impl Judge<'_> {
                 after,
                 node,
             } => match changed(self.policies, before.as_ref(), after) {
-                pods if pods.is_empty() => Ok(Judged::Unconcerned),
-                pods => self.on_node(pods, node).await,
+                Changed::Nothing => Ok(Judged::Unconcerned),
+                Changed::Leaves(left) => {
+                    let decision =
+                        Decision::of_leaving(self.attestor, self.policies, left, after, node);
+                    Ok(Judged::Decided(decision))
+                }
+                Changed::Becomes => self.on_node(vec![after.clone()], node).await,
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
                 Ok(pods) => self.on_node(pods, node).await,
@@ -105,18 +111,22 @@ impl Judge<'_> {
             return Err(Finding::new("pod-unknown"));
         };
         let names = (&*self.request.namespace, &*asked.name, &**uid);
-        lookup::pods(self.cluster(), self.recall(asked), names).await
+        lookup::pods(self.cluster(), self.recall(names)?, names).await
     }
 
-    /// The pod that is bound, with everything that it was seen with. It goes on waiting if this is refused.
-    fn recall(&self, asked: &Asked) -> Option<Vec<PodFacts>> {
-        let uid = asked.uid.as_deref()?;
-        let (memory, namespace) = (&self.webhook.pods, &self.request.namespace);
-        let pods = memory.recall(uid, namespace, &asked.name)?;
+    /// Everything that the pod was seen with here, if it was. It goes on waiting if this is refused.
+    fn recall(&self, (namespace, name, uid): (&str, &str, &str)) -> Result<Vec<PodFacts>, Finding> {
+        let memory = &self.webhook.pods;
+        let pods = match memory.recall(uid, namespace, name) {
+            Recalled::Seen(pods) => pods,
+            Recalled::Nothing => Vec::new(),
+            // What the cluster says it is now is not all that it may be by the time that it is bound.
+            Recalled::TooMuch => return Err(Finding::new("pod-changed-too-often")),
+        };
         for pod in pods.iter().filter(|_| !self.request.dry_run) {
-            memory.remember(uid.to_owned(), namespace, &asked.name, pod.clone());
+            memory.remember(uid.to_owned(), namespace, name, pod.clone());
         }
-        Some(pods)
+        Ok(pods)
     }
 
     async fn learn(&self, pods: &mut [PodFacts]) -> Result<(), StoreError> {
@@ -125,28 +135,34 @@ impl Judge<'_> {
     }
 }
 
-/// What is to be judged of a pod on a node that becomes `after`; empty: nothing that matters changes. It stays under
-/// the policies that were for it, whatever labels it gets together with another image.
-fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) -> Vec<PodFacts> {
+/// What an update makes of a pod on a node.
+#[derive(Debug, Eq, PartialEq)]
+enum Changed {
+    /// Nothing that matters.
+    Nothing,
+    /// Policies that were for it are so no more.
+    Leaves(Vec<String>),
+    /// It is to be judged as what it becomes.
+    Becomes,
+}
+
+/// What becomes of a pod on a node that is `after` from now on. It stays under the policies that were for it: the host was
+/// chosen by them, what the pod opened there stays open, and no other look finds out what it was.
+fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) -> Changed {
     let Some(before) = before else {
-        return vec![after.clone()];
+        return Changed::Becomes;
     };
-    if before.images != after.images {
-        let relabelled = PodFacts {
-            labels: before.labels.clone(),
-            ..after.clone()
-        };
-        return match relabelled == *after {
-            true => vec![relabelled],
-            false => vec![relabelled, after.clone()],
-        };
+    let names = |pod| -> Vec<&str> { selecting(policies, pod).map(|(name, _)| name).collect() };
+    let (was_for, is_for) = (names(before), names(after));
+    let left = was_for.iter().filter(|name| !is_for.contains(name));
+    let left: Vec<String> = left.map(|name| (*name).to_owned()).collect();
+    if !left.is_empty() {
+        return Changed::Leaves(left);
     }
     // Labels come and go on a pod whose host has fallen, too: only a policy that was not for it before judges it.
-    let before: Vec<&str> = selecting(policies, before).map(|(name, _)| name).collect();
-    let mut selecting = selecting(policies, after);
-    match selecting.all(|(name, _)| before.contains(&name)) {
-        true => Vec::new(),
-        false => vec![after.clone()],
+    match before.images == after.images && is_for.len() == was_for.len() {
+        true => Changed::Nothing,
+        false => Changed::Becomes,
     }
 }
 
@@ -182,11 +198,14 @@ mod tests {
         let policies = PolicySet::parse(manifest).unwrap();
         let changed = |before: &PodFacts, after: &PodFacts| changed(&policies, Some(before), after);
         let (x, y) = (pod("x", "1"), pod("y", "1"));
-        assert!(changed(&x, &x).is_empty() && changed(&x, &y).is_empty());
-        assert_eq!(changed(&y, &x), std::slice::from_ref(&x));
-        assert_eq!(changed(&x, &pod("x", "2")), [pod("x", "2")]);
-        // Another label with another image: it stays under its policy.
-        assert_eq!(changed(&x, &pod("y", "2")), [pod("x", "2"), pod("y", "2")]);
-        assert_eq!(super::changed(&policies, None, &y), [y]);
+        assert_eq!(changed(&x, &x), Changed::Nothing);
+        assert_eq!(changed(&y, &pod("z", "1")), Changed::Nothing);
+        assert_eq!(changed(&y, &x), Changed::Becomes);
+        assert_eq!(changed(&x, &pod("x", "2")), Changed::Becomes);
+        assert_eq!(super::changed(&policies, None, &y), Changed::Becomes);
+        // Whatever else comes with it.
+        let left = Changed::Leaves(vec!["w".to_owned()]);
+        assert_eq!(changed(&x, &y), left);
+        assert_eq!(changed(&x, &pod("y", "2")), left);
     }
 }

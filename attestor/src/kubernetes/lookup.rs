@@ -12,10 +12,10 @@ use crate::attestor::Attestor;
 /// show yet, reviews said; what other replicas were asked, the watch shows.
 pub(super) async fn pods(
     cluster: Option<&Cluster>,
-    seen: Option<Vec<PodFacts>>,
+    seen: Vec<PodFacts>,
     (namespace, name, uid): (&str, &str, &str),
 ) -> Result<Vec<PodFacts>, Finding> {
-    let mut pods = seen.unwrap_or_default();
+    let mut pods = seen;
     if let Some(cluster) = cluster {
         let found = cluster.pod(namespace, name, uid).await;
         let found = found

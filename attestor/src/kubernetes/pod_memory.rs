@@ -56,6 +56,17 @@ struct Remembered {
     since: Instant,
 }
 
+/// What is kept of a pod.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Recalled {
+    /// It was not seen here, or too long ago.
+    Nothing,
+    /// Each set of facts that it was seen with.
+    Seen(Vec<PodFacts>),
+    /// It was seen with more than is kept: nobody knows all that it may be.
+    TooMuch,
+}
+
 impl PodMemory {
     /// Keeps a pod that is created.
     pub(crate) fn remember(&self, uid: String, namespace: &str, name: &str, facts: PodFacts) {
@@ -84,17 +95,27 @@ impl PodMemory {
         }
     }
 
-    /// The pod with this uid, with each set of facts, if it is kept and is the one of that namespace and name.
-    pub(crate) fn recall(&self, uid: &str, namespace: &str, name: &str) -> Option<Vec<PodFacts>> {
+    /// What is kept of the pod with this uid, if it is the one of that namespace and name.
+    pub(crate) fn recall(&self, uid: &str, namespace: &str, name: &str) -> Recalled {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let pod = inner.pods.get(uid)?;
-        let same = pod.namespace == namespace && pod.name == name;
-        let whole = pod.seen.len() <= SETS_MAX && pod.bytes <= POD_BYTES_MAX;
-        (same && whole && pod.since.elapsed() < KEPT).then(|| pod.seen.clone())
+        let is_it = |pod: &&Remembered| {
+            let same = pod.namespace == namespace && pod.name == name;
+            same && pod.since.elapsed() < KEPT
+        };
+        match inner.pods.get(uid).filter(is_it) {
+            None => Recalled::Nothing,
+            Some(pod) if pod.is_whole() => Recalled::Seen(pod.seen.clone()),
+            Some(_) => Recalled::TooMuch,
+        }
     }
 }
 
 impl Remembered {
+    /// Whether everything that it was seen with is kept.
+    fn is_whole(&self) -> bool {
+        self.seen.len() <= SETS_MAX && self.bytes <= POD_BYTES_MAX
+    }
+
     /// Beyond the bounds nothing is added, and the pod stays without an answer.
     fn seen_with(mut self, facts: PodFacts, now: Instant) -> Self {
         self.since = now;
@@ -212,10 +233,11 @@ mod tests {
     fn a_pod_is_recalled_only_under_its_own_uid_namespace_and_name() {
         let memory = PodMemory::default();
         memory.remember("u1".to_owned(), "payments", "api", facts());
-        assert_eq!(memory.recall("u1", "payments", "api"), Some(vec![facts()]));
-        assert_eq!(memory.recall("u2", "payments", "api"), None);
-        assert_eq!(memory.recall("u1", "default", "api"), None);
-        assert_eq!(memory.recall("u1", "payments", "other"), None);
+        let seen = Recalled::Seen(vec![facts()]);
+        assert_eq!(memory.recall("u1", "payments", "api"), seen);
+        assert_eq!(memory.recall("u2", "payments", "api"), Recalled::Nothing);
+        assert_eq!(memory.recall("u1", "default", "api"), Recalled::Nothing);
+        assert_eq!(memory.recall("u1", "payments", "other"), Recalled::Nothing);
     }
 
     #[test]
@@ -223,16 +245,16 @@ mod tests {
         let memory = PodMemory::default();
         let labels = labelled(&[("app", "payments")]);
         memory.add("u1", facts());
-        assert_eq!(memory.recall("u1", "payments", "api"), None);
+        assert_eq!(memory.recall("u1", "payments", "api"), Recalled::Nothing);
         memory.remember("u1".to_owned(), "payments", "api", labels.clone());
         memory.add("u1", facts());
         memory.add("u1", labels.clone());
         let seen = memory.recall("u1", "payments", "api");
-        assert_eq!(seen, Some(vec![labels, facts()]));
+        assert_eq!(seen, Recalled::Seen(vec![labels, facts()]));
         for number in 0..2 * SETS_MAX {
             memory.add("u1", labelled(&[("n", &number.to_string())]));
         }
-        assert_eq!(memory.recall("u1", "payments", "api"), None);
+        assert_eq!(memory.recall("u1", "payments", "api"), Recalled::TooMuch);
     }
 
     #[test]
@@ -244,7 +266,7 @@ mod tests {
         inner.namespaces.get_mut("payments").unwrap().order[0].0 = long_ago;
         inner.pods.get_mut("u1").unwrap().since = long_ago;
         drop(inner);
-        assert_eq!(memory.recall("u1", "payments", "api"), None);
+        assert_eq!(memory.recall("u1", "payments", "api"), Recalled::Nothing);
         memory.remember("u2".to_owned(), "payments", "api", facts());
         assert_eq!(memory.inner.lock().unwrap().pods.len(), 1);
     }
@@ -254,16 +276,14 @@ mod tests {
         let memory = PodMemory::default();
         let keep = |number: usize| memory.remember(number.to_string(), "payments", "api", facts());
         let kept = |number: usize| {
-            memory
-                .recall(&number.to_string(), "payments", "api")
-                .is_some()
+            memory.recall(&number.to_string(), "payments", "api") != Recalled::Nothing
         };
         memory.remember("other".to_owned(), "default", "api", facts());
         (0..PODS_MAX - 1).for_each(keep);
         keep(0);
         keep(PODS_MAX);
         assert!(kept(0) && kept(PODS_MAX) && !kept(1) && kept(2));
-        assert!(memory.recall("other", "default", "api").is_some());
+        assert_ne!(memory.recall("other", "default", "api"), Recalled::Nothing);
         // The oldest stays, and another one is seen again and again behind it.
         (0..5 * PODS_MAX).for_each(|_| keep(PODS_MAX));
         let inner = memory.inner.lock().unwrap();
@@ -286,6 +306,6 @@ mod tests {
         let facts = labelled(&[("long", &"x".repeat(POD_BYTES_MAX))]);
         memory.remember("u1".to_owned(), "payments", "api", facts);
         memory.add("u1", labelled(&[]));
-        assert_eq!(memory.recall("u1", "payments", "api"), None);
+        assert_eq!(memory.recall("u1", "payments", "api"), Recalled::TooMuch);
     }
 }

@@ -9,17 +9,15 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::oci_manifest::MANIFEST_MAX;
 
+use super::turns::{Turn, Turns};
 use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Most calls under way.
-const AT_ONCE: usize = 16;
 /// Most redirections that are followed; registries send manifests themselves.
 const REDIRECTIONS: usize = 2;
 /// Longest answer of a token service, bytes.
@@ -32,7 +30,7 @@ pub(super) struct Registries {
     /// Registries on this machine that speak no TLS.
     without_tls: Vec<String>,
     credentials: Credentials,
-    turns: Semaphore,
+    turns: Turns,
 }
 
 /// Why there is no manifest.
@@ -76,7 +74,7 @@ impl Registries {
             plain: builder().redirect(Policy::none()).build()?,
             without_tls,
             credentials,
-            turns: Semaphore::new(AT_ONCE),
+            turns: Turns::default(),
         })
     }
 
@@ -117,9 +115,9 @@ impl Registries {
         body(answer, MANIFEST_MAX).await
     }
 
-    /// One of a few turns at the network.
-    pub(super) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
+    /// One of a few turns at the network, for a pod of this namespace.
+    pub(super) async fn turn(&self, namespace: &str) -> Option<Turn<'_>> {
+        self.turns.take(namespace).await
     }
 
     fn is_plain(&self, image: &Reference) -> bool {

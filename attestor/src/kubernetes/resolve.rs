@@ -12,13 +12,14 @@ use super::registry::Registries;
 /// How long registries may take together: an API server waits three seconds for us, and for other things too.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The digest that each of these images has now, within [`PATIENCE`]; of one that is not there in time, none.
+/// The digest that each of these images of a pod of `namespace` has now, within [`PATIENCE`]; of one that is not there in time, none.
 pub(super) async fn digests(
     registries: &Registries,
+    namespace: &str,
     images: &BTreeSet<&str>,
 ) -> BTreeMap<String, String> {
     let all = images.iter().map(async |image| {
-        let asked = timeout(PATIENCE, digest(registries, image)).await;
+        let asked = timeout(PATIENCE, digest(registries, namespace, image)).await;
         let digest = asked.inspect_err(|_| {
             tracing::warn!(image, "the registry did not say in time what the tag means");
         });
@@ -27,9 +28,9 @@ pub(super) async fn digests(
     join_all(all).await.into_iter().flatten().collect()
 }
 
-async fn digest(registries: &Registries, image: &str) -> Option<String> {
+async fn digest(registries: &Registries, namespace: &str, image: &str) -> Option<String> {
     let name = ImageName::parse(image)?;
-    let _turn = registries.turn().await?;
+    let _turn = registries.turn(namespace).await?;
     match registries.digest(name.reference()).await {
         Ok(digest) => Some(digest.to_string()),
         Err(error) => {

@@ -6,7 +6,7 @@
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::TAINT;
 use touchstone_kubernetes::pod::{Pod, Toleration};
-use touchstone_policies::admit::policies_for;
+use touchstone_policies::admit::{PodFacts, policies_for_any};
 use touchstone_policies::manifest::PolicySet;
 
 use super::review::Request;
@@ -26,11 +26,15 @@ pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding
         return None;
     }
     let pod: Pod = request.object().ok()?;
+    let before = request.old_object::<Pod>().ok().flatten();
+    let held = before.as_ref().map(|pod| pod.spec.tolerations.as_slice());
     let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
-    let held = request.old_object::<Pod>().ok().flatten();
-    let held = held.map(|pod| pod.spec.tolerations).unwrap_or_default();
-    let new = passing.find(|one| !held.contains(one))?;
-    if policies_for(policies, &pod.facts(&request.namespace)).is_empty() {
+    let new = passing.find(|one| !held.unwrap_or_default().contains(one))?;
+    // What it is and what it was: a pod that leaves its policy takes no leave of what it opened under it.
+    let both = [Some(&pod), before.as_ref()];
+    let both = both.into_iter().flatten();
+    let both: Vec<PodFacts> = both.map(|pod| pod.facts(&request.namespace)).collect();
+    if policies_for_any(policies, &both).is_empty() {
         return None;
     }
     let tolerated = match new.key.as_str() {

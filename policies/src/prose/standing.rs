@@ -75,6 +75,15 @@ pub(super) const SENTENCES: &[Sentence] = &[
          gets no key that it may not have",
     ),
     (
+        "pod-changed-too-often",
+        "this pod was changed too often while it waited, or its labels and images are too long, so its binding cannot be \
+         judged; create it again",
+    ),
+    (
+        "pod-leaves-policy",
+        "it runs under the policy {observed}, which would not be for it any more; delete it and make another",
+    ),
+    (
         "pod-unknown",
         "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again",
     ),

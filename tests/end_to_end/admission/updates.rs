@@ -27,11 +27,6 @@ async fn a_pod_on_a_node_is_judged_again_where_its_image_changes() {
     let tagged = on("node-de-1", "registry.example/api:1");
     let changed = update(&before, &tagged);
     assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
-    // Neither does it leave its policy on the way.
-    let mut relabelled = tagged.clone();
-    relabelled["request"]["object"]["metadata"]["labels"] = json!({});
-    let changed = update(&before, &relabelled);
-    assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
     // Where what it was is not shown, it is judged as a whole.
     let mut hidden = update(&before, &tagged);
     hidden["request"]["oldObject"] = json!(null);
@@ -46,19 +41,64 @@ async fn a_pod_on_a_node_is_judged_again_where_its_image_changes() {
         last["images"],
         json!([format!("sha256:{}", "0b".repeat(32))])
     );
-    assert_eq!(decisions.len(), 5, "each of them is an entry");
+    assert_eq!(decisions.len(), 4, "each of them is an entry");
     // What does not matter writes none, on whichever host: finalizers must come off a pod that is to go.
     let lost = on("node-unknown", &digest("0a"));
     let mut finalized = lost.clone();
     finalized["request"]["object"]["metadata"]["finalizers"] = json!([]);
     assert_eq!(server.refusals(&update(&lost, &finalized)).await, "none");
-    assert_eq!(server.decisions().len(), 5);
+    assert_eq!(server.decisions().len(), 4);
     // A label that puts it under a policy is judged.
     let mut free = lost.clone();
     free["request"]["object"]["metadata"]["labels"] = json!({});
     let caught = update(&free, &lost);
     assert_eq!(server.refusals(&caught).await, json!(["node-unmapped"]));
-    assert_eq!(server.refusals(&update(&lost, &free)).await, "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_on_a_node_does_not_leave_its_policy() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    for node in ["node-de-1", "node-unknown"] {
+        let before = on(node, &digest("0a"));
+        let mut relabelled = before.clone();
+        relabelled["request"]["object"]["metadata"]["labels"] = json!({ "app": "another" });
+        let left = update(&before, &relabelled);
+        assert_eq!(server.refusals(&left).await, json!(["pod-leaves-policy"]));
+        let entry = server.decisions().pop().unwrap();
+        assert_eq!(entry["policies"], json!(["payments"]));
+        assert_eq!(entry["node"], node);
+        // Nor together with what would be judged by itself.
+        let image = &mut relabelled["request"]["object"]["spec"]["containers"][0]["image"];
+        *image = json!(digest("0b"));
+        let left = update(&before, &relabelled);
+        assert_eq!(server.refusals(&left).await, json!(["pod-leaves-policy"]));
+        let (_, why) = server.review(&left).await;
+        assert!(why.contains("delete it and make another"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_toleration_of_our_taint_comes_with_the_loss_of_a_policy() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let tolerations = json!([{ "key": "touchstone.dev/untrusted", "operator": "Exists" }]);
+    let code = "toleration-of-untrusted";
+    let waiting = pod("u1", &running(&digest("0a")));
+    for (before, tolerating) in [(on("node-de-1", &digest("0a")), 1), (waiting, 2)] {
+        let mut after = before.clone();
+        after["request"]["object"]["metadata"]["labels"] = json!({});
+        after["request"]["object"]["spec"]["tolerations"] = tolerations.clone();
+        let (allowed, why) = server.review(&update(&before, &after)).await;
+        assert!(!allowed && why.contains("not trusted"), "{why}");
+        assert_eq!(server.refused(code).await, tolerating);
+    }
+    // A pod that no policy ever was for tolerates what it likes.
+    let mut free = on("node-de-1", &digest("0a"));
+    free["request"]["object"]["metadata"]["labels"] = json!({});
+    let mut after = free.clone();
+    after["request"]["object"]["spec"]["tolerations"] = tolerations;
+    assert_eq!(server.refusals(&update(&free, &after)).await, "none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,4 +187,20 @@ async fn a_pod_without_a_node_is_refused_for_its_images_before_it_waits() {
     let bound = binding(Some("u1"), "payments", "node-de-1");
     assert!(!server.review(&bound).await.0);
     assert_eq!(server.refused("pod-unknown").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_was_changed_too_often_is_bound_nowhere() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let first = pod("u1", &running(&digest("0a")));
+    assert_eq!(server.refusals(&first).await, "none");
+    for number in 10..30 {
+        let next = pod("u1", &running(&digest(&number.to_string())));
+        assert_eq!(server.refusals(&update(&first, &next)).await, "none");
+    }
+    let bound = binding(Some("u1"), "payments", "node-de-1");
+    let (allowed, why) = server.review(&bound).await;
+    assert!(!allowed && why.contains("create it again"), "{why}");
+    assert_eq!(server.refused("pod-changed-too-often").await, 1);
 }

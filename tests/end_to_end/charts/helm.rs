@@ -60,6 +60,7 @@ pub(super) fn several() -> Vec<Settings> {
         Settings::set(&three),
         Settings::with_webhooks(&three),
         Settings::with_webhooks(&["webhooks.mutating=false"]),
+        Settings::with_webhooks(&["controller.policies=objects"]),
         Settings::with_webhooks(&["controller.enabled=false", "agent.tpm.via=broker"]),
         Settings::set(&[
             "agent.tpm.via=resource",

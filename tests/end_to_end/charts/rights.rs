@@ -157,7 +157,8 @@ fn the_attestor_may_do_this_to_a_cluster_and_nothing_else() {
         "create authentication.k8s.io/tokenreviews",
         "get admissionregistration.k8s.io/mutatingwebhookconfigurations touchstone",
         "get admissionregistration.k8s.io/validatingwebhookconfigurations touchstone",
-        "get,create,update coordination.k8s.io/leases here",
+        "create coordination.k8s.io/leases here",
+        "get,update coordination.k8s.io/leases here touchstone-controller",
     ];
     assert_eq!(may, expected.map(str::to_owned).into());
     let bundle = helm.one(&Settings::default(), "ClusterRole", "touchstone");

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::helm::{CA, Helm, Settings, several};
 
+/// Asked about policies that are objects of the cluster.
+const POLICIES: &str = "policies.touchstone.dev";
+
 /// Each webhook of both configurations.
 fn webhooks(objects: &[Value]) -> Vec<&Value> {
     let each = objects
@@ -45,6 +48,23 @@ fn there_are_webhooks_once_the_attestors_ca_is_known() {
         "nodes.touchstone.dev",
     ];
     assert_eq!(names, three);
+    let objects = helm.render(&Settings::with_webhooks(&["controller.policies=objects"]));
+    let policies = webhooks(&objects)
+        .into_iter()
+        .find(|it| it["name"] == POLICIES);
+    let rules = &policies.unwrap()["rules"];
+    let kinds = [
+        "hostpolicies",
+        "referencevalues",
+        "regions",
+        "workloadpolicies",
+    ];
+    assert_eq!(rules[0]["apiGroups"], json!(["touchstone.dev"]));
+    assert_eq!(rules[0]["resources"], json!(kinds));
+    assert_eq!(
+        rules[0]["operations"],
+        json!(["CREATE", "UPDATE", "DELETE"])
+    );
     let objects = helm.render(&Settings::with_webhooks(&["webhooks.mutating=false"]));
     let kinds = objects
         .iter()
@@ -75,6 +95,10 @@ fn a_webhook_that_nobody_answers_refuses_and_leaves_out_what_heals_a_cluster() {
             assert_eq!(webhook["failurePolicy"], "Fail");
             assert_eq!(webhook["matchConditions"], Value::Null);
             assert_eq!(webhook["objectSelector"], Value::Null);
+            if webhook["name"] == POLICIES {
+                assert_eq!(webhook["rules"][0]["scope"], "Cluster");
+                continue;
+            }
             let exempt = json!({"matchExpressions": [{
                 "key": "kubernetes.io/metadata.name",
                 "operator": "NotIn",

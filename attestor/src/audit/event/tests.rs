@@ -244,6 +244,10 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             refusals: Vec::new(),
             result_entry: Some(digest),
         },
+        Event::RefusalsFolded {
+            namespace: String::new(),
+            folded: Vec::new(),
+        },
         Event::WebhooksChanged {
             name: String::new(),
             validating: Some(1),

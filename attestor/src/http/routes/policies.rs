@@ -32,12 +32,27 @@ pub(super) async fn apply(
     Acting(actor): Acting,
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Value>, Problem> {
+    come_from_here(&app)?;
     let Manifests { manifests, drain } = manifests;
     let applied = policy::apply(&app.attestor, &actor, &manifests, drain, None).await;
     let applied = applied.map_err(|error| refusal(&error))?;
     Ok(Json(
         json!({ "version": applied.version, "digest": applied.digest }),
     ))
+}
+
+/// Whether policies are put into force by whoever calls: never beside the cluster, or nobody would know which are.
+pub(super) fn come_from_here(app: &App) -> Result<(), Problem> {
+    let cluster = app.webhook.cluster.as_ref();
+    match cluster.and_then(|cluster| cluster.policies()) {
+        None => Ok(()),
+        Some(_) => Err(Problem::refused(
+            StatusCode::CONFLICT,
+            "policies-from-cluster",
+            "this attestor takes its policies from the objects of its cluster alone (`policies = \"objects\"` in its \
+             Kubernetes settings); change them there, with `kubectl apply`",
+        )),
+    }
 }
 
 /// What manifests would do to the fleet; nothing is changed.

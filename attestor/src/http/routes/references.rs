@@ -58,6 +58,7 @@ pub(super) async fn activate(
     Acting(actor): Acting,
     Body(activation): Body<Activation>,
 ) -> Result<Json<Value>, Problem> {
+    super::policies::come_from_here(&app)?;
     let Activation {
         name,
         manifest,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::{NodeStatement, TrustTier};
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::host_trust::{Condition, HostTrustStatus};
@@ -12,6 +13,7 @@ use touchstone_kubernetes::node::Node;
 use touchstone_policies::prose;
 
 use super::judged::Judged;
+use crate::appraisal::{Verdict, VerdictBoot};
 use crate::attestor::Attestor;
 
 /// Longest reason, bytes: it is for a column of a table.
@@ -86,7 +88,12 @@ impl Statements {
         if !due && before.is_some_and(|said| says_the_same(&said.status, &status)) {
             return Ok(());
         }
-        let signed = sign(attestor, &name, &node_uid, judged, now).await?;
+        let signed = match sign(attestor, &name, &node_uid, judged, now).await? {
+            Signed::Nothing => None,
+            Signed::Token { boot, token } => Some((boot, token)),
+            // With the next look at it.
+            Signed::Behind => return Ok(()),
+        };
         let status = HostTrustStatus {
             boot: signed.as_ref().map(|(boot, _)| boot.clone()),
             signed: signed.map(|(_, token)| token),
@@ -175,34 +182,60 @@ fn says_the_same(said: &HostTrustStatus, status: &HostTrustStatus) -> bool {
     plain(said) == plain(status)
 }
 
-/// The boot that was appraised, and the statement on it; nothing where nothing is known of the host.
+/// What is signed of a node.
+enum Signed {
+    /// No round reached what is held about the host.
+    Nothing,
+    /// The boot that was appraised, and the statement on it.
+    Token { boot: String, token: String },
+    /// The database has another verdict by now than the one that is to be stated, and the boot of that one.
+    Behind,
+}
+
 async fn sign(
     attestor: &Attestor,
     node: &str,
     node_uid: &str,
     judged: &Judged,
     now: i64,
-) -> Result<Option<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Signed, Box<dyn std::error::Error + Send + Sync>> {
     let (Some(held), Some(host)) = (&judged.held, &judged.host) else {
-        return Ok(None);
+        return Ok(Signed::Nothing);
     };
-    let record = attestor.store.read().await?.host(host).await?;
-    let Some(clock) = record.and_then(|record| record.last_quote) else {
-        return Ok(None);
+    let Some(record) = attestor.store.read().await?.host(host).await? else {
+        return Ok(Signed::Nothing);
+    };
+    let boot = match boot_of(Verdict::of(&record)?.as_ref(), &held.entry) {
+        Ok(Some(boot)) => boot,
+        Ok(None) => return Ok(Signed::Nothing),
+        Err(Behind) => return Ok(Signed::Behind),
     };
     let statement = NodeStatement {
         node: node.to_owned(),
         node_uid: node_uid.to_owned(),
         host: host.clone(),
         tier: judged.tier,
-        reset_count: u32::try_from(clock.reset_count)?,
-        restart_count: u32::try_from(clock.restart_count)?,
+        reset_count: boot.reset_count,
+        restart_count: boot.restart_count,
         entry: held.entry,
         issued_at: now,
         expires_at: held.standing.expires_at,
     };
-    let boot = format!("{}.{}", clock.reset_count, clock.restart_count);
-    Ok(Some((boot, attestor.keys.result.sign_node(&statement)?)))
+    let boot = format!("{}.{}", boot.reset_count, boot.restart_count);
+    let token = attestor.keys.result.sign_node(&statement)?;
+    Ok(Signed::Token { boot, token })
+}
+
+/// Another verdict is kept.
+#[derive(Debug, Eq, PartialEq)]
+struct Behind;
+
+/// The boot that the verdict with this entry is of, whichever quote came last; `None`: no round reached it.
+fn boot_of(kept: Option<&Verdict>, entry: &Sha256Digest) -> Result<Option<VerdictBoot>, Behind> {
+    match kept {
+        Some(kept) if kept.entry != *entry => Err(Behind),
+        kept => Ok(kept.and_then(|kept| kept.boot)),
+    }
 }
 
 fn moment(seconds: i64) -> Option<String> {
@@ -224,7 +257,38 @@ fn pascal(code: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+    use touchstone_evidence::result::TrustVector;
+
     use super::*;
+
+    #[test]
+    fn a_statement_names_the_boot_of_its_verdict_and_of_no_other() {
+        let boot = |reset_count| VerdictBoot {
+            reset_count,
+            restart_count: 0,
+        };
+        let verdict = |entry: &[u8], boot| Verdict {
+            tier: TrustTier::Affirming,
+            vector: TrustVector::NONE,
+            findings: Vec::new(),
+            place: None,
+            policy: String::new(),
+            policy_digest: Sha256Digest::ZERO,
+            boot,
+            challenged_at: 1,
+            issued_at: 1,
+            expires_at: 2,
+            entry: Sha256Digest::of(entry),
+        };
+        let (first, newer) = (verdict(b"1", Some(boot(7))), verdict(b"2", Some(boot(8))));
+        assert_eq!(boot_of(Some(&first), &first.entry), Ok(Some(boot(7))));
+        // What is held is behind what is kept by a moment.
+        assert_eq!(boot_of(Some(&newer), &first.entry), Err(Behind));
+        // An identity that ended has no verdict, and one from before boots were kept says none.
+        assert_eq!(boot_of(None, &first.entry), Ok(None));
+        let old = verdict(b"1", None);
+        assert_eq!(boot_of(Some(&old), &first.entry), Ok(None));
+    }
 
     #[test]
     fn a_condition_keeps_the_time_of_its_last_turn() {
