@@ -47,3 +47,4 @@ mod store;
 mod tls;
 mod trust_index;
 mod webhook_secret;
+mod workloads;

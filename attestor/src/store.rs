@@ -32,6 +32,7 @@ mod references;
 mod result_keys;
 mod rounds;
 mod scrubbing;
+mod workloads;
 mod write_back;
 mod writes;
 
@@ -70,6 +71,7 @@ pub(crate) use quarantine::TpmDescription;
 pub(crate) use references::PendingReference;
 pub(crate) use result_keys::ResultKeyRecord;
 pub(crate) use rounds::StoredChallenge;
+pub(crate) use workloads::WorkloadRecord;
 use writes::Writes;
 
 /// Why the database did not do what it was asked.

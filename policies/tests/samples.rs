@@ -91,6 +91,7 @@ fn facts(pod: Pod) -> PodFacts {
         labels: pod.labels,
         service_account: pod.service_account,
         images: pod.images.into_iter().map(image).collect(),
+        workload: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod images;
 mod nodes;
 mod shapes;
 mod updates;
+mod workloads;
 
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;

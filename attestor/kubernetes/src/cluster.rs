@@ -224,6 +224,9 @@ where
     metadata.managed_fields = None;
     // Up to 256 KiB of each object, at the choice of whoever makes it.
     metadata.annotations = None;
-    metadata.owner_references = None;
+    if let Some(owners) = &mut metadata.owner_references {
+        // Whose it is; an object has one such owner at most.
+        owners.retain(|owner| owner.controller == Some(true));
+    }
     metadata.finalizers = None;
 }

@@ -15,3 +15,4 @@ pub mod pod;
 pub mod pods;
 pub mod tokens;
 pub mod webhooks;
+pub mod workload;

@@ -14,6 +14,7 @@ use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
+use touchstone_policies::admit::Workload;
 
 use super::{Actor, Reason};
 use crate::role::{CredentialName, Role, Way};
@@ -369,6 +370,12 @@ pub(crate) enum Event {
         /// Manifests that the pod asks for.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         images: Vec<OciDigest>,
+        /// Whose pod it is, where it is or was to be on a node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        workload: Option<Workload>,
+        /// It is the first of its workload: the others are to be the same.
+        #[serde(skip_serializing_if = "is_false")]
+        recorded: bool,
     },
     /// A pod that a policy is for was told to end where it ran.
     PodEnded {

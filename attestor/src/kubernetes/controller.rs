@@ -5,6 +5,7 @@
 
 mod boots;
 mod breaker;
+mod compared;
 mod evictions;
 mod gates;
 mod integrity;
@@ -29,6 +30,7 @@ use crate::random;
 
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
+use compared::Compared;
 use evictions::Evictions;
 use judged::{Fault, Judged};
 use policy_objects::Applier;
@@ -45,6 +47,7 @@ struct Controller {
     cluster: Arc<Cluster>,
     breaker: Breaker,
     boots: Boots,
+    compared: Compared,
     evictions: Evictions,
     statements: Statements,
     policies: Applier,
@@ -103,6 +106,7 @@ impl Controller {
             cluster: Arc::clone(cluster),
             breaker: Breaker::default(),
             boots: Boots::default(),
+            compared: Compared::default(),
             evictions: Evictions::default(),
             statements: Statements::default(),
             policies: Applier::default(),
@@ -135,8 +139,10 @@ impl Controller {
             .collect();
         let turns = self.turns(&judged, at.instant);
         self.note_held(&turns, now).await;
+        self.compared.round(&self.attestor, &self.cluster, at).await;
+        let (held, compared) = (&turns.held, &self.compared);
         self.evictions
-            .round(&self.attestor, &self.cluster, &judged, &turns.held, at)
+            .round(&self.attestor, &self.cluster, &judged, held, compared, at)
             .await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {

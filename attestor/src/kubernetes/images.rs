@@ -3,6 +3,8 @@
 //!
 //! Invariant: nothing is read from a pod but the name of an image.
 
+mod known;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use super::registry::{AskError, Registries};
 use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
+pub(super) use known::Known;
+
 /// How long registries are waited for in one review; API servers wait three seconds for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most manifests that are kept as read, and most registrations.
@@ -33,8 +37,8 @@ const PARTS_MAX: usize = 256;
 /// What was learned: a manifest never says anything else, and a registration is never taken back.
 pub(crate) struct Images {
     asked: Arc<Asked>,
-    /// Registered manifests, and whether they are encrypted.
-    registered: Cache<OciDigest, bool>,
+    /// Registered manifests.
+    registered: Cache<OciDigest, Arc<Known>>,
 }
 
 /// What registries said.
@@ -46,7 +50,7 @@ struct Asked {
 /// What a digest stands for.
 #[derive(Clone)]
 enum Content {
-    Image { encrypted: bool },
+    Image(Arc<Known>),
     Index(Arc<[OciDigest]>),
 }
 
@@ -108,6 +112,15 @@ impl Images {
         &self.asked.registries
     }
 
+    /// What was learned of the image with this manifest; `None`: nobody asked for it yet, or it is an index.
+    pub(super) fn known(&self, digest: &OciDigest) -> Option<Arc<Known>> {
+        let asked = || match self.asked.contents.get(digest)? {
+            Content::Image(known) => Some(known),
+            Content::Index(_) => None,
+        };
+        self.registered.get(digest).or_else(asked)
+    }
+
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.
     /// What cannot be learned in time stays unknown.
     pub(crate) async fn learn(
@@ -145,7 +158,7 @@ impl Images {
         let mut unknown = Vec::new();
         for digest in names.keys() {
             match self.registered.get(digest) {
-                Some(encrypted) => drop(learned.registered.insert(*digest, encrypted)),
+                Some(known) => drop(learned.registered.insert(*digest, known.encrypted)),
                 None => unknown.push(*digest),
             }
         }
@@ -155,8 +168,9 @@ impl Images {
         let mut tx = store.read().await?;
         for digest in unknown {
             if let Some(image) = tx.image(&digest).await? {
-                self.registered.insert(digest, image.encrypted);
                 learned.registered.insert(digest, image.encrypted);
+                let known = Known::registered(image)?;
+                self.registered.insert(digest, Arc::new(known));
             }
         }
         Ok(())
@@ -212,9 +226,7 @@ impl Asked {
         }
         let manifest = self.registries.manifest(name.reference(), digest).await?;
         let content = match Manifest::parse(&manifest) {
-            Ok(image) => Content::Image {
-                encrypted: image.is_encrypted(),
-            },
+            Ok(image) => Content::Image(Arc::new(Known::of(&image))),
             Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
             Err(error) => return Err(error.into()),
         };
@@ -243,7 +255,7 @@ impl Learned {
         }
         match self.contents.get(digest) {
             None => (None, None),
-            Some(Content::Image { encrypted }) => (Some(*encrypted), Some(false)),
+            Some(Content::Image(known)) => (Some(known.encrypted), Some(false)),
             Some(Content::Index(parts)) if parts.is_empty() => (Some(false), Some(false)),
             Some(Content::Index(parts)) => {
                 let encrypted = every(parts.iter().map(|part| self.is_encrypted(part)));
@@ -257,7 +269,7 @@ impl Learned {
     fn is_encrypted(&self, digest: &OciDigest) -> Option<bool> {
         let registered = self.registered.get(digest).copied();
         registered.or_else(|| match self.contents.get(digest)? {
-            Content::Image { encrypted } => Some(*encrypted),
+            Content::Image(known) => Some(known.encrypted),
             Content::Index(_) => None,
         })
     }
@@ -300,10 +312,15 @@ mod tests {
             learned.registered.insert(digest(name), *encrypted);
         }
         for (name, encrypted) in images {
-            let encrypted = *encrypted;
+            let known = Known {
+                config: digest("config"),
+                layers: Vec::new(),
+                encrypted: *encrypted,
+                publisher: None,
+            };
             learned
                 .contents
-                .insert(digest(name), Content::Image { encrypted });
+                .insert(digest(name), Content::Image(Arc::new(known)));
         }
         let parts = index.iter().map(|name| digest(name)).collect();
         learned

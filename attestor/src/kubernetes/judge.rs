@@ -10,6 +10,7 @@ use super::asked::{Asked, What};
 use super::decision::Decision;
 use super::lookup;
 use super::review::Request;
+use super::workload;
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::store::StoreError;
@@ -35,17 +36,17 @@ impl Judge<'_> {
     pub(super) async fn judge(&self, asked: &Asked) -> Result<Judged, RoundError> {
         match &asked.what {
             What::Created(pod) | What::Updated(pod) => self.waiting(asked, pod).await,
-            What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], node).await,
+            What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], None, node).await,
             What::UpdatedOn {
                 before,
                 after,
                 node,
             } => match changed(self.policies, before.as_ref(), after) {
                 pods if pods.is_empty() => Ok(Judged::Unconcerned),
-                pods => self.on_node(pods, node).await,
+                pods => self.on_node(pods, before.as_ref(), node).await,
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
-                Ok(pods) => self.on_node(pods, node).await,
+                Ok(pods) => self.on_node(pods, None, node).await,
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
@@ -63,7 +64,8 @@ impl Judge<'_> {
         };
         let mut learned = [pod.clone()];
         self.learn(&mut learned).await?;
-        let decision = Decision::without_node(self.policies, &learned);
+        let mut decision = Decision::without_node(self.policies, &learned);
+        decision.refuse_for(self.changes(&learned, None).await?);
         if !decision.admitted() {
             return Ok(Judged::Decided(decision));
         }
@@ -79,19 +81,30 @@ impl Judge<'_> {
         Ok(Judged::Unconcerned)
     }
 
-    async fn on_node(&self, mut pods: Vec<PodFacts>, node: &str) -> Result<Judged, RoundError> {
+    async fn on_node(
+        &self,
+        mut pods: Vec<PodFacts>,
+        before: Option<&PodFacts>,
+        node: &str,
+    ) -> Result<Judged, RoundError> {
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
         self.learn(&mut pods).await?;
+        let changes = self.changes(&pods, before).await?;
         // Registries may have taken their time: what holds by now is what counts.
         let index = &self.attestor.index;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
-        let decision = Decision::on_node(self.attestor, &index.policies(), &pods, node, host);
+        let policies = index.policies();
+        let mut decision = Decision::on_node(self.attestor, &policies, &pods, node, host);
+        decision.refuse_for(changes);
+        if self.request.operation == "CREATE" {
+            decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
+        }
         Ok(Judged::Decided(decision))
     }
 
@@ -126,7 +139,7 @@ impl Judge<'_> {
 }
 
 /// What is to be judged of a pod on a node that becomes `after`; empty: nothing that matters changes. It stays under
-/// the policies that were for it, whatever labels it gets together with another image.
+/// the policies that were for it and of its workload, whatever labels it gets together with another image.
 fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) -> Vec<PodFacts> {
     let Some(before) = before else {
         return vec![after.clone()];
@@ -134,6 +147,7 @@ fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) ->
     if before.images != after.images {
         let relabelled = PodFacts {
             labels: before.labels.clone(),
+            workload: before.workload.clone(),
             ..after.clone()
         };
         return match relabelled == *after {
@@ -172,6 +186,7 @@ mod tests {
                 encrypted: None,
                 registered: None,
             }],
+            workload: None,
         }
     }
 

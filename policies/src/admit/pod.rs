@@ -5,6 +5,7 @@ use std::fmt;
 
 use touchstone_evidence::oci_digest::OciDigest;
 
+use super::workload::Workload;
 use crate::manifest::{ImagePrefix, PodHalf};
 
 /// A pod.
@@ -18,6 +19,8 @@ pub struct PodFacts {
     pub service_account: String,
     /// The image of each container, and those that are mounted.
     pub images: Vec<ImageFacts>,
+    /// Whose pod it is; `None`: nobody said.
+    pub workload: Option<Workload>,
 }
 
 /// An image of a pod.
@@ -41,7 +44,8 @@ pub struct ImageFacts {
 }
 
 /// What an image is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ImageUse {
     /// A container.
     Ordinary,
@@ -121,6 +125,7 @@ mod tests {
                 image(ImageUse::Ordinary, "other.example/a"),
                 image(ImageUse::Init, "r.example/p/a"),
             ],
+            workload: None,
         };
         let is_meant = |pod: &PodFacts| selecting(&policies, pod).count() == 1;
         assert!(is_meant(&meant));

@@ -30,4 +30,14 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "image-other-runs",
         "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
     ),
+    (
+        "workload-changed",
+        "{subject} is not what its workload was made of: {expected} stands in the record of its first pod, and here it is \
+         `{observed}`; if the change is meant, make the pod anew by another revision of its controller, else find out who \
+         changed it",
+    ),
+    (
+        "workload-too-large",
+        "the pod has {observed} images, and a workload is of {expected} at most; make several of it",
+    ),
 ];
