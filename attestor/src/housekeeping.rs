@@ -66,7 +66,7 @@ fn resume_sweeps(attestor: &Arc<Attestor>) {
 }
 
 async fn forget(attestor: &Attestor) -> Result<(), StoreError> {
-    workloads::forget(&attestor.store).await?;
+    workloads::forget(&attestor.store, clock::now()).await?;
     let before = clock::now().saturating_sub(ANSWER_SECONDS);
     let mut tx = attestor.store.write().await?;
     tx.forget_challenges(before).await?;

@@ -24,6 +24,8 @@ const HELD: usize = 8192;
 /// Most records in one transaction, and most that wait for one.
 const GROUP_MAX: usize = 256;
 const WAITING_MAX: usize = 4096;
+/// For how long a pod may come after one that ended.
+const FOLLOWED_SECONDS: i64 = 7 * 24 * 3600;
 /// Most layers that a record names; storage drivers take 128 at most. The manifest's digest commits to all.
 const LAYERS_MAX: usize = 128;
 
@@ -210,7 +212,8 @@ fn kept(first: &First, entry: Sha256Digest, now: i64) -> Result<WorkloadRecord, 
     })
 }
 
-fn images(kept: &WorkloadRecord) -> Result<Vec<MadeImage>, StoreError> {
+/// The images of a record.
+pub(crate) fn images(kept: &WorkloadRecord) -> Result<Vec<MadeImage>, StoreError> {
     serde_json::from_str(&kept.images).map_err(|_| StoreError::Malformed("workload"))
 }
 
@@ -255,8 +258,15 @@ async fn write(store: &Store, records: &[WorkloadRecord]) -> Result<(), StoreErr
     tx.commit().await
 }
 
-/// Lets go of records of namespaces that have too many.
-pub(crate) async fn forget(store: &Store) -> Result<(), StoreError> {
+/// Lets go of records of namespaces that have too many, and of places where pods ended long before `now`.
+pub(crate) async fn forget(store: &Store, now: i64) -> Result<(), StoreError> {
+    let before = now.saturating_sub(FOLLOWED_SECONDS);
+    let over = store.read().await?.places_over(before).await?;
+    if !over.is_empty() {
+        let mut tx = store.write().await?;
+        tx.drop_places(&over).await?;
+        tx.commit().await?;
+    }
     let namespaces = store.read().await?.namespaces_of_many_workloads().await?;
     for namespace in namespaces {
         let mut tx = store.write().await?;

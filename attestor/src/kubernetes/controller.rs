@@ -6,6 +6,7 @@
 mod boots;
 mod breaker;
 mod compared;
+mod custody;
 mod evictions;
 mod gates;
 mod integrity;
@@ -31,6 +32,7 @@ use crate::random;
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
+use custody::Custody;
 use evictions::Evictions;
 use judged::{Fault, Judged};
 use policy_objects::Applier;
@@ -48,6 +50,7 @@ struct Controller {
     breaker: Breaker,
     boots: Boots,
     compared: Compared,
+    custody: Custody,
     evictions: Evictions,
     statements: Statements,
     policies: Applier,
@@ -107,6 +110,7 @@ impl Controller {
             breaker: Breaker::default(),
             boots: Boots::default(),
             compared: Compared::default(),
+            custody: Custody::default(),
             evictions: Evictions::default(),
             statements: Statements::default(),
             policies: Applier::default(),
@@ -139,6 +143,9 @@ impl Controller {
             .collect();
         let turns = self.turns(&judged, at.instant);
         self.note_held(&turns, now).await;
+        self.custody
+            .round(&self.attestor, &self.cluster, &judged, now)
+            .await;
         self.compared.round(&self.attestor, &self.cluster, at).await;
         let (held, compared) = (&turns.held, &self.compared);
         self.evictions

@@ -29,6 +29,14 @@ pub(crate) struct WorkloadRecord {
     pub(crate) seen_at: i64,
 }
 
+/// Where a page of workloads begins: after this one. The default is before all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AfterWorkload {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) id: Vec<u8>,
+}
+
 #[derive(Serialize)]
 struct RecordJson<'a> {
     id: Sha256Digest,
@@ -158,6 +166,56 @@ impl Tx {
             .await?
         });
         row.map(record).transpose()
+    }
+
+    /// Workloads of `namespace`, or of all where none is named, that come after `after`; at most `most`.
+    pub(crate) async fn workloads(
+        &mut self,
+        namespace: Option<&str>,
+        after: &AfterWorkload,
+        most: i64,
+    ) -> Result<Vec<WorkloadRecord>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                 FROM workloads
+                 WHERE (namespace, name, id) > ($2, $3, $4) AND (namespace = $1 OR $1 = '')
+                 ORDER BY namespace, name, id LIMIT $5",
+            )
+            .bind(namespace.unwrap_or_default())
+            .bind(&after.namespace)
+            .bind(&after.name)
+            .bind(&after.id)
+            .bind(most)
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(record).collect()
+    }
+
+    /// Workloads of a namespace whose controller is called `name`, or is a ReplicaSet of a Deployment of that name; the
+    /// latest first, at most `most`.
+    pub(crate) async fn workloads_named(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        most: i64,
+    ) -> Result<Vec<WorkloadRecord>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                 FROM workloads
+                 WHERE namespace = $1
+                     AND (name = $2 OR (kind = 'ReplicaSet' AND revision <> '' AND name = $2 || '-' || revision))
+                 ORDER BY recorded_at DESC, id LIMIT $3",
+            )
+            .bind(namespace)
+            .bind(name)
+            .bind(most)
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(record).collect()
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "workload-changed",
         "{subject} is not what its workload was made of: {expected} stands in the record of its first pod, and here it is \
          `{observed}`; if the change is meant, make the pod anew by another revision of its controller, else find out who \
-         changed it",
+         changed it (`touchstone workload show` has the record)",
     ),
     (
         "workload-too-large",

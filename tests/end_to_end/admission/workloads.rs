@@ -1,11 +1,19 @@
 //! A workload is what its first pod was made of, wherever and however often its pods are made anew.
 
 use serde_json::{Value, json};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_tests::database::Database;
+use touchstone_tests::host::{Host, Profile};
+use touchstone_tests::registry::Registry;
 use touchstone_tests::review::{binding, made_by, pod, running, update};
 use touchstone_tests::server::Server;
-use touchstone_tests::world::healthy_host;
+use touchstone_tests::world::{Maker, World, healthy_host};
 
 use super::demanding;
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", Sha256Digest::of(bytes))
+}
 
 fn image(byte: &str) -> String {
     format!("registry.example/api@sha256:{}", byte.repeat(32))
@@ -151,4 +159,73 @@ async fn a_pod_without_a_controller_is_a_workload_by_itself() {
         server.refusals(&pod("u3", &large)).await,
         json!(["workload-too-large"])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_is_shown_with_what_was_known_of_its_images() {
+    let registry = Registry::start();
+    let maker = Maker::new();
+    let plain = ["--plain-http-registry", &registry.name()];
+    let server = Server::start_with(&Database::under_test(), &plain);
+    let world = World::on(server, &maker);
+    let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
+    world.join(&host, Some("DE")).await;
+    world.apply(&demanding("{encrypted: true}"));
+    let server = &world.server;
+    let [config, layer] = ["config", "layer"].map(|text| digest(text.as_bytes()));
+    let manifest = json!({ "schemaVersion": 2, "config": { "digest": config },
+        "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "digest": layer }] });
+    let manifest = manifest.to_string();
+    let image = digest(manifest.as_bytes());
+    let media = "application/vnd.oci.image.manifest.v1+json";
+    registry.put("payments", &image, media, manifest.as_bytes());
+    let reference = format!("{}/payments@{image}", registry.name());
+    assert_eq!(
+        placed(server, "u1", &replica("u1", "r1", &reference)).await,
+        "none"
+    );
+    server.command(&["image", "register", "--plain-http", &reference]);
+    for (uid, name) in [("u2", "api-r2"), ("u3", "api-r1")] {
+        let mut next = replica(uid, &name[4..], &reference);
+        let owner = &mut next["request"]["object"]["metadata"]["ownerReferences"][0];
+        (owner["name"], owner["uid"]) = (json!(name), json!(format!("rs-{name}")));
+        assert_eq!(placed(server, uid, &next).await, "none");
+    }
+    let list = server.command(&["workload", "list", "--namespace", "payments"]);
+    let named = |answer: &Value| -> Vec<String> {
+        let all = answer["workloads"].as_array().unwrap().iter();
+        all.map(|one| {
+            format!(
+                "{} {}",
+                one["name"].as_str().unwrap(),
+                one["revision"].as_str().unwrap()
+            )
+        })
+        .collect()
+    };
+    assert_eq!(named(&list), ["api r1", "api-r1 r1", "api-r2 r2"]);
+    let none = server.command(&["workload", "list", "--namespace", "shop"]);
+    assert_eq!(none, json!({ "workloads": [] }));
+    // A Deployment is all of its ReplicaSets.
+    let shown = server.command(&["workload", "show", "payments/api"]);
+    assert_eq!(shown["workloads"].as_array().unwrap().len(), 3);
+    let one = server.command(&["workload", "show", "payments/api-r2"]);
+    let one = &one["workloads"][0];
+    let made = |publisher: Option<&str>| {
+        json!([{
+            "container": "c", "used": "ordinary", "reference": reference, "manifest": image, "config": config,
+            "layers": [layer], "encrypted": true, "publisher": publisher,
+        }])
+    };
+    assert_eq!(one["images"], made(Some("operator")));
+    assert_eq!(one["moves"], json!([]));
+    // It was not registered yet when the first was made.
+    let mut all = shown["workloads"].as_array().unwrap().iter();
+    let first = all.find(|one| one["name"] == "api").unwrap();
+    assert_eq!(first["images"], made(None));
+    let export = String::from_utf8(server.run(&["audit", "export"]).stdout).unwrap();
+    let leaf = format!("\"leaf\":{}", one["entry"]);
+    assert_eq!(export.matches(&leaf).count(), 1);
+    let said = server.refusal(&["workload", "show", "payments/nobody"]);
+    assert!(said.contains("workload-unknown"), "{said}");
 }
