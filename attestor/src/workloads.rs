@@ -44,6 +44,8 @@ pub(crate) struct MadeImage {
     pub(crate) encrypted: Option<bool>,
     /// Name of the credential that registered it.
     pub(crate) publisher: Option<String>,
+    /// Ids of keys of policies that signed its manifest; `None`: no policy asked.
+    pub(crate) signers: Option<Vec<Sha256Digest>>,
 }
 
 impl MadeImage {

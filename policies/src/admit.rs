@@ -11,7 +11,7 @@ use touchstone_evidence::result::TrustTier;
 
 use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
 
-pub use images::to_learn;
+pub use images::{to_learn, to_verify};
 pub use pod::{ImageFacts, ImageUse, PodFacts};
 pub use workload::Workload;
 

@@ -3,6 +3,7 @@
 mod images;
 mod nodes;
 mod shapes;
+mod signatures;
 mod updates;
 mod workloads;
 

@@ -235,6 +235,7 @@ fn image(used: ImageUse, container: &str, reference: &str) -> ImageFacts {
         digest: name.as_ref().and_then(ImageName::digest),
         encrypted: None,
         registered: None,
+        signers: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::answers::items;
+use super::answers::{items, strings};
 use super::client::Client;
 use super::output::{cut, line, moment, print, table, text};
 
@@ -124,7 +124,7 @@ fn show(answer: &Value) -> anyhow::Result<()> {
             "layers",
             "encrypted",
             "publisher",
-            
+            "signed with",
         ];
         table(false, workload, &header, rows)?;
         let rows: Vec<Vec<String>> = items(workload, "moves").map(moved).collect();
@@ -138,6 +138,8 @@ fn show(answer: &Value) -> anyhow::Result<()> {
 
 fn image(image: &Value) -> Vec<String> {
     let layers = items(image, "layers").count();
+    let signers: Vec<String> = strings(image, "signers").map(cut).collect();
+    let signers = Some(signers.join("\n")).filter(|signers| !signers.is_empty());
     vec![
         text(image, "container"),
         cut(&text(image, "manifest")),
@@ -148,6 +150,7 @@ fn image(image: &Value) -> Vec<String> {
         },
         text(image, "encrypted"),
         text(image, "publisher"),
+        signers.unwrap_or_else(|| "-".to_owned()),
     ]
 }
 

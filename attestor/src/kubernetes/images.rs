@@ -1,9 +1,10 @@
-//! What is known of images, by the digest of their manifest: whether they are encrypted and registered. The register of
-//! images is looked at first, then the image's own manifest, in its registry.
+//! What is known of images, by the digest of their manifest: whether they are encrypted and registered, and who signed
+//! them. The register of images is looked at first, then the image's own manifest, in its registry.
 //!
 //! Invariant: nothing is read from a pod but the name of an image.
 
 mod known;
+mod signatures;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_evidence::publisher::SignatureError;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
 use touchstone_policies::manifest::PolicySet;
@@ -24,6 +26,7 @@ use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
 pub(super) use known::Known;
+use signatures::Signatures;
 
 /// How long registries are waited for in one review; API servers wait three seconds for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,6 +42,7 @@ pub(crate) struct Images {
     asked: Arc<Asked>,
     /// Registered manifests.
     registered: Cache<OciDigest, Arc<Known>>,
+    signatures: Signatures,
 }
 
 /// What registries said.
@@ -81,6 +85,8 @@ enum ContentError {
     Ask(#[from] AskError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error("the attestor ends")]
     Ending,
 }
@@ -104,6 +110,7 @@ impl Images {
                 contents: Cache::new(KEPT),
             }),
             registered: Cache::new(KEPT),
+            signatures: Signatures::new(),
         })
     }
 
@@ -129,11 +136,27 @@ impl Images {
         policies: &PolicySet,
         pods: &mut [PodFacts],
     ) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        self.read_manifests(store, policies, pods, deadline).await?;
+        let signatures = &self.signatures;
+        signatures
+            .learn(&self.asked, policies, pods, deadline)
+            .await;
+        Ok(())
+    }
+
+    /// Fills in whether images are encrypted and registered.
+    async fn read_manifests(
+        &self,
+        store: &Store,
+        policies: &PolicySet,
+        pods: &mut [PodFacts],
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
         let names = wanted(policies, pods);
         if names.is_empty() || names.len() > IMAGES_MAX {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
         let mut learned = Learned::default();
         self.read_register(store, &names, &mut learned).await?;
         self.ask(&names, deadline, &mut learned).await;

@@ -185,6 +185,7 @@ mod tests {
                 digest: None,
                 encrypted: None,
                 registered: None,
+                signers: None,
             }],
             workload: None,
         }

@@ -68,6 +68,7 @@ fn kept(image: &ImageFacts, images: &Images) -> MadeImage {
         // Of an index too, where policy asked.
         encrypted: known.map(|known| known.encrypted).or(image.encrypted),
         publisher: known.and_then(|known| known.publisher.clone()),
+        signers: image.signers.clone(),
     }
 }
 

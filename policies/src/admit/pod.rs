@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 
 use super::workload::Workload;
@@ -41,6 +43,8 @@ pub struct ImageFacts {
     pub encrypted: Option<bool>,
     /// Whether its manifest is in the register of images; `None`: not known.
     pub registered: Option<bool>,
+    /// Ids of keys of policies that signed its manifest; `None`: not known.
+    pub signers: Option<Vec<Sha256Digest>>,
 }
 
 /// What an image is there for.
@@ -108,6 +112,7 @@ mod tests {
             digest: None,
             encrypted: None,
             registered: None,
+            signers: None,
         }
     }
 

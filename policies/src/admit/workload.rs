@@ -144,6 +144,7 @@ mod tests {
             digest: digest.map(|digest| digest.parse().unwrap()),
             encrypted: None,
             registered: None,
+            signers: None,
         }
     }
 

@@ -27,6 +27,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the image `{observed}` of {subject} is not registered; its publisher does it with `touchstone image register`",
     ),
     (
+        "image-not-signed",
+        "the image `{observed}` of {subject} is not signed with a key that policy names, or its registry does not show the \
+         signature; its publisher signs its digest with `cosign sign --key` (keys: {expected})",
+    ),
+    (
         "image-other-runs",
         "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
     ),

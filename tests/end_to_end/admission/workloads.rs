@@ -214,7 +214,7 @@ async fn a_workload_is_shown_with_what_was_known_of_its_images() {
     let made = |publisher: Option<&str>| {
         json!([{
             "container": "c", "used": "ordinary", "reference": reference, "manifest": image, "config": config,
-            "layers": [layer], "encrypted": true, "publisher": publisher,
+            "layers": [layer], "encrypted": true, "publisher": publisher, "signers": null,
         }])
     };
     assert_eq!(one["images"], made(Some("operator")));
