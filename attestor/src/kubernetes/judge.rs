@@ -26,7 +26,7 @@ pub(super) struct Judge<'a> {
 pub(super) enum Judged {
     /// It is allowed, and nobody writes it down.
     Unconcerned,
-    Decided(Decision),
+    Decided(Box<Decision>),
     /// It cannot be judged.
     Unanswerable(Finding),
 }
@@ -51,7 +51,7 @@ impl Judge<'_> {
             },
             What::Static(pod, node) => {
                 let decision = Decision::of_static(self.attestor, self.policies, pod, node);
-                Ok(Judged::Decided(decision))
+                Ok(Judged::Decided(Box::new(decision)))
             }
         }
     }
@@ -67,7 +67,7 @@ impl Judge<'_> {
         let mut decision = Decision::without_node(self.policies, &learned);
         decision.refuse_for(self.changes(&learned, None).await?);
         if !decision.admitted() {
-            return Ok(Judged::Decided(decision));
+            return Ok(Judged::Decided(Box::new(decision)));
         }
         let pods = &self.webhook.pods;
         match &asked.what {
@@ -105,7 +105,7 @@ impl Judge<'_> {
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
         }
-        Ok(Judged::Decided(decision))
+        Ok(Judged::Decided(Box::new(decision)))
     }
 
     fn cluster(&self) -> Option<&Cluster> {

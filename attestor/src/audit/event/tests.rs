@@ -296,7 +296,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
     });
     for event in events {
         let bytes = encode([7; 16], &event, &officer, 9).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
+        let text = outermost(&String::from_utf8(bytes).unwrap());
         for name in ["v", "id", "time", "actor", "credential", "kind"] {
             assert_eq!(
                 text.matches(&format!("\"{name}\":")).count(),
@@ -305,4 +305,16 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             );
         }
     }
+}
+
+/// An object without the ones in it; no text here holds a brace.
+fn outermost(json: &str) -> String {
+    let mut depth = 0;
+    let at_top = |letter: &char| {
+        depth += i32::from(*letter == '{');
+        let keep = depth == 1;
+        depth -= i32::from(*letter == '}');
+        keep
+    };
+    json.chars().filter(at_top).collect()
 }

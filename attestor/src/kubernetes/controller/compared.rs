@@ -22,6 +22,8 @@ use crate::workloads;
 const RETRY: Duration = Duration::from_secs(60);
 /// How long a workload that is seen all the time is not said to be.
 const SEEN: Duration = Duration::from_secs(3600);
+/// Most pods that are looked at anew in one round.
+const LOOKS_MAX: usize = 500;
 /// Most workloads that are said to be seen in one round.
 const SAID_MAX: usize = 500;
 
@@ -51,6 +53,7 @@ impl Compared {
     pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster, at: Moment) {
         let policies = attestor.index.policies();
         let mut before = std::mem::take(&mut self.0);
+        let mut looks = 0;
         for pod in cluster.bound_pods() {
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             let Some(uid) = pod.metadata.uid.clone() else {
@@ -60,17 +63,20 @@ impl Compared {
                 continue;
             }
             let version = (pod.metadata.resource_version.clone(), policies.digest);
-            let seen = before.remove(&uid);
-            let seen = match seen.filter(|seen| seen.is_good(&version, at.instant)) {
-                Some(seen) => seen,
-                None => match look(attestor, &policies, &pod, version, at.instant).await {
-                    Ok(seen) => seen,
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "what a workload was made of cannot be read");
-                        continue;
-                    }
-                },
+            let known = before.remove(&uid);
+            let good = known.as_ref();
+            let good = good.is_some_and(|seen| seen.is_good(&version, at.instant));
+            // What is too much for one round is looked at in the next one.
+            let seen = match good || looks == LOOKS_MAX {
+                true => known,
+                false => {
+                    looks += 1;
+                    let looked = look(attestor, &policies, &pod, version, at.instant).await;
+                    looked.map_or_else(|error| told(&error, known), Some)
+                }
+            };
+            let Some(seen) = seen else {
+                continue;
             };
             self.0.insert(uid, seen);
         }
@@ -107,6 +113,13 @@ impl Compared {
         }
         Ok(())
     }
+}
+
+/// Says why a pod was not looked at; what is known of it stays.
+fn told(error: &StoreError, known: Option<Seen>) -> Option<Seen> {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "what a workload was made of cannot be read");
+    known
 }
 
 async fn look(

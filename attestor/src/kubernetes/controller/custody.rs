@@ -95,7 +95,7 @@ impl Custody {
                 changed.kept.push(place.clone());
             }
         }
-        for new in self.new(attestor, &pods, &places, judged, now) {
+        for new in self.newcomers(attestor, &pods, &places, judged, now) {
             let before = before(&places, &new.place);
             if let Some(before) = before.and_then(|uid| places.remove(&uid)) {
                 changed
@@ -113,7 +113,7 @@ impl Custody {
     }
 
     /// The pods of controllers that a policy is for, and that have no place yet.
-    fn new(
+    fn newcomers(
         &mut self,
         attestor: &Attestor,
         pods: &[&Arc<Pod>],
@@ -141,7 +141,7 @@ impl Custody {
             }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             let concerned = concerns_namespace(&policies, namespace);
-            match new(pod, judged, now)
+            match newcomer(pod, judged, now)
                 .filter(|new| concerned && !policies_for(&policies, &new.facts).is_empty())
             {
                 Some(new) => all.push(new),
@@ -168,7 +168,7 @@ fn uid(pod: &Pod) -> Option<&str> {
 }
 
 /// A pod with its place; `None`: it has no controller.
-fn new(pod: &Pod, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
+fn newcomer(pod: &Pod, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
     let workload = workload::of_held(&pod.metadata).filter(|of| !of.is_alone())?;
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let node = pod.spec.node_name.clone().unwrap_or_default();
