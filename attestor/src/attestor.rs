@@ -28,6 +28,7 @@ use crate::refusals::{Folded, Refusals};
 use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
+use crate::workloads::Workloads;
 
 /// One running attestor.
 pub(crate) struct Attestor {
@@ -36,6 +37,7 @@ pub(crate) struct Attestor {
     pub(crate) index: Arc<TrustIndex>,
     pub(crate) commits: Commits,
     pub(crate) giving: Giving,
+    pub(crate) workloads: Workloads,
     pub(crate) logs: Arc<BootLogs>,
     pub(crate) heads: Heads,
     pub(crate) log_key: LogKey,
@@ -152,6 +154,7 @@ impl Attestor {
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {
             giving: Giving::start(store.clone(), Arc::clone(&index), Arc::clone(&metrics)),
+            workloads: Workloads::start(store.clone(), Arc::clone(&index)),
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
             heads,

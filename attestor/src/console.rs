@@ -24,6 +24,7 @@ mod output;
 mod policy;
 mod progress;
 mod reference;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ pub use machines::{Inventory, JoinToken, Service};
 pub use node::Node;
 pub use policy::Policy;
 pub use reference::Reference;
+pub use workload::Workload;
 
 use crate::serve::Settings;
 
@@ -129,6 +131,9 @@ pub enum Command {
     /// Enrolled hosts and their verdicts
     #[command(subcommand)]
     Host(Host),
+    /// What workloads of Kubernetes were made of, and from which host to which their pods went
+    #[command(subcommand)]
+    Workload(Workload),
     /// The audit log
     #[command(subcommand)]
     Audit(Audit),

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::layer_keys;
 use crate::location;
 use crate::store::StoreError;
+use crate::workloads;
 
 /// Between two rounds of it.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -65,6 +66,7 @@ fn resume_sweeps(attestor: &Arc<Attestor>) {
 }
 
 async fn forget(attestor: &Attestor) -> Result<(), StoreError> {
+    workloads::forget(&attestor.store, clock::now()).await?;
     let before = clock::now().saturating_sub(ANSWER_SECONDS);
     let mut tx = attestor.store.write().await?;
     tx.forget_challenges(before).await?;

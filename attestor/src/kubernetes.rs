@@ -21,6 +21,7 @@ mod resolve;
 pub(crate) mod review;
 mod tolerations;
 mod turns;
+mod workload;
 
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ pub(crate) async fn answer(
     };
     match judge.judge(&asked).await? {
         Judged::Unconcerned => Ok(Response::allowed(request, None)),
-        Judged::Decided(decision) => decision.answer(attestor, request, caller, &asked).await,
+        Judged::Decided(mut decision) => decision.answer(attestor, request, caller, &asked).await,
         Judged::Unanswerable(finding) => Ok(refuse(attestor, request, &finding).await),
     }
 }

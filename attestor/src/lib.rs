@@ -2,7 +2,8 @@
 //! and the commands of operators and auditors, which talk to it over HTTP and open no database.
 //!
 //! Imports point one way: `http | kubernetes | console → enrollment | appraisal | location | policy |
-//! credentials | leases | images → layer_keys → audit → store`. Nothing below `http` names axum; nothing above `store` names sqlx.
+//! credentials | leases | images → layer_keys | workloads → audit → store`. Nothing below `http` names axum; nothing above `store`
+//! names sqlx.
 //!
 //! Invariant: this crate knows no TPM; it sees only bytes and what `evidence` proves of them.
 
@@ -47,3 +48,4 @@ mod store;
 mod tls;
 mod trust_index;
 mod webhook_secret;
+mod workloads;

@@ -204,6 +204,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         controller.abort();
     }
     attestor.flush_refusals().await;
+    attestor.workloads.flush().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

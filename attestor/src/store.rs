@@ -26,12 +26,14 @@ mod machines;
 mod nodes;
 mod oems;
 mod opening;
+mod places;
 mod policy;
 mod quarantine;
 mod references;
 mod result_keys;
 mod rounds;
 mod scrubbing;
+mod workloads;
 mod write_back;
 mod writes;
 
@@ -65,11 +67,13 @@ pub(crate) use log::PAGE;
 pub(crate) use machines::{InventoryEntry, MachineState};
 pub(crate) use nodes::MappedNode;
 pub(crate) use oems::StoredOem;
+pub(crate) use places::{KeptMove, KeptPlace};
 pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;
 pub(crate) use references::PendingReference;
 pub(crate) use result_keys::ResultKeyRecord;
 pub(crate) use rounds::StoredChallenge;
+pub(crate) use workloads::{AfterWorkload, WorkloadRecord};
 use writes::Writes;
 
 /// Why the database did not do what it was asked.

@@ -32,7 +32,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # dictionary FOLDER TARGET: the option that names it, if there is one.
 dictionary() {
     local name=$2
-    case $2 in wire | join_token | result_token | audit_export | tree_proofs | keyprovider | layer_annotation | oci_manifest | secret)
+    case $2 in wire | join_token | result_token | audit_export | tree_proofs | keyprovider | layer_annotation | oci_manifest | image_signatures | secret)
         name=json ;;
     esac
     if [[ -e $1/dict/$name.dict ]]; then echo "-dict=$1/dict/$name.dict"; fi

@@ -48,6 +48,7 @@ pub mod nv;
 pub mod oci_digest;
 pub mod oci_manifest;
 pub mod pcr;
+pub mod publisher;
 pub mod qualifying;
 pub mod quote;
 pub mod release_key;

@@ -2,6 +2,7 @@
 
 mod images;
 mod pod;
+pub mod workload;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
@@ -10,8 +11,9 @@ use touchstone_evidence::result::TrustTier;
 
 use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
 
-pub use images::to_learn;
+pub use images::{to_learn, to_verify};
 pub use pod::{ImageFacts, ImageUse, PodFacts};
+pub use workload::Workload;
 
 /// Seconds by which the clocks of two servers may differ.
 const CLOCK_TOLERANCE: i64 = 30;

@@ -141,6 +141,7 @@ mod tests {
             labels: BTreeMap::new(),
             service_account: "default".to_owned(),
             images: Vec::new(),
+            workload: None,
         };
         let all = demands(&policies_for(&policies, &pod)).into_iter();
         all.map(|one| {

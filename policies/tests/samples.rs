@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use touchstone_evidence::location::Place;
+use touchstone_evidence::publisher::PublisherKey;
 use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::{HostStanding, ImageFacts, ImageUse, PodFacts, admit};
 use touchstone_policies::manifest::PolicySet;
@@ -40,12 +41,14 @@ struct Pod {
 
 /// An image of a container.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Image {
     name: String,
     digest: Option<String>,
     encrypted: Option<bool>,
     registered: Option<bool>,
+    /// Keys that signed it.
+    signed_by: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +94,7 @@ fn facts(pod: Pod) -> PodFacts {
         labels: pod.labels,
         service_account: pod.service_account,
         images: pod.images.into_iter().map(image).collect(),
+        workload: None,
     }
 }
 
@@ -103,6 +107,11 @@ fn image(image: Image) -> ImageFacts {
         digest: image.digest.map(|digest| digest.parse().unwrap()),
         encrypted: image.encrypted,
         registered: image.registered,
+        signers: image.signed_by.map(|keys| {
+            keys.iter()
+                .map(|key| PublisherKey::parse(key).unwrap().id())
+                .collect()
+        }),
     }
 }
 

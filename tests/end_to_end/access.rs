@@ -38,6 +38,8 @@ async fn every_route_lets_in_only_whom_it_should() {
             .replace("{host}", "de-1")
             .replace("{version}", "1")
             .replace("{key}", "payments")
+            .replace("{namespace}", "payments")
+            .replace("{name}", "api")
             .replace("{secret}", "guess");
         let url = format!("{}{path}", world.server.url);
         for caller in callers() {

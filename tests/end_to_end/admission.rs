@@ -4,7 +4,9 @@ mod crowding;
 mod images;
 mod nodes;
 mod shapes;
+mod signatures;
 mod updates;
+mod workloads;
 
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;

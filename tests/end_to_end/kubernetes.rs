@@ -5,6 +5,7 @@
 //! scenes; the scenes have the names.
 
 mod bypasses;
+mod custody;
 mod healing;
 mod marks;
 mod node_links;
@@ -53,4 +54,15 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;
     turns::too_many_that_turn_at_once_keep_their_pods_and_one_does_not(&cluster).await;
     turns::a_host_that_turns_loses_its_pods(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_keeps_custody_of_workloads() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\n").await;
+    custody::let_more_hosts_in(&cluster);
+    custody::a_pod_that_is_made_anew_is_followed_from_host_to_host(&cluster).await;
+    custody::an_image_is_not_changed_where_it_runs(&cluster).await;
 }

@@ -21,8 +21,13 @@ use crate::layer_keys::{annotation, manifest, publisher, register, wrap};
 use older::{Table, Today};
 
 /// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
-/// without it was never at another key than its first.
-const EMPTY: [&str; 2] = ["writes", "key_exchanges"];
+/// without it was never at another key than its first. `workload_…`: written where the attestor sees a cluster.
+const EMPTY: [&str; 4] = [
+    "writes",
+    "key_exchanges",
+    "workload_places",
+    "workload_moves",
+];
 
 /// An attestor with something in every table, and one round whose answer it keeps.
 struct Fleet {
@@ -43,6 +48,7 @@ impl Fleet {
         let host = boot("de-1");
         assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
         vouched_for(&world);
+        world.workload("u0").await;
         others(&world, &boot("gone"), &boot("half"), &boot("stranger")).await;
         let foreign = boot("foreign");
         endorse(&foreign, &Ca::root("Nobody"), 7).await;

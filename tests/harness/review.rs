@@ -53,6 +53,20 @@ pub fn pod(uid: &str, spec: &Value) -> Value {
     review
 }
 
+/// A review of a pod that a controller with this uid made, by this revision of its template.
+#[must_use]
+pub fn made_by(mut review: Value, kind: &str, uid: &str, revision: &str) -> Value {
+    let metadata = &mut review["request"]["object"]["metadata"];
+    let owner = json!({ "apiVersion": "apps/v1", "kind": kind, "name": "api", "uid": uid, "controller": true });
+    metadata["ownerReferences"] = json!([owner]);
+    let label = match kind {
+        "ReplicaSet" => "pod-template-hash",
+        _ => "controller-revision-hash",
+    };
+    metadata["labels"][label] = json!(revision);
+    review
+}
+
 /// The `spec` of a pod of one container with this image.
 #[must_use]
 pub fn running(image: &str) -> Value {

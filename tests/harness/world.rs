@@ -7,6 +7,7 @@ use touchstone_tpm_sim::swtpm::Authority;
 
 use crate::database::Database;
 use crate::host::{Host, Profile};
+use crate::review::{binding, create, made_by};
 use crate::server::Server;
 
 /// The sample policy: Germany only, known-good boot only.
@@ -158,6 +159,15 @@ impl World {
         let said = String::from_utf8(self.server.run(&arguments).stderr).unwrap();
         let code = said.rsplit("touchstone:").next().unwrap_or_default();
         code.trim_end().trim_end_matches(')').to_owned()
+    }
+
+    /// Places the first pod of a workload, the ReplicaSet `payments/api`, on the node of `de-1`.
+    pub async fn workload(&self, uid: &str) {
+        let pod = made_by(create(uid, "payments", None), "ReplicaSet", "rs-1", "r1");
+        for review in [pod, binding(Some(uid), "payments", "node-de-1")] {
+            let (placed, why) = self.server.review(&review).await;
+            assert!(placed, "{why}");
+        }
     }
 
     /// [`World::admit`], then enrols and attests once.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::cluster::ClusterError;
 
 /// What is looked at in the metadata of any object.
-const METADATA: [&str; 9] = [
+const METADATA: [&str; 10] = [
     "name",
     "namespace",
     "uid",
@@ -28,6 +28,7 @@ const METADATA: [&str; 9] = [
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
+    "ownerReferences",
 ];
 
 /// An object, as far as it could be read.
@@ -114,9 +115,10 @@ fn metadata(sent: &Value) -> (ObjectMeta, Option<String>) {
         let Some(value) = sent.get(field) else {
             continue;
         };
+        let value = looked_at(field, value);
         let alone = Map::from_iter([(field.to_owned(), value.clone())]);
         match ObjectMeta::deserialize(Value::Object(alone)) {
-            Ok(_) => drop(good.insert(field.to_owned(), value.clone())),
+            Ok(_) => drop(good.insert(field.to_owned(), value)),
             Err(error) => {
                 unread.get_or_insert(format!("`metadata.{field}`: {error}"));
             }
@@ -124,6 +126,17 @@ fn metadata(sent: &Value) -> (ObjectMeta, Option<String>) {
     }
     let good = ObjectMeta::deserialize(Value::Object(good));
     (good.unwrap_or_default(), unread)
+}
+
+/// Of the owners, the controller: an object has one at most.
+fn looked_at(field: &str, value: &Value) -> Value {
+    match value {
+        Value::Array(owners) if field == "ownerReferences" => {
+            let controllers = owners.iter().filter(|owner| owner["controller"] == true);
+            controllers.cloned().collect()
+        }
+        _ => value.clone(),
+    }
 }
 
 impl<P: Clone, U: Clone> Resource for Lenient<P, U> {
@@ -187,7 +200,7 @@ mod tests {
         for (field, value) in [
             ("managedFields", fields),
             ("annotations", json!({ "a": 7 })),
-            ("ownerReferences", json!("nobody")),
+            ("ownerReferences", json!([{ "name": 7 }])),
         ] {
             let pod = read(|pod| pod["metadata"][field] = value).whole().unwrap();
             assert_eq!(pod.metadata.labels.unwrap()["app"], "x", "{field}");

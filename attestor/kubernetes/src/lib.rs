@@ -17,3 +17,4 @@ pub mod pod;
 pub mod pods;
 pub mod tokens;
 pub mod webhooks;
+pub mod workload;

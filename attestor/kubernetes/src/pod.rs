@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use touchstone_policies::admit::{ImageFacts, ImageUse, PodFacts};
 
 use crate::image::ImageName;
+use crate::workload;
 
 /// A kubelet marks with it what it runs without asking: the pod is a mirror of a file on its node.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -41,6 +42,27 @@ pub struct ObjectMeta {
     /// Annotations.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Whose it is.
+    #[serde(
+        rename = "ownerReferences",
+        default,
+        deserialize_with = "null_is_empty"
+    )]
+    pub owner_references: Vec<OwnerReference>,
+}
+
+/// `OwnerReference`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    /// Kind of the owner.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whether it makes the object; one owner does at most.
+    pub controller: Option<bool>,
 }
 
 /// `PodSpec`.
@@ -162,11 +184,14 @@ impl Pod {
     /// What policy looks at in it, in `namespace`.
     #[must_use]
     pub fn facts(&self, namespace: &str) -> PodFacts {
-        facts(namespace, &self.metadata.labels, &self.spec)
+        PodFacts {
+            workload: workload::of_reviewed(&self.metadata),
+            ..facts(namespace, &self.metadata.labels, &self.spec)
+        }
     }
 }
 
-/// What policy looks at in a pod. Of its images nothing is known yet but their names.
+/// What policy looks at in a pod, whoever made it. Of its images nothing is known yet but their names.
 #[must_use]
 pub fn facts(namespace: &str, labels: &BTreeMap<String, String>, spec: &PodSpec) -> PodFacts {
     let account = match spec.service_account_name.as_str() {
@@ -178,6 +203,7 @@ pub fn facts(namespace: &str, labels: &BTreeMap<String, String>, spec: &PodSpec)
         labels: labels.clone(),
         service_account: account.to_owned(),
         images: images(spec),
+        workload: None,
     }
 }
 
@@ -209,6 +235,7 @@ fn image(used: ImageUse, container: &str, reference: &str) -> ImageFacts {
         digest: name.as_ref().and_then(ImageName::digest),
         encrypted: None,
         registered: None,
+        signers: None,
     }
 }
 

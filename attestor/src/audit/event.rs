@@ -14,6 +14,7 @@ use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
+use touchstone_policies::admit::Workload;
 
 use super::{Actor, Reason};
 use crate::refusals::FoldedRefusals;
@@ -370,6 +371,12 @@ pub(crate) enum Event {
         /// Manifests that the pod asks for.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         images: Vec<OciDigest>,
+        /// Whose pod it is, where it is or was to be on a node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        workload: Option<Workload>,
+        /// It is the first of its workload: the others are to be the same.
+        #[serde(skip_serializing_if = "is_false")]
+        recorded: bool,
     },
     /// Pods of a namespace were refused so often that not each time is an entry.
     RefusalsFolded {
@@ -388,6 +395,8 @@ pub(crate) enum Event {
         refusals: Vec<String>,
         result_entry: Option<Sha256Digest>,
     },
+    /// A pod of a workload came after another one that ended.
+    WorkloadMoved(Box<Moved>),
     /// Our webhook configurations are others than before. `validating`, `mutating`: their generation; absent: removed.
     /// `gaps`: what the API server does not ask us though it must.
     WebhooksChanged {
@@ -411,6 +420,30 @@ pub(crate) enum NodeProof {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+/// A pod of a workload, and the one that it came after.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Moved {
+    pub(crate) namespace: String,
+    pub(crate) workload: Workload,
+    pub(crate) from: Custodian,
+    pub(crate) to: Custodian,
+    /// Manifests that the pod asks for.
+    pub(crate) images: Vec<OciDigest>,
+    /// Whether it is what the record of its workload says; `None`: there is none.
+    pub(crate) same: Option<bool>,
+}
+
+/// Where a pod runs, or ran.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Custodian {
+    pub(crate) pod: String,
+    pub(crate) pod_uid: String,
+    pub(crate) node: String,
+    pub(crate) host: Option<HostId>,
+    /// Of the host, when the pod was seen at the new place.
+    pub(crate) tier: TrustTier,
 }
 
 /// A revocation list, and the one whose place it takes.

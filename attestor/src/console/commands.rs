@@ -18,7 +18,7 @@ use super::output::{line, moment, print, table, text};
 use super::{
     Arguments, Audit, Command, Endorsement, Host, Policy, Target, audit, credentials, endorsement,
     firmware, image, keyprovider, keys, layer_keys, leases, location, machines, man, node, policy,
-    reference,
+    reference, workload,
 };
 use crate::clock;
 
@@ -71,6 +71,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Key(command) => layer_keys::run(client, json, command).await,
         Command::Lease(command) => leases::run(client, json, command).await,
         Command::Node(command) => node::run(client, json, command).await,
+        Command::Workload(command) => workload::run(client, json, command).await,
         Command::Reference(command) => reference::run(client, json, command).await,
         Command::Host(Host::List) => host_list(client, json).await,
         Command::Host(Host::Show { host }) => host_show(client, json, &host).await,

@@ -21,7 +21,7 @@ use operation::{Described, operation};
 const OPERATIONS: &str = include_str!("openapi/operations.json");
 /// Parameters, responses and ways to show who calls.
 const COMPONENTS: &str = include_str!("openapi/components.json");
-const SCHEMAS: [&str; 10] = [
+const SCHEMAS: [&str; 11] = [
     include_str!("openapi/schemas/parts.json"),
     include_str!("openapi/schemas/agents.json"),
     include_str!("openapi/schemas/requests.json"),
@@ -32,6 +32,7 @@ const SCHEMAS: [&str; 10] = [
     include_str!("openapi/schemas/location.json"),
     include_str!("openapi/schemas/layers.json"),
     include_str!("openapi/schemas/secrets.json"),
+    include_str!("openapi/schemas/workloads.json"),
 ];
 
 /// The document; made when it is first asked for.

@@ -29,6 +29,7 @@ mod reviews;
 mod rounds;
 mod service;
 mod status;
+mod workloads;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -252,6 +253,13 @@ pub(super) fn all() -> Vec<Route> {
         Route::new(POST, "/v1/leases/restore", DECIDE, leases::restore),
         Route::new(GET, "/v1/images", READ, images::list),
         Route::new(POST, "/v1/images", PUBLISH, images::register).with_body_of(IMAGE_MAX),
+        Route::new(GET, "/v1/workloads", RESULTS, workloads::list),
+        Route::new(
+            GET,
+            "/v1/workloads/{namespace}/{name}",
+            RESULTS,
+            workloads::show,
+        ),
         Route::new(GET, "/v1/credentials", READ, credentials::list),
         Route::new(POST, "/v1/credentials", OPERATE, credentials::create),
         Route::new(POST, "/v1/credentials/revoke", OPERATE, credentials::revoke),

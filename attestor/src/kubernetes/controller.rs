@@ -5,6 +5,8 @@
 
 mod boots;
 mod breaker;
+mod compared;
+mod custody;
 mod evictions;
 mod gates;
 mod integrity;
@@ -30,6 +32,8 @@ use crate::random;
 
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
+use compared::Compared;
+use custody::Custody;
 use evictions::Evictions;
 use judged::{Fault, Judged};
 use policy_objects::Applier;
@@ -46,6 +50,8 @@ struct Controller {
     cluster: Arc<Cluster>,
     breaker: Breaker,
     boots: Boots,
+    compared: Compared,
+    custody: Custody,
     evictions: Evictions,
     statements: Statements,
     policies: Applier,
@@ -104,6 +110,8 @@ impl Controller {
             cluster: Arc::clone(cluster),
             breaker: Breaker::default(),
             boots: Boots::default(),
+            compared: Compared::default(),
+            custody: Custody::default(),
             evictions: Evictions::default(),
             statements: Statements::default(),
             policies: Applier::default(),
@@ -136,8 +144,13 @@ impl Controller {
             .collect();
         let turns = self.turns(&judged, at.instant);
         self.note_held(&turns, now).await;
+        self.custody
+            .round(&self.attestor, &self.cluster, &judged, now)
+            .await;
+        self.compared.round(&self.attestor, &self.cluster, at).await;
+        let (held, compared) = (&turns.held, &self.compared);
         self.evictions
-            .round(&self.attestor, &self.cluster, &judged, &turns.held, at)
+            .round(&self.attestor, &self.cluster, &judged, held, compared, at)
             .await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {

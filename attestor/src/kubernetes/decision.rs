@@ -4,7 +4,9 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_policies::admit::{Admission, PodFacts, admit_each, admit_images, selecting};
+use touchstone_policies::admit::{
+    Admission, PodFacts, Workload, admit_each, admit_images, selecting,
+};
 use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
@@ -15,6 +17,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::refusals::RefusalKind;
+use crate::workloads::First;
 
 /// Most manifests that an entry names.
 const IMAGES_MAX: usize = 64;
@@ -29,6 +32,10 @@ pub(super) struct Decision {
     result_entry: Option<Sha256Digest>,
     /// Manifests that the pod asks for.
     images: Vec<OciDigest>,
+    /// Whose pod it is.
+    workload: Option<Workload>,
+    /// What is to be recorded of its workload if it is the first pod of it.
+    first: Option<First>,
     now: i64,
 }
 
@@ -60,6 +67,8 @@ impl Decision {
             host,
             result_entry: held.map(|held| held.entry),
             images: digests(pods),
+            workload: pods.first().and_then(|pod| pod.workload.clone()),
+            first: None,
             now,
         }
     }
@@ -73,6 +82,8 @@ impl Decision {
             host: None,
             result_entry: None,
             images: digests(std::slice::from_ref(pod)),
+            workload: pod.workload.clone(),
+            first: None,
             now: clock::now(),
         }
     }
@@ -124,6 +135,8 @@ impl Decision {
             host: attestor.index.host_of(node),
             result_entry: None,
             images: digests(std::slice::from_ref(pod)),
+            workload: pod.workload.clone(),
+            first: None,
             now: clock::now(),
         }
     }
@@ -132,9 +145,24 @@ impl Decision {
         self.admission.admitted()
     }
 
+    /// Refuses for these reasons, too.
+    pub(super) fn refuse_for(&mut self, reasons: Vec<Finding>) {
+        let refusals = &mut self.admission.refusals;
+        for reason in reasons {
+            if !refusals.contains(&reason) {
+                refusals.push(reason);
+            }
+        }
+    }
+
+    /// Has it recorded what its workload is made of, if it is admitted and the first of it.
+    pub(super) fn record_first(&mut self, first: Option<First>) {
+        self.first = first;
+    }
+
     /// The answer. A decision that a policy is for is an entry before it is answered, unless it is a dry run.
     pub(super) async fn answer(
-        &self,
+        &mut self,
         attestor: &Attestor,
         request: &Request,
         caller: &Actor,
@@ -175,14 +203,44 @@ impl Decision {
 
     /// Writes it down and returns the leaf hash of its entry.
     async fn record(
-        &self,
+        &mut self,
         attestor: &Attestor,
         request: &Request,
         caller: &Actor,
         asked: &Asked,
     ) -> Result<Sha256Digest, RoundError> {
+        let entry = |this: &Self, recorded| {
+            let event = this.event(request, asked, recorded);
+            Entry::new(&event, caller, this.now)
+        };
+        let (workloads, now) = (&attestor.workloads, self.now);
+        let first = self.first.take().filter(|_| self.admitted());
+        let Some(first) = first else {
+            return commit(attestor, entry(self, false)?).await;
+        };
+        if first.workload.is_alone() {
+            let leaf = commit(attestor, entry(self, true)?).await?;
+            workloads.note(&first, leaf, now).await?;
+            return Ok(leaf);
+        }
+        if workloads
+            .of(&first.namespace, &first.workload)
+            .await?
+            .is_none()
+        {
+            let begun = entry(self, true)?;
+            match workloads.begin(&first, &begun, now).await? {
+                None => return Ok(begun.leaf()),
+                // Another pod was the first, meanwhile.
+                Some(record) => self.refuse_for(record.changes(&first)),
+            }
+        }
+        commit(attestor, entry(self, false)?).await
+    }
+
+    fn event(&self, request: &Request, asked: &Asked, recorded: bool) -> Event {
         let kind = self.kind(request);
-        let event = Event::AdmissionDecided {
+        Event::AdmissionDecided {
             review: request.uid.clone(),
             operation: kind.operation,
             namespace: request.namespace.clone(),
@@ -196,12 +254,16 @@ impl Decision {
             refusals: kind.refusals,
             result_entry: self.result_entry,
             images: self.images.clone(),
-        };
-        let entry = Entry::new(&event, caller, self.now)?;
-        let leaf = entry.leaf();
-        attestor.commits.entry(entry).await?;
-        Ok(leaf)
+            workload: self.workload.clone(),
+            recorded,
+        }
     }
+}
+
+async fn commit(attestor: &Attestor, entry: Entry) -> Result<Sha256Digest, RoundError> {
+    let leaf = entry.leaf();
+    attestor.commits.entry(entry).await?;
+    Ok(leaf)
 }
 
 /// Each once, in order.

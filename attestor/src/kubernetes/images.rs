@@ -1,9 +1,13 @@
-//! What is known of images, by the digest of their manifest: whether they are encrypted and registered. The register of
-//! images is looked at first, then the image's own manifest, in its registry.
+//! What is known of images, by the digest of their manifest: whether they are encrypted and registered, and who signed
+//! them. The register of images is looked at first, then the image's own manifest, in its registry.
 //!
 //! Invariant: nothing is read from a pod but the name of an image.
 
-use std::collections::{BTreeMap, HashMap};
+mod known;
+mod learned;
+mod signatures;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_evidence::publisher::SignatureError;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
 use touchstone_policies::manifest::PolicySet;
@@ -21,20 +26,23 @@ use super::registry::{AskError, Registries};
 use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
+pub(super) use known::Known;
+use learned::Learned;
+use signatures::Signatures;
+
 /// How long registries are waited for in one review; API servers wait three seconds for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most manifests that are kept as read, and most registrations.
 const KEPT: usize = 4096;
 /// Most images that are looked at in one review; of more than that nothing is learned.
 const IMAGES_MAX: usize = 64;
-/// Most manifests of their indexes.
-const PARTS_MAX: usize = 256;
 
 /// What was learned: a manifest never says anything else, and a registration is never taken back.
 pub(crate) struct Images {
     asked: Arc<Asked>,
-    /// Registered manifests, and whether they are encrypted.
-    registered: Cache<OciDigest, bool>,
+    /// Registered manifests.
+    registered: Cache<OciDigest, Arc<Known>>,
+    signatures: Signatures,
 }
 
 /// What registries said.
@@ -46,15 +54,8 @@ struct Asked {
 /// What a digest stands for.
 #[derive(Clone)]
 enum Content {
-    Image { encrypted: bool },
+    Image(Arc<Known>),
     Index(Arc<[OciDigest]>),
-}
-
-/// What one review learned.
-#[derive(Default)]
-struct Learned {
-    registered: HashMap<OciDigest, bool>,
-    contents: HashMap<OciDigest, Content>,
 }
 
 /// Why images cannot be looked at as was said on the command line.
@@ -77,6 +78,8 @@ enum ContentError {
     Ask(#[from] AskError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error("the attestor ends")]
     Ending,
 }
@@ -100,12 +103,22 @@ impl Images {
                 contents: Cache::new(KEPT),
             }),
             registered: Cache::new(KEPT),
+            signatures: Signatures::new(),
         })
     }
 
     /// Every registry that may be asked.
     pub(super) fn registries(&self) -> &Registries {
         &self.asked.registries
+    }
+
+    /// What was learned of the image with this manifest; `None`: nobody asked for it yet, or it is an index.
+    pub(super) fn known(&self, digest: &OciDigest) -> Option<Arc<Known>> {
+        let asked = || match self.asked.contents.get(digest)? {
+            Content::Image(known) => Some(known),
+            Content::Index(_) => None,
+        };
+        self.registered.get(digest).or_else(asked)
     }
 
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.
@@ -116,13 +129,29 @@ impl Images {
         policies: &PolicySet,
         pods: &mut [PodFacts],
     ) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        self.read_manifests(store, policies, pods, deadline).await?;
+        let signatures = &self.signatures;
+        signatures
+            .learn(&self.asked, policies, pods, deadline)
+            .await;
+        Ok(())
+    }
+
+    /// Fills in whether images are encrypted and registered.
+    async fn read_manifests(
+        &self,
+        store: &Store,
+        policies: &PolicySet,
+        pods: &mut [PodFacts],
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
         let namespace = pods.first().map(|pod| pod.namespace.clone());
         let namespace = namespace.unwrap_or_default();
         let names = wanted(policies, pods);
         if names.is_empty() || names.len() > IMAGES_MAX {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
         let mut learned = Learned::default();
         self.read_register(store, &names, &mut learned).await?;
         self.ask(&namespace, &names, deadline, &mut learned).await;
@@ -147,7 +176,7 @@ impl Images {
         let mut unknown = Vec::new();
         for digest in names.keys() {
             match self.registered.get(digest) {
-                Some(encrypted) => drop(learned.registered.insert(*digest, encrypted)),
+                Some(known) => drop(learned.registered.insert(*digest, known.encrypted)),
                 None => unknown.push(*digest),
             }
         }
@@ -157,8 +186,9 @@ impl Images {
         let mut tx = store.read().await?;
         for digest in unknown {
             if let Some(image) = tx.image(&digest).await? {
-                self.registered.insert(digest, image.encrypted);
                 learned.registered.insert(digest, image.encrypted);
+                let known = Known::registered(image)?;
+                self.registered.insert(digest, Arc::new(known));
             }
         }
         Ok(())
@@ -225,62 +255,12 @@ impl Asked {
         }
         let manifest = self.registries.manifest(name.reference(), digest).await?;
         let content = match Manifest::parse(&manifest) {
-            Ok(image) => Content::Image {
-                encrypted: image.is_encrypted(),
-            },
+            Ok(image) => Content::Image(Arc::new(Known::of(&image))),
             Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
             Err(error) => return Err(error.into()),
         };
         self.contents.insert(*digest, content.clone());
         Ok(content)
-    }
-}
-
-impl Learned {
-    /// Manifests of the indexes among `names`, each to be found where its index is.
-    fn parts(&self, names: &BTreeMap<OciDigest, ImageName>) -> BTreeMap<OciDigest, ImageName> {
-        let indexes = names.iter().filter_map(|(digest, name)| {
-            let Some(Content::Index(parts)) = self.contents.get(digest) else {
-                return None;
-            };
-            Some(parts.iter().map(move |part| (*part, name.clone())))
-        });
-        indexes.flatten().take(PARTS_MAX).collect()
-    }
-
-    /// Whether it is encrypted, and whether it is registered. An index is what each of its manifests is: which of them
-    /// runs, the node decides.
-    fn state(&self, digest: &OciDigest) -> (Option<bool>, Option<bool>) {
-        if let Some(encrypted) = self.registered.get(digest) {
-            return (Some(*encrypted), Some(true));
-        }
-        match self.contents.get(digest) {
-            None => (None, None),
-            Some(Content::Image { encrypted }) => (Some(*encrypted), Some(false)),
-            Some(Content::Index(parts)) if parts.is_empty() => (Some(false), Some(false)),
-            Some(Content::Index(parts)) => {
-                let encrypted = every(parts.iter().map(|part| self.is_encrypted(part)));
-                let registered = |part| self.registered.contains_key(part);
-                (encrypted, Some(parts.iter().all(registered)))
-            }
-        }
-    }
-
-    /// Whether one image is encrypted; an index within an index is none.
-    fn is_encrypted(&self, digest: &OciDigest) -> Option<bool> {
-        let registered = self.registered.get(digest).copied();
-        registered.or_else(|| match self.contents.get(digest)? {
-            Content::Image { encrypted } => Some(*encrypted),
-            Content::Index(_) => None,
-        })
-    }
-}
-
-/// Whether it is so of all: not, where it is not so of one, whatever is unknown of the others.
-fn every(mut all: impl Iterator<Item = Option<bool>> + Clone) -> Option<bool> {
-    match all.clone().any(|one| one == Some(false)) {
-        true => Some(false),
-        false => all.all(|one| one == Some(true)).then_some(true),
     }
 }
 
@@ -297,61 +277,7 @@ fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, ImageN
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use touchstone_evidence::digest::Sha256Digest;
-
     use super::*;
-
-    fn digest(text: &str) -> OciDigest {
-        OciDigest(Sha256Digest::of(text.as_bytes()))
-    }
-
-    fn learned(registered: &[(&str, bool)], images: &[(&str, bool)], index: &[&str]) -> Learned {
-        let mut learned = Learned::default();
-        for (name, encrypted) in registered {
-            learned.registered.insert(digest(name), *encrypted);
-        }
-        for (name, encrypted) in images {
-            let encrypted = *encrypted;
-            learned
-                .contents
-                .insert(digest(name), Content::Image { encrypted });
-        }
-        let parts = index.iter().map(|name| digest(name)).collect();
-        learned
-            .contents
-            .insert(digest("index"), Content::Index(parts));
-        learned
-    }
-
-    #[test]
-    fn an_index_is_what_each_of_its_manifests_is() {
-        let of_index = |registered: &[(&str, bool)], images: &[(&str, bool)]| {
-            learned(registered, images, &["a", "b"]).state(&digest("index"))
-        };
-        let yes = Some(true);
-        let no = Some(false);
-        assert_eq!(of_index(&[("a", true), ("b", true)], &[]), (yes, yes));
-        assert_eq!(of_index(&[("a", true)], &[("b", true)]), (yes, no));
-        assert_eq!(of_index(&[("a", true)], &[("b", false)]), (no, no));
-        assert_eq!(of_index(&[("a", false), ("b", true)], &[]), (no, yes));
-        // Of one nothing is known.
-        assert_eq!(of_index(&[], &[("a", true)]), (None, no));
-        assert_eq!(of_index(&[], &[("a", false)]), (no, no));
-        let empty = learned(&[], &[], &[]);
-        assert_eq!(empty.state(&digest("index")), (no, no));
-        let nested = learned(&[], &[("a", true)], &["a", "index"]);
-        assert_eq!(nested.state(&digest("index")), (None, no));
-    }
-
-    #[test]
-    fn an_image_that_nobody_knows_is_unknown() {
-        let learned = learned(&[("a", true)], &[("b", true)], &[]);
-        assert_eq!(learned.state(&digest("a")), (Some(true), Some(true)));
-        assert_eq!(learned.state(&digest("b")), (Some(true), Some(false)));
-        assert_eq!(learned.state(&digest("c")), (None, None));
-    }
 
     #[test]
     fn a_registry_elsewhere_is_not_asked_without_tls() {

@@ -11,6 +11,7 @@ use super::decision::Decision;
 use super::lookup;
 use super::pod_memory::Recalled;
 use super::review::Request;
+use super::workload;
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::store::StoreError;
@@ -26,7 +27,7 @@ pub(super) struct Judge<'a> {
 pub(super) enum Judged {
     /// It is allowed, and nobody writes it down.
     Unconcerned,
-    Decided(Decision),
+    Decided(Box<Decision>),
     /// It cannot be judged.
     Unanswerable(Finding),
 }
@@ -36,7 +37,7 @@ impl Judge<'_> {
     pub(super) async fn judge(&self, asked: &Asked) -> Result<Judged, RoundError> {
         match &asked.what {
             What::Created(pod) | What::Updated(pod) => self.waiting(asked, pod).await,
-            What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], node).await,
+            What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], None, node).await,
             What::UpdatedOn {
                 before,
                 after,
@@ -46,17 +47,20 @@ impl Judge<'_> {
                 Changed::Leaves(left) => {
                     let decision =
                         Decision::of_leaving(self.attestor, self.policies, left, after, node);
-                    Ok(Judged::Decided(decision))
+                    Ok(Judged::Decided(Box::new(decision)))
                 }
-                Changed::Becomes => self.on_node(vec![after.clone()], node).await,
+                Changed::Becomes => {
+                    let pods = vec![stays(before.as_ref(), after)];
+                    self.on_node(pods, before.as_ref(), node).await
+                }
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
-                Ok(pods) => self.on_node(pods, node).await,
+                Ok(pods) => self.on_node(pods, None, node).await,
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
                 let decision = Decision::of_static(self.attestor, self.policies, pod, node);
-                Ok(Judged::Decided(decision))
+                Ok(Judged::Decided(Box::new(decision)))
             }
         }
     }
@@ -69,9 +73,10 @@ impl Judge<'_> {
         };
         let mut learned = [pod.clone()];
         self.learn(&mut learned).await?;
-        let decision = Decision::without_node(self.policies, &learned);
+        let mut decision = Decision::without_node(self.policies, &learned);
+        decision.refuse_for(self.changes(&learned, None).await?);
         if !decision.admitted() {
-            return Ok(Judged::Decided(decision));
+            return Ok(Judged::Decided(Box::new(decision)));
         }
         let pods = &self.webhook.pods;
         match &asked.what {
@@ -85,20 +90,31 @@ impl Judge<'_> {
         Ok(Judged::Unconcerned)
     }
 
-    async fn on_node(&self, mut pods: Vec<PodFacts>, node: &str) -> Result<Judged, RoundError> {
+    async fn on_node(
+        &self,
+        mut pods: Vec<PodFacts>,
+        before: Option<&PodFacts>,
+        node: &str,
+    ) -> Result<Judged, RoundError> {
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
         self.learn(&mut pods).await?;
+        let changes = self.changes(&pods, before).await?;
         // Registries may have taken their time: what holds by now is what counts.
         let index = &self.attestor.index;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
-        let decision = Decision::on_node(self.attestor, &index.policies(), &pods, node, host);
-        Ok(Judged::Decided(decision))
+        let policies = index.policies();
+        let mut decision = Decision::on_node(self.attestor, &policies, &pods, node, host);
+        decision.refuse_for(changes);
+        if self.request.operation == "CREATE" {
+            decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
+        }
+        Ok(Judged::Decided(Box::new(decision)))
     }
 
     fn cluster(&self) -> Option<&Cluster> {
@@ -166,6 +182,15 @@ fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) ->
     }
 }
 
+/// The pod as it becomes: labels and owners may change with it, and it stays of the workload that it was made for.
+fn stays(before: Option<&PodFacts>, after: &PodFacts) -> PodFacts {
+    let workload = before.map_or(&after.workload, |before| &before.workload);
+    PodFacts {
+        workload: workload.clone(),
+        ..after.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
@@ -187,7 +212,9 @@ mod tests {
                 digest: None,
                 encrypted: None,
                 registered: None,
+                signers: None,
             }],
+            workload: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_kubernetes::cluster::{Cluster, ClusterError};
-use touchstone_kubernetes::pod;
+use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::PodFacts;
 
 use crate::attestor::Attestor;
@@ -22,7 +22,10 @@ pub(super) async fn pods(
             .map_err(away)?
             .ok_or_else(|| Finding::new("pod-unknown"))?;
         let labels = found.metadata.labels.clone().unwrap_or_default();
-        let held = pod::facts(namespace, &labels, &found.spec);
+        let held = PodFacts {
+            workload: workload::of_held(&found.metadata),
+            ..pod::facts(namespace, &labels, &found.spec)
+        };
         if !pods.contains(&held) {
             pods.push(held);
         }

@@ -202,7 +202,12 @@ fn size(facts: &PodFacts) -> usize {
         let name = image.name.as_ref().map_or(0, String::len);
         image.container.len() + image.reference.len() + name + IMAGE_BYTES
     });
+    let workload = facts.workload.iter().map(|of| {
+        let texts = [&of.kind, &of.name, &of.uid, &of.revision];
+        texts.map(String::len).iter().sum()
+    });
     let beginning = facts.service_account.len() + LABEL_BYTES;
+    let labels = labels.chain(workload);
     labels.chain(images).fold(beginning, usize::saturating_add)
 }
 

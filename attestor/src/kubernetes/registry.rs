@@ -1,6 +1,6 @@
-//! Manifests out of registries, while an API server waits: bounded in size, in time and in number at once, and believed
-//! under their digest alone. Whoever names an image chooses who is asked, and oci-client reads an answer whole whatever its
-//! size: so only its names are used here, and its calls are not.
+//! Manifests and small blobs out of registries, while an API server waits: bounded in size, in time and in number at once,
+//! and believed under their digest alone. Whoever names an image chooses who is asked, and oci-client reads an answer whole
+//! whatever its size: so only its names are used here, and its calls are not.
 
 use std::time::Duration;
 
@@ -84,7 +84,8 @@ impl Registries {
         image: &Reference,
         digest: &OciDigest,
     ) -> Result<Vec<u8>, AskError> {
-        let manifest = self.manifest_under(image, &digest.to_string()).await?;
+        let name = digest.to_string();
+        let manifest = self.manifest_under(image, &name, MANIFEST_MAX).await?;
         match OciDigest(Sha256Digest::of(&manifest)) == *digest {
             true => Ok(manifest),
             false => Err(AskError::OtherManifest),
@@ -94,11 +95,31 @@ impl Registries {
     /// The digest of what the tag of `image` stands for now: of its manifest as it comes, whatever the registry calls it.
     pub(super) async fn digest(&self, image: &Reference) -> Result<OciDigest, AskError> {
         let tag = image.tag().unwrap_or("latest");
-        let manifest = self.manifest_under(image, tag).await?;
+        let manifest = self.manifest_under(image, tag, MANIFEST_MAX).await?;
         Ok(OciDigest(Sha256Digest::of(&manifest)))
     }
 
-    async fn manifest_under(&self, image: &Reference, name: &str) -> Result<Vec<u8>, AskError> {
+    /// What stands under a tag or a digest of the repository of `image`, of `max` bytes at most; not compared with it.
+    pub(super) async fn manifest_under(
+        &self,
+        image: &Reference,
+        name: &str,
+        max: usize,
+    ) -> Result<Vec<u8>, AskError> {
+        self.read(image, &format!("manifests/{name}"), max).await
+    }
+
+    /// The blob with this digest, of `max` bytes at most; not compared with it.
+    pub(super) async fn blob(
+        &self,
+        image: &Reference,
+        digest: &OciDigest,
+        max: usize,
+    ) -> Result<Vec<u8>, AskError> {
+        self.read(image, &format!("blobs/{digest}"), max).await
+    }
+
+    async fn read(&self, image: &Reference, what: &str, max: usize) -> Result<Vec<u8>, AskError> {
         let host = image.resolve_registry();
         let scheme = match self.is_plain(image) {
             true => "http",
@@ -106,13 +127,13 @@ impl Registries {
         };
         // None holds what has a meaning in a URL: all were read by the grammar of references.
         let repository = image.repository();
-        let url = format!("{scheme}://{host}/v2/{repository}/manifests/{name}");
+        let url = format!("{scheme}://{host}/v2/{repository}/{what}");
         let mut answer = self.get(image, &url, None).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             let shown = self.authorization(image, &answer).await?;
             answer = self.get(image, &url, Some(shown)).await?;
         }
-        body(answer, MANIFEST_MAX).await
+        body(answer, max).await
     }
 
     /// One of a few turns at the network, for a pod of this namespace.

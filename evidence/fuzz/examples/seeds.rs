@@ -524,6 +524,17 @@ fn layers() {
         "index",
         r#"{"schemaVersion":2,"manifests":[]}"#,
     );
+    let signatures = json!({
+        "schemaVersion": 2,
+        "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": layer, "size": 3,
+            "annotations": { "dev.cosignproject.cosign/signature": "aGk=" },
+        }],
+    });
+    let signatures = serde_json::to_vec(&signatures).unwrap();
+    write("image_signatures", "manifest", signatures);
+    let key = "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=";
+    write("image_signatures", "key", key);
     let base64 = |bytes: &[u8]| Value::from(STANDARD.encode(bytes));
     let numbers = |bytes: &[u8]| Value::from(bytes.to_vec());
     let forms: [(&str, &dyn Fn(&[u8]) -> Value); 2] = [("base64", &base64), ("numbers", &numbers)];

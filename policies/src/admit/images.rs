@@ -1,6 +1,7 @@
 //! The images of a pod against what a `WorkloadPolicy` demands of them. What is not known is not met.
 
 use touchstone_evidence::finding::Finding;
+use touchstone_evidence::publisher::PublisherKey;
 
 use super::pod::{ImageFacts, PodFacts};
 use super::selecting;
@@ -66,7 +67,31 @@ fn unproven(demands: &ImageDemands, image: &ImageFacts) -> Vec<Finding> {
     if demands.registered && image.registered != Some(true) {
         findings.push(about(image, "image-not-registered"));
     }
+    if let Some(keys) = &demands.signed_by {
+        let signers = image.signers.iter().flatten();
+        let mut signed = signers.filter(|id| keys.iter().any(|key| key.id() == **id));
+        if signed.next().is_none() {
+            let ids: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
+            findings.push(about(image, "image-not-signed").expected(ids.join(", ")));
+        }
+    }
     findings
+}
+
+/// Images of `pod` of which it must be known who signed them, and it is not, each with keys that may have.
+pub fn to_verify<'a>(
+    policies: &'a PolicySet,
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = (&'a ImageFacts, &'a [PublisherKey])> {
+    let demands = move || selecting(policies, pod).filter_map(|(_, policy)| policy.images.as_ref());
+    let unknown = pod.images.iter().filter(move |image| {
+        let named = demands().all(|demands| misnamed(demands, image).is_none());
+        named && image.signers.is_none()
+    });
+    unknown.flat_map(move |image| {
+        let keys = demands().filter_map(|demands| demands.signed_by.as_deref());
+        keys.map(move |keys| (image, keys))
+    })
 }
 
 fn about(image: &ImageFacts, code: &str) -> Finding {
@@ -98,6 +123,7 @@ mod tests {
             digest: Some(digest.parse().unwrap()),
             encrypted: Some(true),
             registered: Some(true),
+            signers: None,
         }
     }
 
@@ -139,6 +165,30 @@ mod tests {
             let good = image(ImageUse::Ordinary);
             assert_eq!(codes(ALL, &[good, plain]), ["image-not-encrypted"]);
         }
+    }
+
+    #[test]
+    fn any_of_the_keys_is_enough_and_another_one_is_not() {
+        let [one, two] = [
+            "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=",
+            "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+        ];
+        let id = |key: &str| PublisherKey::parse(key).unwrap().id();
+        let demands = format!("{{signedBy: ['{one}']}}");
+        let signed = |signers: Option<Vec<_>>| {
+            let mut image = image(ImageUse::Ordinary);
+            image.signers = signers;
+            image
+        };
+        assert!(codes(&demands, &[signed(Some(vec![id(two), id(one)]))]).is_empty());
+        for signers in [None, Some(Vec::new()), Some(vec![id(two)])] {
+            assert_eq!(codes(&demands, &[signed(signers)]), ["image-not-signed"]);
+        }
+        let either = format!("{{signedBy: ['{one}', '{two}']}}");
+        assert!(codes(&either, &[signed(Some(vec![id(two)]))]).is_empty());
+        let pod = pod(&[signed(None), signed(Some(Vec::new()))]);
+        assert_eq!(to_verify(&policies(&either), &pod).count(), 1);
+        assert_eq!(to_verify(&policies("{}"), &pod).count(), 0);
     }
 
     #[test]

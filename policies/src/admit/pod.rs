@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 
+use super::workload::Workload;
 use crate::manifest::{ImagePrefix, PodHalf};
 
 /// A pod.
@@ -18,6 +21,8 @@ pub struct PodFacts {
     pub service_account: String,
     /// The image of each container, and those that are mounted.
     pub images: Vec<ImageFacts>,
+    /// Whose pod it is; `None`: nobody said.
+    pub workload: Option<Workload>,
 }
 
 /// An image of a pod.
@@ -38,10 +43,13 @@ pub struct ImageFacts {
     pub encrypted: Option<bool>,
     /// Whether its manifest is in the register of images; `None`: not known.
     pub registered: Option<bool>,
+    /// Ids of keys of policies that signed its manifest; `None`: not known.
+    pub signers: Option<Vec<Sha256Digest>>,
 }
 
 /// What an image is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ImageUse {
     /// A container.
     Ordinary,
@@ -104,6 +112,7 @@ mod tests {
             digest: None,
             encrypted: None,
             registered: None,
+            signers: None,
         }
     }
 
@@ -121,6 +130,7 @@ mod tests {
                 image(ImageUse::Ordinary, "other.example/a"),
                 image(ImageUse::Init, "r.example/p/a"),
             ],
+            workload: None,
         };
         let is_meant = |pod: &PodFacts| selecting(&policies, pod).count() == 1;
         assert!(is_meant(&meant));

@@ -27,7 +27,22 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the image `{observed}` of {subject} is not registered; its publisher does it with `touchstone image register`",
     ),
     (
+        "image-not-signed",
+        "the image `{observed}` of {subject} is not signed with a key that policy names, or its registry does not show the \
+         signature; its publisher signs its digest with `cosign sign --key` (keys: {expected})",
+    ),
+    (
         "image-other-runs",
         "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
+    ),
+    (
+        "workload-changed",
+        "{subject} is not what its workload was made of: {expected} stands in the record of its first pod, and here it is \
+         `{observed}`; if the change is meant, make the pod anew by another revision of its controller, else find out who \
+         changed it (`touchstone workload show` has the record)",
+    ),
+    (
+        "workload-too-large",
+        "the pod has {observed} images, and a workload is of {expected} at most; make several of it",
     ),
 ];

@@ -34,11 +34,13 @@ pub(super) fn fate(access: Access, caller: Caller) -> Fate {
 }
 
 /// The roles that may call each route, as they are meant to be. What is not here is for no role.
-const MEANT: [(&str, &[Role]); 7] = [
+const MEANT: [(&str, &[Role]); 9] = [
     ("GET /metrics", READERS),
     ("GET /v1/hosts", RELYING),
     ("GET /v1/hosts/{host}", RELYING),
     ("GET /v1/hosts/{host}/result", RELYING),
+    ("GET /v1/workloads", RELYING),
+    ("GET /v1/workloads/{namespace}/{name}", RELYING),
     ("POST /v1/images", PUBLISHERS),
     ("POST /v1/layer-keys/{key}/wrap", PUBLISHERS),
     ("GET /v1/keys", &Role::ALL),

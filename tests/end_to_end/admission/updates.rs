@@ -26,17 +26,23 @@ async fn a_pod_on_a_node_is_judged_again_where_its_image_changes() {
     assert_eq!(server.refusals(&before).await, "none");
     let tagged = on("node-de-1", "registry.example/api:1");
     let changed = update(&before, &tagged);
-    assert_eq!(server.refusals(&changed).await, json!(["image-by-tag"]));
+    let both = json!(["image-by-tag", "workload-changed"]);
+    assert_eq!(server.refusals(&changed).await, both);
+    // Neither does it leave its policy on the way.
+    let mut relabelled = tagged.clone();
+    relabelled["request"]["object"]["metadata"]["labels"] = json!({});
+    let changed = update(&before, &relabelled);
+    let leaves = json!(["pod-leaves-policy"]);
+    assert_eq!(server.refusals(&changed).await, leaves);
     // Where what it was is not shown, it is judged as a whole.
     let mut hidden = update(&before, &tagged);
     hidden["request"]["oldObject"] = json!(null);
     assert_eq!(server.refusals(&hidden).await, json!(["image-by-tag"]));
     let changed = update(&before, &on("node-de-1", &digest("0b")));
-    assert_eq!(server.refusals(&changed).await, "none");
+    assert_eq!(server.refusals(&changed).await, json!(["workload-changed"]));
     let decisions = server.decisions();
     let last = decisions.last().unwrap();
     assert_eq!(last["operation"], "UPDATE pods");
-    assert_eq!(last["admitted"], true);
     assert_eq!(
         last["images"],
         json!([format!("sha256:{}", "0b".repeat(32))])

@@ -48,6 +48,7 @@ impl Callers {
         let world = World::on(server, &maker);
         let host = Host::boot(&maker.authority, "de-1", Profile::Healthy);
         assert_eq!(world.join(&host, Some("DE")).await["tier"], "affirming");
+        world.workload("u0").await;
         let liar = Liar::take(&host, &world.server).await;
         let operator = world.server.operator();
         let word = |name: &str| operator[name].as_str().unwrap().to_owned();
@@ -71,7 +72,8 @@ impl Callers {
         }
     }
 
-    /// Calls a route as somebody who may. In `path` stands `{host}` for `host`, or `{key}`, and `{version}` for 1.
+    /// Calls a route as somebody who may. In `path` stands `{host}` for `host`, or `{key}`, and `{version}` for 1;
+    /// `{namespace}` and `{name}` for the workload.
     pub(super) async fn call(
         &self,
         method: &Method,
@@ -92,6 +94,8 @@ impl Callers {
             .replace("{host}", host)
             .replace("{version}", "1")
             .replace("{key}", host)
+            .replace("{namespace}", "payments")
+            .replace("{name}", "api")
             .replace("{secret}", &self.webhook_secret);
         let url = format!("{}{path}", self.world.server.url);
         let mut request = client.request(method.clone(), url);

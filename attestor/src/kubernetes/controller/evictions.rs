@@ -15,6 +15,7 @@ use touchstone_policies::admit::{Admission, concerns_namespace, policies_for, re
 use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
+use super::compared::Compared;
 use super::judged::Judged;
 use super::{Moment, integrity, write};
 use crate::attestor::Attestor;
@@ -40,6 +41,7 @@ impl Evictions {
         cluster: &Cluster,
         judged: &[(Arc<Node>, Judged)],
         held: &HashSet<String>,
+        compared: &Compared,
         Moment { now, instant }: Moment,
     ) {
         let by_name: HashMap<&str, &Judged> = judged
@@ -54,7 +56,10 @@ impl Evictions {
             };
             let node = pod.spec.node_name.clone().unwrap_or_default();
             let judged = by_name.get(&*node).copied();
-            let admission = admission(&policies, &pod, judged, &node, now);
+            let mut admission = admission(&policies, &pod, judged, &node, now);
+            admission
+                .refusals
+                .extend_from_slice(compared.refusals(&uid));
             if admission.admitted() {
                 continue;
             }

@@ -1,6 +1,8 @@
 //! The `images` part of a `WorkloadPolicy`: what the image of every container must be.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use touchstone_evidence::publisher::PublisherKey;
 
 use super::some_at_least_one;
 
@@ -20,6 +22,26 @@ pub struct ImageDemands {
     /// How its name must begin, any of which is good; absent: wherever it is from.
     #[serde(default, deserialize_with = "some_at_least_one")]
     pub from: Option<Vec<ImagePrefix>>,
+    /// Keys, any of which must have signed its manifest as cosign does; absent: nobody must have.
+    #[serde(rename = "signedBy", default, deserialize_with = "few_keys")]
+    pub signed_by: Option<Vec<PublisherKey>>,
+}
+
+/// Most keys of one policy: each signature is tried with each.
+const KEYS_MAX: usize = 8;
+
+fn few_keys<'de, D>(deserializer: D) -> Result<Option<Vec<PublisherKey>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let keys = some_at_least_one(deserializer)?;
+    let many = keys.as_ref().is_some_and(|keys| keys.len() > KEYS_MAX);
+    match many {
+        true => Err(D::Error::custom(format_args!(
+            "at most {KEYS_MAX} keys stand here; name those that are in use"
+        ))),
+        false => Ok(keys),
+    }
 }
 
 /// A tag names today one image and tomorrow another: what runs is always a digest.
@@ -78,6 +100,26 @@ impl TryFrom<String> for ImagePrefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_few_and_readable() {
+        let key = "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=";
+        let read = |keys: &[&str]| {
+            let keys = keys.iter().map(|key| format!("'{key}'"));
+            let keys: Vec<String> = keys.collect();
+            let demands = format!("{{signedBy: [{}]}}", keys.join(", "));
+            let demands: Result<ImageDemands, _> = serde_saphyr::from_str(&demands);
+            demands
+                .map(|demands| demands.signed_by.unwrap().len())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&[key; KEYS_MAX]), Ok(KEYS_MAX));
+        let said = read(&[key; KEYS_MAX + 1]).unwrap_err();
+        assert!(said.contains("at most 8 keys"), "{said}");
+        assert!(read(&[]).is_err());
+        let said = read(&["cosign.pub"]).unwrap_err();
+        assert!(said.contains("as PEM"), "{said}");
+    }
 
     #[test]
     fn a_prefix_ends_its_registry() {

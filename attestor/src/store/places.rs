@@ -1,0 +1,210 @@
+//! Where pods of workloads run and ran, and how they came there.
+
+use serde::Serialize;
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::host_id::HostId;
+
+use super::log::digest;
+use super::nodes::host_id;
+use super::{StoreError, Tx, on};
+
+const MALFORMED: StoreError = StoreError::Malformed("place of a pod");
+
+/// Most moves that are kept of one workload; the audit log has all.
+const MOVES_KEPT: i64 = 64;
+/// Most places of one namespace where pods ended that no other pod followed.
+const ENDED_KEPT: i64 = 4096;
+
+/// Where a pod runs, or ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptPlace {
+    pub(crate) pod_uid: String,
+    /// The workload's id.
+    pub(crate) workload: Sha256Digest,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) node: String,
+    /// `None`: no host stood behind the node.
+    pub(crate) host: Option<HostId>,
+    /// When it was seen there first, seconds since 1970.
+    pub(crate) bound_at: i64,
+    /// When it was seen no more; `None`: it is there.
+    pub(crate) ended_at: Option<i64>,
+}
+
+/// That a pod came after another one.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptMove {
+    /// Leaf hash of its entry.
+    pub(crate) entry: Sha256Digest,
+    pub(crate) workload: Sha256Digest,
+    /// Seconds since 1970.
+    pub(crate) moved_at: i64,
+    /// What the entry says of it: JSON.
+    pub(crate) body: String,
+}
+
+#[derive(Serialize)]
+struct PlaceJson<'a> {
+    pod_uid: &'a str,
+    workload: Sha256Digest,
+    namespace: &'a str,
+    pod: &'a str,
+    node: &'a str,
+    host: Option<&'a HostId>,
+    bound_at: i64,
+    ended_at: Option<i64>,
+}
+
+type Row = (
+    String,
+    Vec<u8>,
+    String,
+    String,
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+);
+
+impl Tx {
+    /// Every place.
+    pub(crate) async fn places(&mut self) -> Result<Vec<KeptPlace>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM workload_places",
+            )
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(place).collect()
+    }
+
+    /// Keeps places as they are now, each instead of what was kept of it.
+    pub(crate) async fn keep_places(&mut self, places: &[KeptPlace]) -> Result<(), StoreError> {
+        let list = list(places)?;
+        on!(self, connection => {
+            sqlx::query(
+                "INSERT INTO workload_places (pod_uid, workload, namespace, pod, node, host, bound_at, ended_at)
+                 SELECT j.value ->> 'pod_uid', unhex(j.value ->> 'workload'), j.value ->> 'namespace',
+                     j.value ->> 'pod', j.value ->> 'node', j.value ->> 'host',
+                     CAST(j.value ->> 'bound_at' AS BIGINT), CAST(j.value ->> 'ended_at' AS BIGINT)
+                 FROM json_each($1) AS j WHERE true
+                 ON CONFLICT (pod_uid) DO UPDATE SET host = excluded.host, ended_at = excluded.ended_at",
+            )
+            .bind(list)
+            .execute(connection)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// Takes places away: pods followed those that ended there.
+    pub(crate) async fn drop_places(&mut self, places: &[KeptPlace]) -> Result<(), StoreError> {
+        let list = list(places)?;
+        on!(self, connection => {
+            sqlx::query(
+                "DELETE FROM workload_places
+                 WHERE pod_uid IN (SELECT j.value ->> 'pod_uid' FROM json_each($1) AS j)",
+            )
+            .bind(list)
+            .execute(connection)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// Places where pods ended before `before`, or that are more than are kept of their namespace, the oldest of it:
+    /// no pod follows those any more.
+    pub(crate) async fn places_over(&mut self, before: i64) -> Result<Vec<KeptPlace>, StoreError> {
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM (
+                     SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY ended_at DESC, pod_uid) AS place
+                     FROM workload_places WHERE ended_at IS NOT NULL) AS ended
+                 WHERE ended_at < $1 OR place > $2",
+            )
+            .bind(before)
+            .bind(ENDED_KEPT)
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(place).collect()
+    }
+
+    /// Keeps a move, and lets go of older ones of its workload.
+    pub(crate) async fn add_move(&mut self, kept: &KeptMove) -> Result<(), StoreError> {
+        on!(self, connection => {
+            sqlx::query("INSERT INTO workload_moves (entry, workload, moved_at, body) VALUES ($1, $2, $3, $4)")
+                .bind(&kept.entry.0[..])
+                .bind(&kept.workload.0[..])
+                .bind(kept.moved_at)
+                .bind(&kept.body)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(
+                "DELETE FROM workload_moves WHERE entry IN (
+                     SELECT entry FROM workload_moves WHERE workload = $1
+                     ORDER BY moved_at DESC, entry LIMIT 1000000 OFFSET $2)",
+            )
+            .bind(&kept.workload.0[..])
+            .bind(MOVES_KEPT)
+            .execute(connection)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// The moves that are kept of a workload, the latest first.
+    pub(crate) async fn moves_of(
+        &mut self,
+        workload: &Sha256Digest,
+    ) -> Result<Vec<KeptMove>, StoreError> {
+        let rows: Vec<(Vec<u8>, i64, String)> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT entry, moved_at, body FROM workload_moves WHERE workload = $1
+                 ORDER BY moved_at DESC, entry",
+            )
+            .bind(&workload.0[..])
+            .fetch_all(connection)
+            .await?
+        });
+        let kept = |(entry, moved_at, body): (Vec<u8>, i64, String)| {
+            Ok(KeptMove {
+                entry: digest(&entry)?,
+                workload: *workload,
+                moved_at,
+                body,
+            })
+        };
+        rows.into_iter().map(kept).collect()
+    }
+}
+
+fn list(places: &[KeptPlace]) -> Result<String, StoreError> {
+    let rows = places.iter().map(|place| PlaceJson {
+        pod_uid: &place.pod_uid,
+        workload: place.workload,
+        namespace: &place.namespace,
+        pod: &place.pod,
+        node: &place.node,
+        host: place.host.as_ref(),
+        bound_at: place.bound_at,
+        ended_at: place.ended_at,
+    });
+    serde_json::to_string(&rows.collect::<Vec<_>>()).map_err(|_| MALFORMED)
+}
+
+fn place(row: Row) -> Result<KeptPlace, StoreError> {
+    let (pod_uid, workload, namespace, pod, node, host, bound_at, ended_at) = row;
+    Ok(KeptPlace {
+        pod_uid,
+        workload: digest(&workload)?,
+        namespace,
+        pod,
+        node,
+        host: host.as_deref().map(host_id).transpose()?,
+        bound_at,
+        ended_at,
+    })
+}

@@ -1,0 +1,311 @@
+//! The record of workloads: what each was made of, kept at the first admission of a pod of it, for ever the same.
+//!
+//! A pod without a controller is a workload that nobody else is to be compared with: its record is written behind the
+//! answer. The others' are durable with the entry that made them, before the answer.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use touchstone_evidence::digest::Sha256Digest;
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_policies::admit::workload::{MadeOf, changes};
+use touchstone_policies::admit::{ImageUse, Workload};
+
+use crate::appraisal::RoundError;
+use crate::audit::Entry;
+use crate::store::{Store, StoreError, WorkloadRecord};
+use crate::trust_index::TrustIndex;
+
+/// Most records that are held in memory.
+const HELD: usize = 8192;
+/// Most records in one transaction, and most that wait for one.
+const GROUP_MAX: usize = 256;
+const WAITING_MAX: usize = 4096;
+/// For how long a pod may come after one that ended.
+const FOLLOWED_SECONDS: i64 = 7 * 24 * 3600;
+/// Most layers that a record names; storage drivers take 128 at most. The manifest's digest commits to all.
+const LAYERS_MAX: usize = 128;
+
+/// An image that a workload is made of, with what was known of it then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MadeImage {
+    /// Name of the container, or of the volume.
+    pub(crate) container: String,
+    pub(crate) used: ImageUse,
+    pub(crate) reference: String,
+    /// `None`: it was named by a tag.
+    pub(crate) manifest: Option<OciDigest>,
+    /// `None`, as what follows: nobody asked for its manifest, or it is an index.
+    pub(crate) config: Option<OciDigest>,
+    pub(crate) layers: Option<Vec<OciDigest>>,
+    pub(crate) encrypted: Option<bool>,
+    /// Name of the credential that registered it.
+    pub(crate) publisher: Option<String>,
+    /// Ids of keys of policies that signed its manifest; `None`: no policy asked.
+    pub(crate) signers: Option<Vec<Sha256Digest>>,
+}
+
+impl MadeImage {
+    /// Its layers, if they are not too many to be kept.
+    pub(crate) fn few(layers: &[OciDigest]) -> Option<Vec<OciDigest>> {
+        (layers.len() <= LAYERS_MAX).then(|| layers.to_vec())
+    }
+
+    fn made_of(&self) -> MadeOf {
+        MadeOf {
+            container: self.container.clone(),
+            used: self.used,
+            reference: self.reference.clone(),
+            digest: self.manifest,
+        }
+    }
+}
+
+/// The first pod of a workload.
+#[derive(Clone, Debug)]
+pub(crate) struct First {
+    pub(crate) namespace: String,
+    pub(crate) workload: Workload,
+    pub(crate) images: Vec<MadeImage>,
+}
+
+/// What a workload was made of.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) made: Vec<MadeOf>,
+}
+
+impl Record {
+    /// How the pod that left `first` differs from it.
+    pub(crate) fn changes(&self, first: &First) -> Vec<Finding> {
+        let now: Vec<MadeOf> = first.images.iter().map(MadeImage::made_of).collect();
+        changes(&self.made, &now)
+    }
+}
+
+/// What waits to be written behind.
+enum Waiting {
+    Record(Box<WorkloadRecord>),
+    /// Somebody waits until all before is written.
+    End(oneshot::Sender<()>),
+}
+
+/// Records, and the task that writes those that nobody waits for.
+pub(crate) struct Workloads {
+    store: Store,
+    index: Arc<TrustIndex>,
+    held: Cache<Sha256Digest, Arc<Record>>,
+    alone: mpsc::Sender<Waiting>,
+}
+
+impl Workloads {
+    /// Starts the task. It ends with this value.
+    pub(crate) fn start(store: Store, index: Arc<TrustIndex>) -> Self {
+        let (alone, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(write_behind(store.clone(), waiting));
+        Self {
+            store,
+            index,
+            held: Cache::new(HELD),
+            alone,
+        }
+    }
+
+    /// What is recorded of a workload.
+    pub(crate) async fn of(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let id = id(namespace, workload);
+        if let Some(record) = self.held.get(&id) {
+            return Ok(Some(record));
+        }
+        let Some(kept) = self.store.read().await?.workload(&id).await? else {
+            return Ok(None);
+        };
+        let record = Arc::new(read(&kept)?);
+        self.held.insert(id, Arc::clone(&record));
+        Ok(Some(record))
+    }
+
+    /// Writes `entry`, which admits the first pod of a workload, together with its record. If there is one already, neither
+    /// is written, and that one is the answer.
+    pub(crate) async fn begin(
+        &self,
+        first: &First,
+        entry: &Entry,
+        now: i64,
+    ) -> Result<Option<Arc<Record>>, RoundError> {
+        let kept = kept(first, entry.leaf(), now)?;
+        let mut tx = self.store.write().await?;
+        if tx.add_workloads(std::slice::from_ref(&kept)).await? == 0 {
+            let before = tx.workload(&kept.id).await?;
+            let before = before.ok_or(StoreError::Malformed("workload"))?;
+            let record = Arc::new(read(&before)?);
+            self.held.insert(kept.id, Arc::clone(&record));
+            return Ok(Some(record));
+        }
+        let order = entry.append(&mut tx).await?;
+        // COMMIT POINT: from here on every other pod of it is to be the same.
+        tx.commit().await?;
+        self.index.note(order);
+        self.held.insert(kept.id, Arc::new(read(&kept)?));
+        Ok(None)
+    }
+
+    /// Records a pod without a controller that was admitted by the entry with this leaf hash.
+    pub(crate) async fn note(
+        &self,
+        first: &First,
+        leaf: Sha256Digest,
+        now: i64,
+    ) -> Result<(), RoundError> {
+        let kept = kept(first, leaf, now)?;
+        self.held.insert(kept.id, Arc::new(read(&kept)?));
+        let sent = self.alone.send(Waiting::Record(Box::new(kept))).await;
+        sent.map_err(|_| RoundError::Cancelled)
+    }
+
+    /// Ends once all that was noted is written.
+    pub(crate) async fn flush(&self) {
+        let (end, written) = oneshot::channel();
+        if self.alone.send(Waiting::End(end)).await.is_ok() {
+            let _task_ended = written.await;
+        }
+    }
+}
+
+/// One name for all that a workload is known by. No two of different parts have the same.
+pub(crate) fn id(namespace: &str, workload: &Workload) -> Sha256Digest {
+    let Workload {
+        kind,
+        name,
+        uid,
+        revision,
+    } = workload;
+    let parts = [namespace, kind, name, uid, revision];
+    let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+    let parts = lengths.iter().zip(parts);
+    let parts = parts.flat_map(|(length, part)| [&length[..], part.as_bytes()]);
+    let domain = &b"touchstone workload v1\0"[..];
+    let all: Vec<&[u8]> = [domain].into_iter().chain(parts).collect();
+    Sha256Digest::of_parts(&all)
+}
+
+fn kept(first: &First, entry: Sha256Digest, now: i64) -> Result<WorkloadRecord, StoreError> {
+    let workload = &first.workload;
+    let images = serde_json::to_string(&first.images);
+    Ok(WorkloadRecord {
+        id: id(&first.namespace, workload),
+        namespace: first.namespace.clone(),
+        kind: workload.kind.clone(),
+        name: workload.name.clone(),
+        uid: workload.uid.clone(),
+        revision: workload.revision.clone(),
+        alone: workload.is_alone(),
+        images: images.map_err(|_| StoreError::Malformed("workload"))?,
+        entry,
+        recorded_at: now,
+        seen_at: now,
+    })
+}
+
+/// The images of a record.
+pub(crate) fn images(kept: &WorkloadRecord) -> Result<Vec<MadeImage>, StoreError> {
+    serde_json::from_str(&kept.images).map_err(|_| StoreError::Malformed("workload"))
+}
+
+fn read(kept: &WorkloadRecord) -> Result<Record, StoreError> {
+    let images = images(kept)?;
+    Ok(Record {
+        made: images.iter().map(MadeImage::made_of).collect(),
+    })
+}
+
+/// Writes what waits, many at once. What cannot be written is told: no other pod depends on it.
+async fn write_behind(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut all = Vec::with_capacity(GROUP_MAX);
+    while waiting.recv_many(&mut all, GROUP_MAX).await > 0 {
+        let (mut records, mut ends) = (Vec::new(), Vec::new());
+        for one in all.drain(..) {
+            match one {
+                Waiting::Record(record) => records.push(*record),
+                Waiting::End(end) => ends.push(end),
+            }
+        }
+        if let Err(error) = write(&store, &records).await {
+            let error = &error as &dyn std::error::Error;
+            let lost = records.len();
+            tracing::warn!(
+                error,
+                "{lost} pods without a controller were not recorded as workloads"
+            );
+        }
+        for end in ends {
+            let _nobody_waits = end.send(());
+        }
+    }
+}
+
+async fn write(store: &Store, records: &[WorkloadRecord]) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.write().await?;
+    tx.add_workloads(records).await?;
+    tx.commit().await
+}
+
+/// Lets go of records of namespaces that have too many, and of places where pods ended long before `now`.
+pub(crate) async fn forget(store: &Store, now: i64) -> Result<(), StoreError> {
+    let before = now.saturating_sub(FOLLOWED_SECONDS);
+    let over = store.read().await?.places_over(before).await?;
+    if !over.is_empty() {
+        let mut tx = store.write().await?;
+        tx.drop_places(&over).await?;
+        tx.commit().await?;
+    }
+    let namespaces = store.read().await?.namespaces_of_many_workloads().await?;
+    for namespace in namespaces {
+        let mut tx = store.write().await?;
+        tx.forget_workloads(&namespace).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_workloads_have_one_id() {
+        let of = |namespace: &str, [kind, name, uid, revision]: [&str; 4]| {
+            let [kind, name, uid, revision] = [kind, name, uid, revision].map(str::to_owned);
+            let workload = Workload {
+                kind,
+                name,
+                uid,
+                revision,
+            };
+            id(namespace, &workload)
+        };
+        let one = of("a", ["b", "c", "d", "e"]);
+        assert_eq!(one, of("a", ["b", "c", "d", "e"]));
+        for other in [
+            of("x", ["b", "c", "d", "e"]),
+            of("a", ["x", "c", "d", "e"]),
+            of("a", ["b", "x", "d", "e"]),
+            of("a", ["b", "c", "x", "e"]),
+            of("a", ["b", "c", "d", "x"]),
+            of("a", ["b", "c", "de", ""]),
+            of("ab", ["", "c", "d", "e"]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}
