@@ -70,11 +70,6 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "{subject} has no proven place, and policy demands one",
     ),
     (
-        "pod-static",
-        "this is the mirror of a static pod, which {subject} runs without asking; take its file off that node: its host \
-         gets no key that it may not have",
-    ),
-    (
         "pod-changed-too-often",
         "this pod was changed too often while it waited, or its labels and images are too long, so its binding cannot be \
          judged; create it again",
@@ -82,6 +77,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
     (
         "pod-leaves-policy",
         "it runs under the policy {observed}, which would not be for it any more; delete it and make another",
+    ),
+    (
+        "pod-static",
+        "this is the mirror of a static pod, which {subject} runs without asking; take its file off that node: its host \
+         gets no key that it may not have",
     ),
     (
         "pod-unknown",
