@@ -8,6 +8,8 @@ use crate::console::commands::read;
 
 /// What stands between two files.
 const BETWEEN: &str = "\n---\n";
+/// What the code of a refusal begins with, after its words.
+const CODE: &str = " (touchstone:";
 
 /// One text out of files, as the attestor gets it.
 pub(super) struct Sources {
@@ -48,8 +50,10 @@ impl Sources {
         self.text.push_str(text);
     }
 
-    /// Reads `line N column M`, which stands before or after the words, of the whole text; `None`: it names no line.
+    /// Reads `line N column M`, which stands before or after the words, of the whole text; `None`: it names no line. The
+    /// code of a refusal stays at the end.
     pub(super) fn locate(&self, said: &str) -> Option<Located> {
+        let (said, code) = said.split_at(said.rfind(CODE).unwrap_or(said.len()));
         let (before, rest) = said.split_once("line ")?;
         let (line, rest) = number(rest)?;
         let (column, rest) = number(rest.trim_start_matches(',').strip_prefix(" column ")?)?;
@@ -64,7 +68,7 @@ impl Sources {
             file: file.clone(),
             line: line - begins + 1,
             column,
-            message: message.to_owned(),
+            message: format!("{message}{code}"),
             source: source.unwrap_or_default().to_owned(),
         })
     }
@@ -160,5 +164,12 @@ mod tests {
         );
         assert_eq!(told.matches("Mars").count(), 2, "{told}");
         assert_eq!(sources.locate("Region `a` is there twice"), None);
+        // As an attestor refuses it.
+        let refused =
+            sources.locate("unknown field `x` at line 6, column 9 (touchstone:policy-broken)");
+        assert_eq!(
+            refused.map(|located| located.message).as_deref(),
+            Some("unknown field `x` (touchstone:policy-broken)")
+        );
     }
 }
