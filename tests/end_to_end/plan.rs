@@ -172,6 +172,10 @@ async fn errors_name_the_file_the_line_and_the_column() {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
         assert!(said.contains(&format!("{bad}:4:")), "{command}: {said}");
+        assert!(
+            said.contains("unknown field `country`"),
+            "{command}: {said}"
+        );
     }
 }
 

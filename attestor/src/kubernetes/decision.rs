@@ -184,9 +184,10 @@ impl Decision {
             return Ok(Response::allowed(request, entry));
         }
         let why = format!(
-            "touchstone: {} (policy {})",
+            "touchstone: {} (policy {}) ({})",
             prose::summary(&self.admission.refusals),
-            self.admission.policies.join(", ")
+            self.admission.policies.join(", "),
+            codes(&self.admission.refusals),
         );
         Ok(Response::refused(request, &why, entry))
     }
@@ -264,6 +265,18 @@ async fn commit(attestor: &Attestor, entry: Entry) -> Result<Sha256Digest, Round
     let leaf = entry.leaf();
     attestor.commits.entry(entry).await?;
     Ok(leaf)
+}
+
+/// What docs/findings.md has them under, each once.
+fn codes(refusals: &[Finding]) -> String {
+    let mut codes: Vec<String> = Vec::new();
+    for refusal in refusals {
+        let code = format!("`{}`", refusal.code);
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes.join(", ")
 }
 
 /// Each once, in order.

@@ -47,13 +47,13 @@ async fn a_pod_on_a_node_is_judged_again_where_its_image_changes() {
         last["images"],
         json!([format!("sha256:{}", "0b".repeat(32))])
     );
-    assert_eq!(decisions.len(), 4, "each of them is an entry");
+    assert_eq!(decisions.len(), 5, "each of them is an entry");
     // What does not matter writes none, on whichever host: finalizers must come off a pod that is to go.
     let lost = on("node-unknown", &digest("0a"));
     let mut finalized = lost.clone();
     finalized["request"]["object"]["metadata"]["finalizers"] = json!([]);
     assert_eq!(server.refusals(&update(&lost, &finalized)).await, "none");
-    assert_eq!(server.decisions().len(), 4);
+    assert_eq!(server.decisions().len(), 5);
     // A label that puts it under a policy is judged.
     let mut free = lost.clone();
     free["request"]["object"]["metadata"]["labels"] = json!({});
