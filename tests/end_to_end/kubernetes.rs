@@ -6,12 +6,13 @@
 
 mod bypasses;
 mod healing;
+mod kubelets;
 mod marks;
 mod node_links;
 mod placement;
 mod turns;
 
-use touchstone_tests::cluster::{Cluster, assets};
+use touchstone_tests::cluster::{Cluster, assets, assets_and_kubelet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
@@ -53,4 +54,14 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;
     turns::too_many_that_turn_at_once_keep_their_pods_and_one_does_not(&cluster).await;
     turns::a_host_that_turns_loses_its_pods(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_kubelet_decrypts_a_pod_s_image_while_its_host_is_proven_and_no_longer() {
+    let Some((assets, kubelet)) = assets_and_kubelet() else {
+        return;
+    };
+    let scene = kubelets::Scene::start(assets, kubelet).await;
+    kubelets::a_pod_runs_on_the_proven_host_and_ends_when_that_turns(&scene).await;
+    kubelets::a_static_pod_gets_no_plaintext_on_an_unattested_host(&scene).await;
 }
