@@ -211,7 +211,7 @@ async fn reviews_recorded_from_real_api_servers_are_answered() {
 }
 
 /// The sample policy, which also demands this of images.
-fn demanding(images: &str) -> String {
+pub(crate) fn demanding(images: &str) -> String {
     let policy = std::fs::read_to_string(touchstone_tests::world::sample_policy()).unwrap();
     let host = "  host:\n    tier: affirming\n";
     let demands = policy.replace(host, &format!("  images: {images}\n{host}"));

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use touchstone_tests::containers::containerd::Containerd;
+use touchstone_tests::containers::cri::Cri;
 use touchstone_tests::containers::image::Image;
 use touchstone_tests::containers::keys::{Key, Pair, Provider};
 use touchstone_tests::containers::podman::Podman;
 use touchstone_tests::containers::registry::Registry;
-use touchstone_tests::containers::{kubelet, rights, skopeo};
+use touchstone_tests::containers::{rights, skopeo};
 
 const SECRET: &str = "seen by who has the key";
 const REFUSAL: &str = r#"host worker-3 is contraindicated: kernel command line gained "ima=off""#;
@@ -153,10 +154,10 @@ async fn who_pulls_reads_why_a_layer_was_refused() {
         let said = containerd.pull(&scene.name).refused();
         assert!(said.contains(REFUSAL), "{said}");
     }
-    let said = kubelet::pull(&containerd, &scene.name).await.unwrap_err();
+    let said = Cri::of(&containerd).pull(&scene.name).await.unwrap_err();
     assert!(said.contains(REFUSAL), "{said}");
     script.refuse("");
-    kubelet::pull(&containerd, &scene.name).await.unwrap();
+    Cri::of(&containerd).pull(&scene.name).await.unwrap();
     assert!(containerd.run(&scene.name).good().contains(SECRET));
 }
 

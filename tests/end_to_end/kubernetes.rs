@@ -7,12 +7,13 @@
 mod bypasses;
 mod custody;
 mod healing;
+mod kubelets;
 mod marks;
 mod node_links;
 mod placement;
 mod turns;
 
-use touchstone_tests::cluster::{Cluster, assets};
+use touchstone_tests::cluster::{Cluster, assets, assets_and_kubelet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
@@ -65,4 +66,14 @@ async fn a_watching_attestor_keeps_custody_of_workloads() {
     custody::let_more_hosts_in(&cluster);
     custody::a_pod_that_is_made_anew_is_followed_from_host_to_host(&cluster).await;
     custody::an_image_is_not_changed_where_it_runs(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_kubelet_decrypts_a_pod_s_image_while_its_host_is_proven_and_no_longer() {
+    let Some((assets, kubelet)) = assets_and_kubelet() else {
+        return;
+    };
+    let scene = kubelets::Scene::start(assets, kubelet).await;
+    kubelets::a_pod_runs_on_the_proven_host_and_ends_when_that_turns(&scene).await;
+    kubelets::a_static_pod_gets_no_plaintext_on_an_unattested_host(&scene).await;
 }

@@ -1,9 +1,12 @@
 //! Keys of encrypted layers on a host: the agent's key provider, from the call of a runtime to the answer.
 
 mod attestors;
+pub(crate) mod built;
 mod calls;
 mod containers;
 mod leases;
+pub(crate) mod machine;
+mod pods;
 
 use std::fs;
 

@@ -4,7 +4,7 @@
 //! something.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use touchstone_tpm_sim::kubernetes::webhooks::{self, Attestor};
 use touchstone_tpm_sim::kubernetes::{Api, Assets, ControlPlane, namespaces, nodes, pods, until};
 use touchstone_tpm_sim::six_nodes::{ALL, APP, NAMESPACE, Six, policy};
 
+use crate::containers::rights;
 use crate::database::Database;
 use crate::host::{Host, Profile};
 use crate::server::Server;
@@ -33,12 +34,33 @@ pub fn assets() -> Option<Assets> {
     match Assets::find() {
         Ok(assets) => Some(assets),
         Err(lacking) => {
-            let required = std::env::var(REQUIRED).is_ok_and(|value| value == "required");
-            assert!(!required, "{lacking}");
-            eprintln!("SKIPPED: no live control plane: {lacking}");
+            skip(&format!("no live control plane: {lacking}"));
             None
         }
     }
+}
+
+/// The same and a kubelet, which setup-envtest does not bring, on a machine that can run containers.
+#[must_use]
+pub fn assets_and_kubelet() -> Option<(Assets, PathBuf)> {
+    let assets = assets()?;
+    match assets.also("kubelet") {
+        Ok(kubelet) if rights::allow_containers() => Some((assets, kubelet)),
+        Ok(_) => {
+            skip("a kubelet runs containers");
+            None
+        }
+        Err(lacking) => {
+            skip(&format!("no kubelet: {lacking}"));
+            None
+        }
+    }
+}
+
+fn skip(why: &str) {
+    let required = std::env::var(REQUIRED).is_ok_and(|value| value == "required");
+    assert!(!required, "{why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 /// It goes with this value.
@@ -65,8 +87,17 @@ impl Cluster {
     /// The same with an attestor that watches the cluster and writes to it, with the rights that an installation gives
     /// it, and `settings` besides how it is reached.
     pub async fn start_watched(assets: Assets, settings: &str) -> Self {
+        Self::start_watched_with(assets, settings, &[]).await
+    }
+
+    /// The same with an attestor that is told more.
+    pub async fn start_watched_with(assets: Assets, settings: &str, more: &[&str]) -> Self {
         let settings = settings.to_owned();
-        Self::start_with(assets, async move |plane| watched(plane, &settings).await).await
+        let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
+        Self::start_with(assets, async move |plane| {
+            [watched(plane, &settings).await, more].concat()
+        })
+        .await
     }
 
     /// The same with an attestor that is told more, of this control plane.

@@ -3,9 +3,10 @@
 //! Invariant: no test is skipped for a tool that is missing; [`rights::allow_containers`] names the only reason.
 
 pub mod containerd;
+pub mod cri;
 pub mod image;
 pub mod keys;
-pub mod kubelet;
+pub mod mounts;
 pub mod podman;
 pub mod registry;
 pub mod rights;

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod host;
 pub mod impostor;
 pub mod keyprovider;
+pub mod kubelet;
 pub mod liar;
 pub mod many_banks;
 pub mod memory;

@@ -20,6 +20,10 @@ const LOOKS_MAX: u32 = 10;
 /// Before each look: containerd names an image by its id too, a moment after a pull, maybe while it goes.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// From which look on pulls are cut off that have decrypted nothing yet. On a host that turned they are refused a key
+/// meanwhile, and who asked reads why; of one that is cut off all that is read is that a folder is missing.
+const CUT_OFF: u32 = 5;
+
 /// A namespace of the settings that is not there.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -110,7 +114,7 @@ impl Namespace<'_> {
         mut all: Found,
         purged: &mut Purged,
     ) -> Result<(), Error> {
-        for _ in 0..LOOKS_MAX {
+        for look in 0..LOOKS_MAX {
             let found = self.find().await?;
             all.extend(&found);
             purged.digests = all.manifests.iter().copied().collect();
@@ -119,7 +123,7 @@ impl Namespace<'_> {
             if mode == Mode::DryRun || found.is_nothing() {
                 return Ok(());
             }
-            self.remove(&all).await?;
+            self.remove(&all, look >= CUT_OFF).await?;
             tokio::time::sleep(MOMENT).await;
         }
         Ok(())

@@ -38,7 +38,21 @@ pub struct ContainerStatus {
     /// What the runtime says it runs: a reference with a digest; empty before it runs.
     #[serde(rename = "imageID")]
     pub image_id: String,
+    /// How it stands.
+    pub state: ContainerState,
 }
+
+/// `ContainerState`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ContainerState {
+    /// There while it runs.
+    pub running: Option<Running>,
+}
+
+/// `ContainerStateRunning`, of which nothing is looked at.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Running {}
 
 /// How pods are asked for.
 pub(crate) fn resource() -> ApiResource {

@@ -19,13 +19,17 @@ fn lets_pass(toleration: &Toleration) -> bool {
 }
 
 /// Why the pod may not be made, or changed, as it is asked; `None`: its tolerations are no reason. What a pod tolerates
-/// already is no reason to refuse its other changes.
+/// already is no reason to refuse its other changes. Kubelets let every static pod tolerate all that evicts: what is to
+/// be said of its mirror is that it is one.
 pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding> {
     let resource = request.resource_name();
     if !["pods", "pods/ephemeralcontainers"].contains(&resource.as_str()) {
         return None;
     }
     let pod: Pod = request.object().ok()?;
+    if request.operation == "CREATE" && pod.is_mirror() {
+        return None;
+    }
     let before = request.old_object::<Pod>().ok().flatten();
     let held = before.as_ref().map(|pod| pod.spec.tolerations.as_slice());
     let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));

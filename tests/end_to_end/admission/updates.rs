@@ -161,6 +161,9 @@ async fn the_mirror_of_a_static_pod_is_refused_on_whichever_host() {
     mirror["request"]["userInfo"]["username"] = json!("system:node:node-de-1");
     mirror["request"]["object"]["metadata"]["annotations"] =
         json!({ "kubernetes.io/config.mirror": "9ad8", "kubernetes.io/config.source": "file" });
+    // As every kubelet has them.
+    mirror["request"]["object"]["spec"]["tolerations"] =
+        json!([{ "operator": "Exists", "effect": "NoExecute" }]);
     assert_eq!(server.refusals(&mirror).await, json!(["pod-static"]));
     let last = server.decisions().pop().unwrap();
     assert_eq!(

@@ -113,7 +113,7 @@ pub(super) async fn a_pod_that_names_no_node_is_steered_to_a_host_that_fits(clus
 }
 
 /// API servers hear of a configuration within a second or two.
-async fn until_mutated(cluster: &Cluster, mutated: bool) {
+pub(super) async fn until_mutated(cluster: &Cluster, mutated: bool) {
     let trial = format!("{}?dryRun=All", pods::list(NAMESPACE));
     let what = "the API server asks our mutating webhook, or no more";
     until(what, PATIENCE, async || {

@@ -7,92 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use touchstone_agent::state::Records;
-use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_tests::containers::containerd::Containerd;
+use touchstone_tests::containers::cri::Cri;
 use touchstone_tests::containers::image::Image;
 use touchstone_tests::containers::keys::{Key, Provider};
 use touchstone_tests::containers::podman::Podman;
-use touchstone_tests::containers::registry::Registry;
 use touchstone_tests::containers::tool::Said;
-use touchstone_tests::containers::{kubelet, rights, skopeo};
+use touchstone_tests::containers::{rights, skopeo};
 use touchstone_tests::daemon::Daemon;
-use touchstone_tests::host::{self, Host, Profile};
+use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::impostor::impostor;
 use touchstone_tests::keyprovider::KeyProvider;
 use touchstone_tests::programs;
-use touchstone_tests::world::{World, healthy_host, sample_policy};
+use touchstone_tests::world::{healthy_host, sample_policy};
 use touchstone_tpm_sim::swtpm::Bank;
 
-use crate::layer_keys::{publisher, register};
+use super::built::{Built, Node, SECRET, built, built_by};
+use crate::layer_keys::register;
 use crate::location::{issue, signed_tag};
-
-const SECRET: &str = "read by a healthy host";
-
-/// An image that was encrypted where it was built.
-struct Built {
-    registry: Registry,
-    /// Its name there.
-    name: String,
-    /// Its manifest, as it was pushed.
-    manifest: String,
-    /// The credential that it was encrypted with.
-    publisher: String,
-}
-
-/// Encrypts an image with a new key of the policy `payments`.
-fn built(world: &World, more: &[&str]) -> Built {
-    built_by(world, more, skopeo::encrypt)
-}
-
-fn built_by(
-    world: &World,
-    more: &[&str],
-    encrypt: impl FnOnce(&Image, &str, &Key) -> Said,
-) -> Built {
-    let create = ["key", "create", "payments", "--policy", "payments"];
-    world.server.command(&[&create[..], more].concat());
-    let publisher = publisher(&world.server, "ci");
-    let arguments = ["keyprovider", "--credential", &publisher];
-    let provider = Provider::program(&programs::path("touchstone"), &arguments);
-    let registry = Registry::start();
-    let name = registry.image("payments:v1");
-    let image = Image::saying(SECRET);
-    let _said = encrypt(&image, &name, &provider.key("payments")).good();
-    Built {
-        manifest: skopeo::raw_manifest(&name),
-        registry,
-        name,
-        publisher,
-    }
-}
-
-impl Built {
-    fn digest(&self) -> OciDigest {
-        OciDigest(Sha256Digest::of(self.manifest.as_bytes()))
-    }
-}
-
-/// How the tools of a host reach its agent: by its socket, and through its program.
-struct Node {
-    socket: Provider,
-    program: Provider,
-}
-
-impl Node {
-    fn of(host: &Host, world: &World) -> Self {
-        let socket = host::keyprovider(&host.settings(&world.server));
-        let arguments = ["keyprovider", "--socket", socket.to_str().unwrap()];
-        Self {
-            program: Provider::program(&programs::path("touchstone-agent"), &arguments),
-            socket: Provider::socket(&socket),
-        }
-    }
-
-    fn keys(&self) -> [Key; 2] {
-        [&self.socket, &self.program].map(|provider| provider.key("node"))
-    }
-}
 
 /// It failed, and gave this reason.
 fn says(said: Said, words: &str) {
@@ -136,7 +68,7 @@ async fn a_healthy_host_runs_an_encrypted_image() {
     let found = found.iter().filter(|lease| lease.manifest == manifest);
     assert_eq!(found.count(), 2);
     containerds[0].purge(&built.name);
-    kubelet::pull(&containerds[0], &built.name).await.unwrap();
+    Cri::of(&containerds[0]).pull(&built.name).await.unwrap();
     assert!(containerds[0].run(&built.name).good().contains(SECRET));
     provider.daemon.stop();
     says(
@@ -182,7 +114,7 @@ async fn a_host_that_may_not_read_an_image_is_told_why_by_each_tool() {
             assert!(podman.layers().is_empty());
             let containerd = Containerd::start(&key);
             says(containerd.pull(&built.name), words);
-            let said = kubelet::pull(&containerd, &built.name).await.unwrap_err();
+            let said = Cri::of(&containerd).pull(&built.name).await.unwrap_err();
             assert!(said.contains(words), "{said}");
             assert!(containerd.snapshots().is_empty());
         }
@@ -366,7 +298,7 @@ async fn every_tool_says(built: &Built, key: &Key, words: &str) {
     assert!(podman.layers().is_empty());
     let containerd = Containerd::start(key);
     says(containerd.pull(&built.name), words);
-    let said = kubelet::pull(&containerd, &built.name).await.unwrap_err();
+    let said = Cri::of(&containerd).pull(&built.name).await.unwrap_err();
     assert!(said.contains(words), "{said}");
     assert!(containerd.snapshots().is_empty());
 }

@@ -9,11 +9,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::keys::{CONFIG, Key};
+use super::mounts;
 use super::tool::{self, Said};
 use crate::daemon::Daemon;
 
 /// Other snapshotters want a file system that has overlays.
 const SNAPSHOTTER: &str = "native";
+
+/// Where kubelets have containers write to; each containerd here has a folder of its own there.
+pub const LOGS: &str = "/var/log";
+
+/// A kubelet takes a node for ready where a network is configured. In the host's network none is asked for.
+const NO_NETWORK: &str = r#"{"cniVersion": "0.3.1", "name": "none", "type": "none"}"#;
 
 /// The kubelet's.
 const NAMESPACE: &str = "k8s.io";
@@ -34,10 +41,25 @@ impl Containerd {
     /// Starts one whose decoder has a key.
     #[must_use]
     pub fn start(key: &Key) -> Self {
+        Self::begin(key, "nowhere.invalid/pause")
+    }
+
+    /// The same for pods, each of which has a container of the image `pause`, as containerd is set up beside a kubelet.
+    #[must_use]
+    pub fn for_pods(key: &Key, pause: &str) -> Self {
+        Self::begin(key, pause)
+    }
+
+    fn begin(key: &Key, pause: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.toml");
-        fs::write(&config, configuration(folder.path(), key)).unwrap();
-        let mut command = tool::command("containerd");
+        fs::write(&config, configuration(folder.path(), key, pause)).unwrap();
+        let networks = folder.path().join("cni");
+        fs::create_dir(&networks).unwrap();
+        fs::write(networks.join("none.conf"), NO_NETWORK).unwrap();
+        let logs = logs(folder.path());
+        fs::create_dir(&logs).unwrap();
+        let mut command = mounts::command(&tool::path_of("containerd"), &[(&logs, LOGS.as_ref())]);
         command.arg("--config").arg(config);
         let mut process = Daemon::start(command);
         process.wait_for("containerd successfully booted");
@@ -113,6 +135,12 @@ impl Containerd {
         let Some(digest) = digest else {
             return Vec::new();
         };
+        self.names_of(digest)
+    }
+
+    /// The names that a manifest has.
+    #[must_use]
+    pub fn names_of(&self, digest: &str) -> Vec<String> {
         let names = self.call(&["images", "ls", "-q", &format!("target.digest=={digest}")]);
         lines(&names.good())
     }
@@ -156,6 +184,24 @@ impl Containerd {
         self.folder.path().join(store)
     }
 
+    /// What it has as `/var/log`.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        logs(self.folder.path())
+    }
+
+    /// Whether a container has said these words, up to now.
+    #[must_use]
+    pub fn heard(&self, words: &str) -> bool {
+        contains(&self.logs(), words.as_bytes())
+    }
+
+    /// Whether these words lie anywhere on its disk.
+    #[must_use]
+    pub fn keeps(&self, words: &str) -> bool {
+        contains(&self.folder.path().join("root"), words.as_bytes())
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn said(&self) -> String {
@@ -174,7 +220,26 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("containerd.sock")
 }
 
-fn configuration(folder: &Path, key: &Key) -> String {
+fn logs(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// Whether a file below this folder has these bytes in it. What goes meanwhile has none.
+fn contains(folder: &Path, bytes: &[u8]) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.map_while(Result::ok).any(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => contains(&path, bytes),
+            Ok(kind) if kind.is_file() => {
+                fs::read(&path).is_ok_and(|held| memchr::memmem::find(&held, bytes).is_some())
+            }
+            _ => false,
+        }
+    })
+}
+
+fn configuration(folder: &Path, key: &Key, pause: &str) -> String {
     let (arguments, environment) = match key {
         Key::File(path) => (
             format!(
@@ -201,6 +266,8 @@ fn configuration(folder: &Path, key: &Key) -> String {
     format!(
         "version = 2\nroot = '{place}/root'\nstate = '{place}/state'\n\
          disabled_plugins = ['io.containerd.internal.v1.opt', 'io.containerd.nri.v1.nri']\n\
+         [plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = '{pause}'\nrestrict_oom_score_adj = true\n\
+         [plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '{place}/cni'\n\
          [plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = '{SNAPSHOTTER}'\n\
          [plugins.'io.containerd.grpc.v1.cri'.image_decryption]\nkey_model = 'node'\n\
          [grpc]\naddress = '{socket}'\n[ttrpc]\naddress = '{place}/ttrpc.sock'\n{processors}",
@@ -209,9 +276,10 @@ fn configuration(folder: &Path, key: &Key) -> String {
     )
 }
 
+/// What ctr lists; it logs warnings too, as of who called containerd by an interface that is about to go.
 fn lines(text: &str) -> Vec<String> {
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(str::to_owned).collect()
+    let listed = |line: &&str| !line.trim().is_empty() && !line.starts_with("time=");
+    text.lines().filter(listed).map(str::to_owned).collect()
 }
 
 impl Drop for Containerd {

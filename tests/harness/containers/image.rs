@@ -1,9 +1,10 @@
 //! A tiny image in a folder that goes with it.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use tempfile::TempDir;
-use touchstone_tpm_sim::containers::image;
+use touchstone_tpm_sim::containers::{self, image};
 
 /// An image that runs by saying its secret.
 pub struct Image {
@@ -15,11 +16,20 @@ impl Image {
     /// A new one, of two layers: a busybox, and the secret.
     #[must_use]
     pub fn saying(secret: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let file = ("secret", secret.as_bytes());
-        let image = image::Image::running(folder.path(), &["cat", "/secret"], file).unwrap();
+        Self::made(|folder| image::Image::running(folder, &["cat", "/secret"], file))
+    }
+
+    /// A new one for the containers that only wait, of which every pod has one.
+    #[must_use]
+    pub fn waiting() -> Self {
+        Self::made(image::Image::waiting)
+    }
+
+    fn made(make: impl FnOnce(&Path) -> containers::Result<image::Image>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         Self {
-            image,
+            image: make(folder.path()).unwrap(),
             _folder: folder,
         }
     }

@@ -40,6 +40,12 @@ pub fn command(name: &str) -> Command {
     tool::command(name).unwrap()
 }
 
+/// Where it is.
+#[must_use]
+pub fn path_of(name: &str) -> PathBuf {
+    tool::path_of(name).unwrap()
+}
+
 /// Runs a command to its end.
 #[must_use]
 pub fn run(command: &mut Command) -> Said {

@@ -13,6 +13,8 @@ use super::{Error, Result, tool};
 const TYPES: &str = "application/vnd.oci.image";
 /// What the lowest layer of an image that runs holds.
 const BUSYBOX: &str = "bin/busybox";
+/// What the only layer of an image that waits holds.
+const PAUSE: &str = "pause/busybox";
 
 /// An image in an OCI layout.
 #[derive(Debug)]
@@ -35,6 +37,17 @@ impl Image {
             .chain(command.iter().map(|&word| word.to_owned()))
             .collect();
         Self::make(folder, &entrypoint, &[(BUSYBOX, &busybox), file])
+    }
+
+    /// Makes one in `folder` that waits, as Kubernetes' pause does, in one layer that no other image here has.
+    ///
+    /// # Errors
+    /// As [`Image::running`].
+    pub fn waiting(folder: &Path) -> Result<Self> {
+        let path = tool::path_of("busybox")?;
+        let busybox = fs::read(&path).map_err(Error::file(&path))?;
+        let entrypoint = [&format!("/{PAUSE}"), "sleep", "2147483647"].map(str::to_owned);
+        Self::make(folder, &entrypoint, &[(PAUSE, &busybox)])
     }
 
     /// Makes one in `folder` that runs nothing and holds one file, in one layer.

@@ -12,6 +12,7 @@ pub const VARIABLE: &str = "KUBEBUILDER_ASSETS";
 /// All four programs.
 #[derive(Clone, Debug)]
 pub struct Assets {
+    folder: PathBuf,
     pub(super) etcd: PathBuf,
     pub(super) api_server: PathBuf,
     pub(super) scheduler: PathBuf,
@@ -42,9 +43,18 @@ impl Assets {
             controller_manager: path("kube-controller-manager")?,
             insecure_port: knows_port(&said("kube-scheduler", &scheduler, "--help")?),
             version: version(&said("kube-apiserver", &api_server, "--version")?)?,
+            folder: folder.to_owned(),
             api_server,
             scheduler,
         })
+    }
+
+    /// Another program of the same folder, or of `PATH`, that no control plane needs.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn also(&self, program: &'static str) -> Result<PathBuf> {
+        find(program, &self.folder)
     }
 }
 

@@ -25,8 +25,8 @@ impl Namespace<'_> {
     }
 
     /// Other images may have some of the same layers, and what runs of those goes on. What does not go does not keep the
-    /// rest from it; the first such error is told.
-    pub(super) async fn remove(&self, all: &Found) -> Result<(), Error> {
+    /// rest from it; the first such error is told. `cut_off`: also what is being pulled and is not decrypted.
+    pub(super) async fn remove(&self, all: &Found, cut_off: bool) -> Result<(), Error> {
         let layers = self.snapshots(&all.tops).await?;
         let mut gone = Ok(());
         for container in self.containers(all, &layers).await? {
@@ -46,7 +46,7 @@ impl Namespace<'_> {
             };
             gone = gone.and(self.end(path::DELETE_IMAGE, &delete).await);
         }
-        gone.and(self.end_leases(all).await)
+        gone.and(self.end_leases(all, cut_off).await)
     }
 
     /// Those that were made of our images, by name, and those whose files rest on our layers, whatever name they give.
@@ -89,9 +89,11 @@ impl Namespace<'_> {
     }
 
     /// What a lease holds stays for up to a day, image or not.
-    async fn end_leases(&self, all: &Found) -> Result<(), Error> {
-        let manifests = all.manifests.iter().map(ToString::to_string);
-        let held: BTreeSet<_> = manifests.chain(all.chains.iter().cloned()).collect();
+    async fn end_leases(&self, all: &Found, cut_off: bool) -> Result<(), Error> {
+        let mut held = all.chains.clone();
+        if cut_off {
+            held.extend(all.manifests.iter().map(ToString::to_string));
+        }
         let lists = self
             .ask::<NamedList>(path::LEASES, &Filtered::default())
             .await?;

@@ -30,6 +30,10 @@ fn refusal(reported: &ContainerStatus, facts: &PodFacts) -> Option<Finding> {
         .find(|image| image.container == reported.name)?
         .digest?;
     let runs = digest(&reported.image_id);
+    // Of what has ended a runtime no longer knows the name, once its image was taken off the node, as by a purge.
+    if runs.is_none() && reported.state.running.is_none() {
+        return None;
+    }
     (runs != Some(asked)).then(|| {
         Finding::new("image-other-runs")
             .about(&reported.name)
@@ -56,17 +60,18 @@ mod tests {
     #[test]
     fn what_a_node_reports_is_held_against_what_the_pod_names() {
         let (asked, other) = ("0a".repeat(32), "0b".repeat(32));
-        let runs = |image_id: &str| -> Vec<String> {
+        let seen = |image_id: &str, state: &str| -> Vec<String> {
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": { "name": "api" },
                 "spec": { "containers": [{ "name": "c", "image": format!("r.example/a@sha256:{asked}") }] },
-                "status": { "containerStatuses": [{ "name": "c", "imageID": image_id }] },
+                "status": { "containerStatuses": [{ "name": "c", "imageID": image_id, "state": { state: {} } }] },
             }))
             .unwrap();
             let facts = pod::facts("payments", &Default::default(), &pod.spec);
             let refusals = refusals(&pod, &facts).into_iter();
             refusals.map(|finding| finding.code).collect()
         };
+        let runs = |image_id: &str| seen(image_id, "running");
         assert!(runs("").is_empty());
         for same in [
             "r.example/a",
@@ -82,5 +87,10 @@ mod tests {
         ] {
             assert_eq!(runs(&differs), ["image-other-runs"], "{differs}");
         }
+        // It ran, and says what it was; or its image is gone from the node.
+        let ended = |image_id: &str| seen(image_id, "terminated");
+        let another = format!("r.example/a@sha256:{other}");
+        assert_eq!(ended(&another), ["image-other-runs"]);
+        assert!(ended(&format!("sha256:{other}")).is_empty());
     }
 }
