@@ -32,6 +32,7 @@ mod references;
 mod result_keys;
 mod rounds;
 mod scrubbing;
+mod webhooks;
 mod write_back;
 mod writes;
 
@@ -59,11 +60,9 @@ pub(crate) use key_exchanges::KeyExchange;
 pub(crate) use layer_keys::{KeyState, LayerKeyRecord, Origin, Wrapped, WrappedVersion};
 pub(crate) use leases::{After, Claim, Grounds, KeptLease, NewLease, Revocation};
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
-pub(crate) use log::Committed;
-#[cfg(test)]
-pub(crate) use log::PAGE;
+pub(crate) use log::{Committed, PAGE};
 pub(crate) use machines::{InventoryEntry, MachineState};
-pub(crate) use nodes::MappedNode;
+pub(crate) use nodes::{MappedNode, NodeBoot};
 pub(crate) use oems::StoredOem;
 pub(crate) use policy::StoredPolicy;
 pub(crate) use quarantine::TpmDescription;

@@ -21,8 +21,8 @@ use crate::layer_keys::{annotation, manifest, publisher, register, wrap};
 use older::{Table, Today};
 
 /// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
-/// without it was never at another key than its first.
-const EMPTY: [&str; 2] = ["writes", "key_exchanges"];
+/// without it was never at another key than its first. `webhooks`: of a cluster.
+const EMPTY: [&str; 3] = ["writes", "key_exchanges", "webhooks"];
 
 /// An attestor with something in every table, and one round whose answer it keeps.
 struct Fleet {

@@ -86,18 +86,18 @@ impl Judge<'_> {
     }
 
     async fn on_node(&self, mut pods: Vec<PodFacts>, node: &str) -> Result<Judged, RoundError> {
+        // Registries may take their time: what holds after that is what counts.
+        self.learn(&mut pods).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
-        self.learn(&mut pods).await?;
-        // Registries may have taken their time: what holds by now is what counts.
         let index = &self.attestor.index;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
-        let decision = Decision::on_node(self.attestor, &index.policies(), &pods, node, host);
+        let decision = Decision::on_node(&index.policies(), &pods, node, host);
         Ok(Judged::Decided(decision))
     }
 

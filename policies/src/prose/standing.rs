@@ -25,6 +25,10 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "more than one HostPolicy is for this host: {observed}",
     ),
     (
+        "host-rebooted",
+        "{subject} began another boot and has not proved it yet; its next rounds will",
+    ),
+    (
         "host-reenrolled",
         "{subject} was enrolled anew with other keys and has not attested with them yet",
     ),
@@ -70,11 +74,6 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "{subject} has no proven place, and policy demands one",
     ),
     (
-        "pod-static",
-        "this is the mirror of a static pod, which {subject} runs without asking; take its file off that node: its host \
-         gets no key that it may not have",
-    ),
-    (
         "pod-changed-too-often",
         "this pod was changed too often while it waited, or its labels and images are too long, so its binding cannot be \
          judged; create it again",
@@ -82,6 +81,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
     (
         "pod-leaves-policy",
         "it runs under the policy {observed}, which would not be for it any more; delete it and make another",
+    ),
+    (
+        "pod-static",
+        "this is the mirror of a static pod, which {subject} runs without asking; take its file off that node: its host \
+         gets no key that it may not have",
     ),
     (
         "pod-unknown",
