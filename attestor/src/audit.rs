@@ -11,7 +11,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::transparency::LeafHash;
 
 pub(crate) use actor::{Actor, Staff};
-pub(crate) use event::{Appraised, Custodian, Event, ListImported, Moved, NodeProof};
+pub(crate) use event::{Appraised, Custodian, Event, ListImported, Moved, NodeProof, WebhooksSeen};
 pub(crate) use export::Export;
 pub(crate) use reason::Reason;
 

@@ -19,6 +19,7 @@ mod policy_reviews;
 mod registry;
 mod resolve;
 pub(crate) mod review;
+mod same_image;
 mod tolerations;
 mod turns;
 mod workload;

@@ -100,7 +100,7 @@ impl Metrics {
         let evictions_held = Gauge::default();
         registry.register(
             "evictions_held",
-            "Nodes whose pods stay although their hosts turned, since too many turned at once",
+            "Nodes whose pods stay although they are to end, since they are to on too many at once",
             evictions_held.clone(),
         );
         let pods_ended = Counter::default();
@@ -154,7 +154,7 @@ impl Metrics {
         self.master_key.set(i64::from(available));
     }
 
-    /// Notes how many nodes keep their pods although their hosts turned.
+    /// Notes how many nodes keep pods that are to end.
     pub(crate) fn evictions_held(&self, nodes: usize) {
         self.evictions_held
             .set(i64::try_from(nodes).unwrap_or(i64::MAX));

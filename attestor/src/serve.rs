@@ -181,10 +181,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         let uids = Box::new(move |node: &str| cluster.node_uid(node));
         attestor.index.see_cluster(uids);
     }
-    let controller = cluster
-        .clone()
-        .map(|cluster| tokio::spawn(controller::run(Arc::clone(&attestor), cluster)));
-    let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster));
+    let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster.clone()));
+    let controller = cluster.map(|cluster| {
+        let webhook = Arc::clone(&app.webhook);
+        tokio::spawn(controller::run(Arc::clone(&attestor), cluster, webhook))
+    });
     let handle = Handle::new();
     // Before anybody is told that it serves: from then on it ends in order.
     let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;

@@ -132,6 +132,11 @@ impl ServerCa {
         self.tls.clone()
     }
 
+    /// DNS names and IP addresses of the TLS certificate.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whom to believe.
     pub(crate) fn bundle(&self) -> Arc<Bundle> {
         Arc::clone(&self.bundle.read().unwrap_or_else(PoisonError::into_inner))

@@ -11,6 +11,7 @@ mod kubelets;
 mod marks;
 mod node_links;
 mod placement;
+mod reboots;
 mod turns;
 
 use touchstone_tests::cluster::{Cluster, assets, assets_and_kubelet};
@@ -46,15 +47,20 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     let Some(assets) = assets() else {
         return;
     };
-    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\nbreaker-percent = 50\n").await;
+    let settings = "grace-seconds = 2\nreboot-grace-seconds = 2\nbreaker-percent = 50\n";
+    let mut cluster = Cluster::start_watched(assets, settings).await;
     marks::each_node_carries_what_is_held_about_its_host(&cluster).await;
     marks::the_scheduler_does_not_even_try_a_host_that_fell(&cluster).await;
     marks::a_pod_that_names_no_node_is_steered_to_a_host_that_fits(&cluster).await;
     marks::a_mark_that_somebody_else_wrote_is_taken_back(&cluster).await;
     marks::a_node_that_is_made_anew_under_its_name_has_no_host(&cluster).await;
+    reboots::a_node_that_rebooted_loses_its_pods_until_it_proves_itself(&mut cluster).await;
+    reboots::a_pod_that_is_written_strangely_keeps_nobody_from_the_others(&mut cluster).await;
     turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;
+    turns::a_webhook_that_leads_elsewhere_or_was_exchanged_unseen_is_recorded(&mut cluster).await;
     turns::too_many_that_turn_at_once_keep_their_pods_and_one_does_not(&cluster).await;
     turns::a_host_that_turns_loses_its_pods(&cluster).await;
+    reboots::a_kubelet_that_writes_all_the_time_keeps_no_taint_off(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,10 +21,12 @@ use crate::layer_keys::{annotation, manifest, publisher, register, wrap};
 use older::{Table, Today};
 
 /// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
-/// without it was never at another key than its first. `workload_…`: written where the attestor sees a cluster.
-const EMPTY: [&str; 4] = [
+/// without it was never at another key than its first. `webhooks`, `workload_…`: written where the attestor sees a
+/// cluster.
+const EMPTY: [&str; 5] = [
     "writes",
     "key_exchanges",
+    "webhooks",
     "workload_places",
     "workload_moves",
 ];

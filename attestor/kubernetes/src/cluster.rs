@@ -173,18 +173,26 @@ impl Cluster {
         let _ = self.nodes.wait_until_ready().await;
     }
 
+    /// A look that waits for no other.
+    pub(crate) async fn hurry<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ClusterError> {
+        match timeout(LOOK, request).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(ClusterError::Slow),
+        }
+    }
+
     pub(crate) async fn look<T>(
         &self,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ClusterError> {
-        let looked = timeout(LOOK, async {
+        self.hurry(async {
             let _turn = self.looks.acquire().await;
             request.await
-        });
-        match looked.await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(ClusterError::Slow),
-        }
+        })
+        .await
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Config {
     pub execute: bool,
     /// Seconds between a host's turn and the end of its pods.
     pub grace_seconds: u64,
+    /// Seconds that a host has after a reboot to prove itself, before its pods end: its agent must start, and its first round
+    /// may answer a challenge from before.
+    pub reboot_grace_seconds: u64,
     /// When more than this share of the mapped nodes would lose their pods at once, none does: percent.
     pub breaker_percent: usize,
     /// Where policy manifests come from: `bundle`, as they are applied to the attestor, or `objects` of the cluster.
@@ -69,6 +72,7 @@ impl Default for Config {
             taints: Taints::default(),
             execute: true,
             grace_seconds: 10,
+            reboot_grace_seconds: 300,
             breaker_percent: 50,
             policies: PolicySource::Bundle,
         }

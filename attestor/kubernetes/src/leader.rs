@@ -16,7 +16,7 @@ use crate::names::MANAGER;
 /// Its name in the namespace of the installation.
 const NAME: &str = "touchstone-controller";
 /// After so long without a sign of its holder another one takes it.
-const DURATION: Duration = Duration::from_secs(15);
+pub const DURATION: Duration = Duration::from_secs(15);
 
 /// One who wants to be the writer.
 pub struct Candidate {
@@ -43,14 +43,16 @@ impl Candidate {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let written = match cluster.look(api.get_opt(NAME)).await? {
+        let written = match cluster.hurry(api.get_opt(NAME)).await? {
             None => {
                 let made = self.renewed(Lease::default());
-                cluster.look(api.create(&parameters, &made)).await
+                cluster.hurry(api.create(&parameters, &made)).await
             }
             Some(lease) if self.may_take(&lease, Instant::now()) => {
                 let renewed = self.renewed(lease);
-                cluster.look(api.replace(NAME, &parameters, &renewed)).await
+                cluster
+                    .hurry(api.replace(NAME, &parameters, &renewed))
+                    .await
             }
             Some(_) => return Ok(false),
         };

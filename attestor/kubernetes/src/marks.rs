@@ -26,6 +26,8 @@ pub struct Marks {
     pub taint: Option<&'static str>,
     /// Whether the taint ends the pods that are there (`NoExecute`).
     pub execute: bool,
+    /// When that is, RFC 3339, if it is to stand beside the taint that ends pods.
+    pub since: Option<String>,
 }
 
 impl Marks {
@@ -92,6 +94,7 @@ impl Marks {
                     key: TAINT.to_owned(),
                     value: value.to_owned(),
                     effect: (*effect).to_owned(),
+                    time_added: self.since.clone().filter(|_| *effect == "NoExecute"),
                     ..Taint::default()
                 });
             }
@@ -185,6 +188,7 @@ mod tests {
             labels,
             taint,
             execute,
+            since: Some("2026-01-02T00:00:00Z".to_owned()),
         }
     }
 

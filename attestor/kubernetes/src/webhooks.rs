@@ -1,14 +1,17 @@
 //! Our own webhook configurations, watched: whoever removes or narrows one takes the choke point away, and is seen.
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
-    ValidatingWebhookConfiguration,
-};
+mod callee;
+
+use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::Api;
+use kube::api::GetParams;
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::names::EXEMPT;
+pub use callee::Callee;
 
 /// What must be asked of us, whatever else is: operation and resource.
 const REQUIRED: [(&str, &str); 5] = [
@@ -26,37 +29,73 @@ pub struct Webhooks {
     pub validating: Option<i64>,
     /// The generation of the mutating one; `None`: it is not there.
     pub mutating: Option<i64>,
+    /// Which ones of their name they are.
+    pub validating_uid: Option<String>,
+    /// The same.
+    pub mutating_uid: Option<String>,
     /// What is not asked of us though it must be, in words, sorted.
     pub gaps: Vec<String>,
 }
 
+/// What is looked at in a configuration: nothing else in it keeps it from being read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    metadata: Metadata,
+    webhooks: Vec<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    uid: Option<String>,
+    generation: Option<i64>,
+}
+
 impl Cluster {
-    /// Looks at our webhook configurations as they are now.
-    pub async fn webhooks(&self) -> Result<Webhooks, ClusterError> {
-        let name = &self.config.webhooks;
-        let validating = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-        let validating = self.look(validating.get_opt(name)).await?;
-        let mutating = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
-        let mutating = self.look(mutating.get_opt(name)).await?;
-        let hooks = validating
-            .as_ref()
-            .and_then(|found| found.webhooks.as_deref())
-            .unwrap_or_default();
+    /// Looks at our webhook configurations as they are now. `ours`: whom they must lead to.
+    pub async fn webhooks(&self, ours: &Callee) -> Result<Webhooks, ClusterError> {
+        let validating = self.configuration("validating").await?;
+        let mutating = self.configuration("mutating").await?;
+        let generation = |found: &Option<Configuration>| {
+            let metadata = found.as_ref().map(|found| &found.metadata);
+            metadata.map(|metadata| metadata.generation.unwrap_or(0))
+        };
+        let uid = |found: &Option<Configuration>| found.as_ref()?.metadata.uid.clone();
+        let hooks = validating.iter().flat_map(|found| &found.webhooks);
+        // One that cannot be read asks us nothing that is known.
+        let hooks = hooks.filter_map(|hook| ValidatingWebhook::deserialize(hook).ok());
+        let hooks: Vec<ValidatingWebhook> = hooks.collect();
         Ok(Webhooks {
-            gaps: gaps(hooks, &self.config.namespace),
-            validating: validating.map(|found| found.metadata.generation.unwrap_or(0)),
-            mutating: mutating.map(|found| found.metadata.generation.unwrap_or(0)),
+            gaps: gaps(&hooks, &self.config.namespace, ours),
+            validating: generation(&validating),
+            mutating: generation(&mutating),
+            validating_uid: uid(&validating),
+            mutating_uid: uid(&mutating),
         })
+    }
+
+    async fn configuration(&self, kind: &str) -> Result<Option<Configuration>, ClusterError> {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations");
+        let request = Request::new(path).get(&self.config.webhooks, &GetParams::default());
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        match self.look(self.client.request::<Value>(request)).await {
+            Ok(found) => Ok(Some(Configuration::deserialize(found).unwrap_or_default())),
+            Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// What of [`REQUIRED`] no webhook asks for everywhere but in the namespaces that are exempt.
-fn gaps(hooks: &[ValidatingWebhook], namespace: &str) -> Vec<String> {
-    let missing = REQUIRED.iter().filter(|(operation, resource)| {
-        !hooks
-            .iter()
-            .any(|hook| is_strict(hook, namespace) && asks(hook, operation, resource))
-    });
+/// What of [`REQUIRED`] no webhook asks us for everywhere but in the namespaces that are exempt.
+fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee) -> Vec<String> {
+    let strict = |hook: &&ValidatingWebhook| {
+        is_strict(hook, namespace) && ours.is_called_by(&hook.client_config)
+    };
+    let strict: Vec<_> = hooks.iter().filter(strict).collect();
+    let missing = REQUIRED
+        .iter()
+        .filter(|(operation, resource)| !strict.iter().any(|hook| asks(hook, operation, resource)));
     let mut gaps: Vec<String> = missing
         .map(|(operation, resource)| format!("{operation} {resource}"))
         .collect();
@@ -132,7 +171,7 @@ fn covers(rule: &RuleWithOperations, operation: &str, resource: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -140,7 +179,7 @@ mod tests {
         let mut hook = json!({
             "name": "pods.touchstone.dev",
             "admissionReviewVersions": ["v1"],
-            "clientConfig": { "url": "https://127.0.0.1/" },
+            "clientConfig": callee::tests::url("https://127.0.0.1:8443/kubernetes/v1/validate"),
             "sideEffects": "NoneOnDryRun",
             "failurePolicy": "Fail",
             "namespaceSelector": { "matchExpressions": [{
@@ -162,32 +201,44 @@ mod tests {
 
     #[test]
     fn what_is_installed_has_no_gap_and_nothing_at_all_has_every_one() {
-        assert_eq!(gaps(&hook(|_| ()), "touchstone"), Vec::<String>::new());
-        assert_eq!(gaps(&[], "touchstone").len(), REQUIRED.len());
+        assert_eq!(
+            gaps(&hook(|_| ()), "touchstone", &callee::tests::ours()),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            gaps(&[], "touchstone", &callee::tests::ours()).len(),
+            REQUIRED.len()
+        );
     }
 
     #[test]
     fn whatever_narrows_it_is_a_gap() {
-        let narrowed: [fn(&mut Value); 7] = [
+        let narrowed: [fn(&mut Value); 8] = [
             |hook| hook["failurePolicy"] = json!("Ignore"),
             |hook| hook["objectSelector"] = json!({ "matchLabels": { "a": "b" } }),
             |hook| hook["namespaceSelector"]["matchLabels"] = json!({ "a": "b" }),
             |hook| hook["namespaceSelector"]["matchExpressions"][0]["key"] = json!("exempt"),
             |hook| hook["namespaceSelector"]["matchExpressions"][0]["operator"] = json!("In"),
             |hook| hook["namespaceSelector"]["matchExpressions"][0]["values"] = json!(["payments"]),
+            |hook| hook["clientConfig"]["caBundle"] = json!(null),
             |hook| hook["matchConditions"] = json!([{ "name": "a", "expression": "false" }]),
         ];
         for narrow in narrowed {
-            assert_eq!(gaps(&hook(narrow), "touchstone").len(), REQUIRED.len());
+            assert_eq!(
+                gaps(&hook(narrow), "touchstone", &callee::tests::ours()).len(),
+                REQUIRED.len()
+            );
         }
         let found = gaps(
             &hook(|hook| hook["rules"][1]["resources"] = json!(["bindings"])),
             "touchstone",
+            &callee::tests::ours(),
         );
         assert_eq!(found, ["CREATE pods/binding"]);
         let found = gaps(
             &hook(|hook| hook["rules"][0]["operations"] = json!(["CREATE"])),
             "touchstone",
+            &callee::tests::ours(),
         );
         assert_eq!(found, ["UPDATE pods", "UPDATE pods/ephemeralcontainers"]);
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
@@ -378,6 +378,15 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "is_false")]
         recorded: bool,
     },
+    /// A node began another boot, as its kubelet says: what was appraised before counts no more there.
+    NodeRebooted {
+        node: String,
+        uid: String,
+        host: HostId,
+        /// As the kubelet calls it.
+        boot: String,
+        before: String,
+    },
     /// Pods of a namespace were refused so often that not each time is an entry.
     RefusalsFolded {
         namespace: String,
@@ -397,16 +406,25 @@ pub(crate) enum Event {
     },
     /// A pod of a workload came after another one that ended.
     WorkloadMoved(Box<Moved>),
-    /// Our webhook configurations are others than before. `validating`, `mutating`: their generation; absent: removed.
-    /// `gaps`: what the API server does not ask us though it must.
-    WebhooksChanged {
-        name: String,
-        validating: Option<i64>,
-        mutating: Option<i64>,
-        gaps: Vec<String>,
-    },
+    /// Our webhook configurations are others than when they were seen last, by whichever replica.
+    WebhooksChanged(WebhooksSeen),
     /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
     EvictionsHeld { nodes: usize, held: bool },
+}
+
+/// Our webhook configurations. `validating`, `mutating`: their generation; absent: removed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct WebhooksSeen {
+    pub(crate) name: String,
+    pub(crate) validating: Option<i64>,
+    pub(crate) mutating: Option<i64>,
+    /// Which ones of their name they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) validating_uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mutating_uid: Option<String>,
+    /// What the API server does not ask us though it must.
+    pub(crate) gaps: Vec<String>,
 }
 
 /// What showed that a node is a host.

@@ -11,39 +11,46 @@ mod evictions;
 mod gates;
 mod integrity;
 mod judged;
+mod lately;
+mod lease;
 mod policy_objects;
 mod statement;
 mod webhooks;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::leader::Candidate;
 use touchstone_kubernetes::marks::Marks;
 use touchstone_kubernetes::names::{TAINT, TIER};
-use touchstone_kubernetes::node::Node;
+use touchstone_kubernetes::node::{Node, Taint};
 
+use super::Webhook;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::random;
+use crate::store::StoreError;
 
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
 use custody::Custody;
 use evictions::Evictions;
+use integrity::Integrity;
 use judged::{Fault, Judged};
+use lease::Leading;
 use policy_objects::Applier;
 use statement::Statements;
 use webhooks::Watched;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two renewals of the Lease.
-const RENEWAL: Duration = Duration::from_secs(4);
 
 struct Controller {
     attestor: Arc<Attestor>,
@@ -60,34 +67,40 @@ struct Controller {
     held: bool,
 }
 
-/// Works until it is dropped.
-pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>) {
+/// Works until it is dropped, whenever this replica leads.
+pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
     cluster.ready().await;
     let Ok(identity) = random::bytes::<8>() else {
         tracing::error!("no random bytes; the node controller does not work");
         return;
     };
-    let mut candidate = Candidate::new(hex::encode(identity));
-    let mut controller: Option<Controller> = None;
-    let mut renewed: Option<Instant> = None;
+    let candidate = Candidate::new(hex::encode(identity));
+    let mut leading = Leading::start(candidate, Arc::clone(&cluster));
+    loop {
+        leading.begins().await;
+        tokio::select! {
+            () = work(&attestor, &cluster, &webhook) => {}
+            () = leading.ends() => {}
+        }
+    }
+}
+
+/// Round after round. It may end anywhere: what it did is in the log, and what it did not is seen by whoever is next.
+async fn work(attestor: &Arc<Attestor>, cluster: &Arc<Cluster>, webhook: &Arc<Webhook>) {
+    let mut controller = None;
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if renewed.is_none_or(|at| at.elapsed() >= RENEWAL) {
-            let leads = candidate.leads(&cluster).await.unwrap_or_else(|error| {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    error,
-                    "whether this replica writes to the cluster is not known"
-                );
-                false
-            });
-            renewed = leads.then(Instant::now);
-            if leads != controller.is_some() {
-                tracing::info!(leads, "the node controller");
-                controller = leads.then(|| Controller::new(&attestor, &cluster));
-            }
+        if controller.is_none() {
+            controller = match Controller::new(attestor, cluster, webhook).await {
+                Ok(controller) => Some(controller),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "what was done to the cluster before is not known");
+                    None
+                }
+            };
         }
         if let Some(controller) = &mut controller {
             controller.round().await;
@@ -104,20 +117,26 @@ struct Moment {
 }
 
 impl Controller {
-    fn new(attestor: &Arc<Attestor>, cluster: &Arc<Cluster>) -> Self {
-        Self {
+    /// Goes on where whoever led before ended.
+    async fn new(
+        attestor: &Arc<Attestor>,
+        cluster: &Arc<Cluster>,
+        webhook: &Arc<Webhook>,
+    ) -> Result<Self, StoreError> {
+        let lost = lately::lost(&attestor.store, clock::now()).await?;
+        Ok(Self {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
-            breaker: Breaker::default(),
-            boots: Boots::default(),
+            breaker: Breaker::resume(lost.into_iter(), Instant::now()),
+            boots: Boots::load(&attestor.store).await?,
             compared: Compared::default(),
             custody: Custody::default(),
-            evictions: Evictions::default(),
+            evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
             statements: Statements::default(),
             policies: Applier::default(),
-            webhooks: Watched::default(),
+            webhooks: Watched::load(attestor, cluster).await?,
             held: false,
-        }
+        })
     }
 
     async fn round(&mut self) {
@@ -135,6 +154,10 @@ impl Controller {
             .await;
         self.policies.round(&self.attestor, &self.cluster).await;
         let nodes = self.cluster.nodes();
+        if let Err(error) = self.boots.round(&self.attestor, &nodes, now).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "a reboot could not be written down");
+        }
         let judged: Vec<(Arc<Node>, Judged)> = nodes
             .into_iter()
             .map(|node| {
@@ -142,19 +165,14 @@ impl Controller {
                 (node, judged)
             })
             .collect();
-        let turns = self.turns(&judged, at.instant);
-        self.note_held(&turns, now).await;
         self.custody
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
         self.compared.round(&self.attestor, &self.cluster, at).await;
-        let (held, compared) = (&turns.held, &self.compared);
-        self.evictions
-            .round(&self.attestor, &self.cluster, &judged, held, compared, at)
-            .await;
+        let turns = self.end_pods(&judged, at).await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {
-            self.mark(node, judged, &turns).await;
+            self.mark(node, judged, &turns, now).await;
         }
         gates::round(&self.attestor, &self.cluster, &judged, now).await;
         self.statements
@@ -162,41 +180,43 @@ impl Controller {
             .await;
     }
 
-    fn judge(&mut self, node: &Node, now: i64) -> Judged {
+    fn judge(&self, node: &Node, now: i64) -> Judged {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let uid = node.metadata.uid.as_deref().unwrap_or_default();
-        let host = self.attestor.index.host_behind(name, uid);
-        let held = host
-            .as_ref()
-            .and_then(|host| self.attestor.index.standing(host));
-        let booted_at = self.boots.look(node, now);
-        Judged::of(host, held, booted_at, now)
+        Judged::of(self.attestor.index.on_node(name, uid), now)
     }
 
-    fn turns(&mut self, judged: &[(Arc<Node>, Judged)], now: Instant) -> Turns {
-        let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
-        let nodes: Vec<Turn<'_>> = mapped
-            .map(|(node, judged)| Turn {
-                node: node.metadata.name.as_deref().unwrap_or_default(),
-                trusted: !matches!(judged.fault, Some(Fault::New | Fault::Untrusted)),
-                untrusted: judged.fault == Some(Fault::Untrusted),
-                was_trusted: carries_trust(node) || is_tainted(node, "NoSchedule"),
-                executed: is_tainted(node, "NoExecute"),
-            })
-            .collect();
-        let config = self.cluster.config();
+    /// Ends pods that may not stay, unless too many nodes would lose theirs at once.
+    async fn end_pods(&mut self, judged: &[(Arc<Node>, Judged)], at: Moment) -> Turns {
+        let (attestor, cluster) = (&self.attestor, &self.cluster);
+        let refused = self
+            .evictions
+            .look(attestor, cluster, judged, &self.compared, at);
+        let losing: HashSet<&str> = refused.iter().map(|refused| &*refused.node).collect();
+        let nodes = turns_of(judged, &losing, at.now);
+        let config = cluster.config();
         let grace = Duration::from_secs(config.grace_seconds);
-        self.breaker
-            .look(&nodes, config.breaker_percent, grace, now)
+        let percent = config.breaker_percent;
+        let turns = self.breaker.look(&nodes, percent, grace, at.instant);
+        let ended = self
+            .evictions
+            .end_all(attestor, cluster, &refused, &turns.held, at.now);
+        for node in ended.await {
+            self.breaker.note_ended(node, at.instant);
+        }
+        self.note_held(&turns, at.now).await;
+        turns
     }
 
-    async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns) {
+    async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
         let config = self.cluster.config();
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let marks = Marks {
             labels: judged.labels(&self.attestor.index.policies()),
             taint: judged.fault.and_then(|fault| fault.taint(config.taints)),
             execute: config.execute && turns.over.contains(name),
+            // For whoever leads next: it is one of those that turned.
+            since: moment(now).filter(|_| turns.lately.contains(name)),
         };
         match self.cluster.mark(node, &marks).await {
             Ok(false) => {}
@@ -221,9 +241,9 @@ impl Controller {
         match held {
             true => tracing::error!(
                 nodes = turns.held.len(),
-                "too many nodes turned untrusted at once: no pod is ended until fewer are; see `touchstone host list`"
+                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
             ),
-            false => tracing::info!("pods of untrusted nodes are ended again"),
+            false => tracing::info!("pods that may not stay are ended again"),
         }
         let event = Event::EvictionsHeld {
             nodes: turns.held.len(),
@@ -233,6 +253,30 @@ impl Controller {
             tracing::error!(error = &*error, "an entry was not written");
         }
     }
+}
+
+/// Every node that a host stands behind, and those that lose pods.
+fn turns_of<'a>(
+    judged: &'a [(Arc<Node>, Judged)],
+    losing: &HashSet<&str>,
+    now: i64,
+) -> Vec<Turn<'a>> {
+    let turns = judged.iter().map(|(node, judged)| {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        let execution = taint(node, "NoExecute");
+        let turn = Turn {
+            node: name,
+            trusted: !matches!(judged.fault, Some(Fault::New | Fault::Untrusted)),
+            untrusted: judged.fault == Some(Fault::Untrusted),
+            was_trusted: carries_trust(node) || taint(node, "NoSchedule").is_some(),
+            loses: losing.contains(name),
+            executed: execution.is_some(),
+            executed_for: execution.and_then(|taint| age(taint, now)),
+        };
+        (judged, turn)
+    });
+    let counting = turns.filter(|(judged, turn)| judged.host.is_some() || turn.loses);
+    counting.map(|(_, turn)| turn).collect()
 }
 
 /// Writes an entry of the attestor's own doing.
@@ -252,8 +296,21 @@ fn carries_trust(node: &Node) -> bool {
     tier.is_some_and(|tier| tier == "affirming" || tier == "warning")
 }
 
-/// Whether the node carries our taint for a host that is not trusted, with this effect.
-fn is_tainted(node: &Node, effect: &str) -> bool {
+/// Our taint with this effect on the node, for a host that is not trusted.
+fn taint<'a>(node: &'a Node, effect: &str) -> Option<&'a Taint> {
     let mut taints = node.spec.taints.iter();
-    taints.any(|taint| taint.key == TAINT && taint.value == "untrusted" && taint.effect == effect)
+    taints.find(|taint| taint.key == TAINT && taint.value == "untrusted" && taint.effect == effect)
+}
+
+/// How long ago it was put there, where it says so.
+fn age(taint: &Taint, now: i64) -> Option<Duration> {
+    let added = OffsetDateTime::parse(taint.time_added.as_deref()?, &Rfc3339).ok()?;
+    let ago = now.saturating_sub(added.unix_timestamp());
+    Some(Duration::from_secs(u64::try_from(ago).unwrap_or(0)))
+}
+
+/// RFC 3339.
+fn moment(seconds: i64) -> Option<String> {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    moment.format(&Rfc3339).ok()
 }

@@ -17,6 +17,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 use crate::refusals::RefusalKind;
+use crate::trust_index::OnNode;
 use crate::workloads::First;
 
 /// Most manifests that an entry names.
@@ -43,17 +44,15 @@ impl Decision {
     /// Whether a pod may run on `node`, with each set of facts that it was seen with: a review tells what is asked, not
     /// what came of it, and an update may have been refused elsewhere.
     pub(super) fn on_node(
-        attestor: &Attestor,
         policies: &PolicySet,
         pods: &[PodFacts],
         node: &str,
-        host: Option<HostId>,
+        on: Option<OnNode>,
     ) -> Self {
         let now = clock::now();
-        let held = host.as_ref().and_then(|host| attestor.index.standing(host));
-        let standing = held.as_ref().map(|held| &held.standing);
-        let mut admission = admit_each(policies, pods, standing, now);
-        if host.is_none() {
+        let standing = on.as_ref().and_then(OnNode::standing);
+        let mut admission = admit_each(policies, pods, standing.as_ref(), now);
+        if on.is_none() {
             for refusal in &mut admission.refusals {
                 if refusal.code == "host-unknown" {
                     *refusal = Finding::new("node-unmapped").about(node);
@@ -64,8 +63,8 @@ impl Decision {
             admission,
             policy_digest: policies.digest,
             node: Some(node.to_owned()),
-            host,
-            result_entry: held.map(|held| held.entry),
+            result_entry: on.as_ref().and_then(|on| Some(on.held.as_ref()?.entry)),
+            host: on.map(|on| on.host),
             images: digests(pods),
             workload: pods.first().and_then(|pod| pod.workload.clone()),
             first: None,
@@ -160,7 +159,8 @@ impl Decision {
         self.first = first;
     }
 
-    /// The answer. A decision that a policy is for is an entry before it is answered, unless it is a dry run.
+    /// The answer. A decision that a policy is for is an entry before it is answered, unless it is a dry run; refusals that
+    /// come too often in a namespace are counted.
     pub(super) async fn answer(
         &mut self,
         attestor: &Attestor,

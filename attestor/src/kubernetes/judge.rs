@@ -96,20 +96,20 @@ impl Judge<'_> {
         before: Option<&PodFacts>,
         node: &str,
     ) -> Result<Judged, RoundError> {
+        // Registries may take their time: what holds after that is what counts.
+        self.learn(&mut pods).await?;
+        let changes = self.changes(&pods, before).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
-        self.learn(&mut pods).await?;
-        let changes = self.changes(&pods, before).await?;
-        // Registries may have taken their time: what holds by now is what counts.
         let index = &self.attestor.index;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
         let policies = index.policies();
-        let mut decision = Decision::on_node(self.attestor, &policies, &pods, node, host);
+        let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(changes);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));

@@ -1,12 +1,12 @@
 //! What the cluster says of a pod that is to be bound and of the node that is chosen for it.
 
 use touchstone_evidence::finding::Finding;
-use touchstone_evidence::host_id::HostId;
 use touchstone_kubernetes::cluster::{Cluster, ClusterError};
 use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::PodFacts;
 
 use crate::attestor::Attestor;
+use crate::trust_index::OnNode;
 
 /// The pod with everything that it may be: as reviews said, `seen`, and as the cluster has it. What the watch does not
 /// show yet, reviews said; what other replicas were asked, the watch shows.
@@ -36,19 +36,19 @@ pub(super) async fn pods(
     }
 }
 
-/// The host behind a node: where there is a cluster, behind the very node that has the name now.
+/// The host behind a node, and how it stands there: where there is a cluster, behind the very node that has the name now.
 pub(super) async fn host(
     attestor: &Attestor,
     cluster: Option<&Cluster>,
     node: &str,
-) -> Result<Option<HostId>, Finding> {
+) -> Result<Option<OnNode>, Finding> {
     let Some(cluster) = cluster else {
-        return Ok(attestor.index.host_of(node));
+        return Ok(attestor.index.on_node_named(node));
     };
     // Not as it is held: a watch that hangs would show the node that was there before.
     let found = cluster.node_now(node).await.map_err(away)?;
     let uid = found.and_then(|node| node.metadata.uid.clone());
-    Ok(uid.and_then(|uid| attestor.index.host_behind(node, &uid)))
+    Ok(uid.and_then(|uid| attestor.index.on_node(node, &uid)))
 }
 
 fn away(error: ClusterError) -> Finding {

@@ -15,12 +15,26 @@ pub(crate) struct MappedNode {
     pub(crate) host: HostId,
     /// SHA-256 of the service account token that showed it; `None`: an operator said so.
     pub(crate) token: Option<Sha256Digest>,
+    /// Since when it is in another boot than before, seconds since 1970; `None`: it is in the one that was seen first.
+    pub(crate) booted_at: Option<i64>,
 }
 
-type Row = (String, Option<String>, String, Option<Vec<u8>>);
+/// The boot of a node that was seen last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeBoot {
+    pub(crate) node: String,
+    /// Which one of that name.
+    pub(crate) uid: String,
+    /// As its kubelet calls it.
+    pub(crate) boot: String,
+    /// As [`MappedNode::booted_at`].
+    pub(crate) booted_at: Option<i64>,
+}
+
+type Row = (String, Option<String>, String, Option<Vec<u8>>, Option<i64>);
 
 impl MappedNode {
-    fn read((node, uid, host, token): Row) -> Result<Self, StoreError> {
+    fn read((node, uid, host, token, booted_at): Row) -> Result<Self, StoreError> {
         let token = token.as_deref().map(digest).transpose()?;
         let host = host_id(&host)?;
         Ok(Self {
@@ -28,17 +42,19 @@ impl MappedNode {
             uid,
             host,
             token,
+            booted_at,
         })
     }
 }
 
 impl Tx {
-    /// Says that a host stands behind a node, instead of what was said before.
+    /// Says that a host stands behind a node, instead of what was said before. What boots were seen there is forgotten.
     pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
                 "INSERT INTO nodes (node, uid, host, token) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token",
+                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
+                     boot = NULL, booted_at = NULL",
             )
             .bind(mapped.node.as_str())
             .bind(mapped.uid.as_deref())
@@ -48,6 +64,39 @@ impl Tx {
             .await?;
         });
         Ok(())
+    }
+
+    /// Says which boot a node that is mapped is in. `false`: it is mapped no more, or another one is.
+    pub(crate) async fn set_node_boot(&mut self, seen: &NodeBoot) -> Result<bool, StoreError> {
+        let set = on!(self, connection => {
+            sqlx::query("UPDATE nodes SET boot = $3, booted_at = $4 WHERE node = $1 AND uid = $2")
+                .bind(seen.node.as_str())
+                .bind(seen.uid.as_str())
+                .bind(seen.boot.as_str())
+                .bind(seen.booted_at)
+                .execute(connection)
+                .await?
+                .rows_affected()
+        });
+        Ok(set == 1)
+    }
+
+    /// Every boot that was seen of nodes that are mapped.
+    pub(crate) async fn node_boots(&mut self) -> Result<Vec<NodeBoot>, StoreError> {
+        let rows: Vec<(String, String, String, Option<i64>)> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT node, uid, boot, booted_at FROM nodes WHERE uid IS NOT NULL AND boot IS NOT NULL",
+            )
+            .fetch_all(connection)
+            .await?
+        });
+        let boot = |(node, uid, boot, booted_at)| NodeBoot {
+            node,
+            uid,
+            boot,
+            booted_at,
+        };
+        Ok(rows.into_iter().map(boot).collect())
     }
 
     /// Says that no host stands behind `node`.
@@ -64,7 +113,7 @@ impl Tx {
     /// Every node with its host, by name.
     pub(crate) async fn nodes(&mut self) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token FROM nodes ORDER BY node")
+            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes ORDER BY node")
                 .fetch_all(connection)
                 .await?
         });
@@ -74,7 +123,7 @@ impl Tx {
     /// The nodes behind which `host` stands.
     pub(crate) async fn nodes_of(&mut self, host: &HostId) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token FROM nodes WHERE host = $1 ORDER BY node")
+            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes WHERE host = $1 ORDER BY node")
                 .bind(host.as_str())
                 .fetch_all(connection)
                 .await?
@@ -88,7 +137,7 @@ impl Tx {
         node: &str,
     ) -> Result<Option<MappedNode>, StoreError> {
         let row: Option<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token FROM nodes WHERE node = $1")
+            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes WHERE node = $1")
                 .bind(node)
                 .fetch_optional(connection)
                 .await?

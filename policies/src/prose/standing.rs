@@ -25,6 +25,10 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "more than one HostPolicy is for this host: {observed}",
     ),
     (
+        "host-rebooted",
+        "{subject} began another boot and has not proved it yet; its next rounds will",
+    ),
+    (
         "host-reenrolled",
         "{subject} was enrolled anew with other keys and has not attested with them yet",
     ),

@@ -6,7 +6,7 @@ use touchstone_tests::cluster::{Cluster, PATIENCE, pod, pod_for, six};
 use touchstone_tpm_sim::kubernetes::{nodes, pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::NAMESPACE;
 
-const TIER: &str = "node-restriction.kubernetes.io/touchstone-tier";
+pub(super) const TIER: &str = "node-restriction.kubernetes.io/touchstone-tier";
 const COUNTRY: &str = "node-restriction.kubernetes.io/touchstone-country";
 const GERMANY: &str = "node-restriction.kubernetes.io/touchstone-region.germany";
 

@@ -41,6 +41,47 @@ pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) 
         .unwrap();
 }
 
+pub(super) async fn a_webhook_that_leads_elsewhere_or_was_exchanged_unseen_is_recorded(
+    cluster: &mut Cluster,
+) {
+    let lists = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/touchstone";
+    let kind = "webhooks-changed";
+    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 5;
+    let whole = |entry: &Value| entry["gaps"].as_array().unwrap().is_empty();
+    let configuration = cluster.attestor(webhooks::validating).unwrap();
+    let mut redirected = configuration.clone();
+    let call = &mut redirected["webhooks"][0]["clientConfig"]["url"];
+    *call = call
+        .as_str()
+        .unwrap()
+        .replace("/validate", "/mutate")
+        .into();
+    webhooks::install(cluster.api(), &redirected).await.unwrap();
+    entry_once(cluster, kind, all).await;
+    webhooks::install(cluster.api(), &configuration)
+        .await
+        .unwrap();
+    entry_once(cluster, kind, whole).await;
+    // Taken away and put back while nobody looks: it is as it was, and another one.
+    let uid = |found: Value| found["metadata"]["uid"].as_str().unwrap().to_owned();
+    let before = uid(cluster.api().get(lists).await.unwrap());
+    cluster.stop_attestor();
+    cluster.api().delete(lists).await.unwrap();
+    webhooks::install(cluster.api(), &configuration)
+        .await
+        .unwrap();
+    cluster.start_attestor();
+    let now = uid(cluster.api().get(lists).await.unwrap());
+    assert_ne!(before, now);
+    entry_once(cluster, kind, |entry| {
+        entry["validating_uid"] == now && whole(entry)
+    })
+    .await;
+    webhooks::in_force(cluster.api(), &pod_for("trial", six("de-1")))
+        .await
+        .unwrap();
+}
+
 /// Half of the fleet turning is a mistake of somebody's, not of the fleet; one host is one host.
 pub(super) async fn too_many_that_turn_at_once_keep_their_pods_and_one_does_not(cluster: &Cluster) {
     // Its verdict ended a while ago; by now it is over with.

@@ -268,11 +268,13 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             namespace: String::new(),
             folded: Vec::new(),
         },
-        Event::WebhooksChanged {
-            name: String::new(),
-            validating: Some(1),
-            mutating: None,
-            gaps: Vec::new(),
+        Event::WebhooksChanged(WebhooksSeen::default()),
+        Event::NodeRebooted {
+            node: String::new(),
+            uid: String::new(),
+            host: host.clone(),
+            boot: String::new(),
+            before: String::new(),
         },
         Event::EvictionsHeld {
             nodes: 3,

@@ -36,6 +36,7 @@ impl From<MappedNode> for Node {
             uid,
             host,
             token,
+            booted_at: _,
         } = mapped;
         Self {
             node,
@@ -119,6 +120,7 @@ pub(super) async fn map(
         uid: uid.clone(),
         host: host.clone(),
         token: None,
+        booted_at: None,
     };
     tx.map_node(&mapped).await?;
     let event = Event::NodeMapped {

@@ -1,35 +1,129 @@
 //! Boots of nodes, as kubelets report them: earlier than a round, and no proof. A kubelet that lies keeps a verdict of
 //! the boot before only until it expires.
+//!
+//! They are kept in the database: a node that reboots while nobody leads is noticed by who leads next.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use touchstone_evidence::host_id::HostId;
 use touchstone_kubernetes::node::Node;
 
-/// By node uid: the boot that was seen last, and since when it is another one.
-#[derive(Default)]
+use crate::attestor::Attestor;
+use crate::audit::{self, Actor, Event};
+use crate::store::{NodeBoot, Store, StoreError};
+
+/// By node uid: the boot that was seen last.
 pub(super) struct Boots {
-    seen: HashMap<String, (String, Option<i64>)>,
+    seen: HashMap<String, String>,
+}
+
+/// What is seen of a node for the first time.
+#[derive(Debug, Eq, PartialEq)]
+enum News {
+    /// The node itself.
+    First(NodeBoot),
+    /// Another boot than the one before.
+    Rebooted { now: NodeBoot, before: String },
 }
 
 impl Boots {
-    /// When the node was seen to have begun another boot; `None`: it is in the one that was seen first.
-    pub(super) fn look(&mut self, node: &Node, now: i64) -> Option<i64> {
-        let uid = node.metadata.uid.as_ref()?;
-        let boot = &node.status.as_ref()?.node_info.as_ref()?.boot_id;
-        match self.seen.get_mut(uid) {
-            None => {
-                self.seen.insert(uid.clone(), (boot.clone(), None));
-                None
-            }
-            Some((seen, since)) => {
-                if seen != boot {
-                    *seen = boot.clone();
-                    *since = Some(now);
+    /// As whoever led before left them.
+    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+        let boots = store.read().await?.node_boots().await?.into_iter();
+        Ok(Self {
+            seen: boots.map(|seen| (seen.uid, seen.boot)).collect(),
+        })
+    }
+
+    /// Writes down what is new of the nodes that a host stands behind. A reboot is an entry: what was appraised before it
+    /// counts no more on the node.
+    pub(super) async fn round(
+        &mut self,
+        attestor: &Attestor,
+        nodes: &[Arc<Node>],
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let mut first = Vec::new();
+        for node in nodes {
+            match self.news(node, now) {
+                Some(News::First(boot))
+                    if attestor.index.host_behind(&boot.node, &boot.uid).is_some() =>
+                {
+                    first.push(boot);
                 }
-                *since
+                Some(News::First(_)) | None => {}
+                Some(News::Rebooted { now: boot, before }) => {
+                    let behind = attestor.index.host_behind(&boot.node, &boot.uid);
+                    if let Some(host) = behind {
+                        note_reboot(attestor, host, &boot, before, now).await?;
+                        self.seen.insert(boot.uid, boot.boot);
+                    }
+                }
             }
         }
+        if first.is_empty() {
+            return Ok(());
+        }
+        let mut tx = attestor.store.write().await?;
+        for boot in &first {
+            tx.set_node_boot(boot).await?;
+        }
+        tx.commit().await?;
+        let first = first.into_iter().map(|boot| (boot.uid, boot.boot));
+        self.seen.extend(first);
+        Ok(())
     }
+
+    fn news(&self, node: &Node, now: i64) -> Option<News> {
+        let uid = node.metadata.uid.clone()?;
+        let boot = node.status.as_ref()?.node_info.as_ref()?.boot_id.clone();
+        let before = self.seen.get(&uid);
+        if boot.is_empty() || before == Some(&boot) {
+            return None;
+        }
+        let seen = NodeBoot {
+            node: node.metadata.name.clone()?,
+            uid,
+            boot,
+            booted_at: before.map(|_| now),
+        };
+        Some(match before {
+            None => News::First(seen),
+            Some(before) => News::Rebooted {
+                now: seen,
+                before: before.clone(),
+            },
+        })
+    }
+}
+
+async fn note_reboot(
+    attestor: &Attestor,
+    host: HostId,
+    boot: &NodeBoot,
+    before: String,
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut tx = attestor.store.write().await?;
+    if !tx.set_node_boot(boot).await? {
+        return Ok(());
+    }
+    let event = Event::NodeRebooted {
+        node: boot.node.clone(),
+        uid: boot.uid.clone(),
+        host,
+        boot: boot.boot.clone(),
+        before,
+    };
+    let order = audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
+    let mapped = tx.mapped_node(&boot.node).await?;
+    tx.commit().await?;
+    if let Some(mapped) = mapped {
+        attestor.index.put_node(order, mapped);
+    }
+    tracing::warn!(k8s.node = boot.node, "a node began another boot");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -37,24 +131,89 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use serde_json::json;
+    use touchstone_evidence::digest::Sha256Digest;
 
     use super::*;
+    use crate::store::{InventoryEntry, MappedNode};
+
+    fn node(uid: &str, boot: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": { "name": "a", "uid": uid },
+            "spec": {},
+            "status": { "nodeInfo": { "bootID": boot } },
+        }))
+        .unwrap()
+    }
 
     #[test]
-    fn another_boot_id_is_another_boot() {
-        let node = |uid: &str, boot: &str| -> Node {
-            serde_json::from_value(json!({
-                "metadata": { "name": "a", "uid": uid },
-                "spec": {},
-                "status": { "nodeInfo": { "bootID": boot } },
-            }))
-            .unwrap()
+    fn another_boot_id_is_another_boot_and_another_node_is_none() {
+        let mut boots = Boots {
+            seen: HashMap::new(),
         };
-        let mut boots = Boots::default();
-        assert_eq!(boots.look(&node("u", "1"), 100), None);
-        assert_eq!(boots.look(&node("u", "1"), 101), None);
-        assert_eq!(boots.look(&node("u", "2"), 102), Some(102));
-        assert_eq!(boots.look(&node("u", "2"), 103), Some(102));
-        assert_eq!(boots.look(&node("v", "2"), 104), None);
+        let seen = |uid: &str, boot: &str, booted_at| NodeBoot {
+            node: "a".to_owned(),
+            uid: uid.to_owned(),
+            boot: boot.to_owned(),
+            booted_at,
+        };
+        let news = boots.news(&node("u", "1"), 100);
+        assert_eq!(news, Some(News::First(seen("u", "1", None))));
+        boots.seen.insert("u".to_owned(), "1".to_owned());
+        assert_eq!(boots.news(&node("u", "1"), 101), None);
+        assert_eq!(boots.news(&node("u", ""), 101), None);
+        let rebooted = News::Rebooted {
+            now: seen("u", "2", Some(102)),
+            before: "1".to_owned(),
+        };
+        assert_eq!(boots.news(&node("u", "2"), 102), Some(rebooted));
+        let news = boots.news(&node("v", "2"), 103);
+        assert_eq!(news, Some(News::First(seen("v", "2", None))));
+    }
+
+    #[tokio::test]
+    async fn who_leads_next_goes_on_with_the_boots_that_were_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let store = store.unwrap();
+        let host: HostId = "de-1".parse().unwrap();
+        let machine = InventoryEntry {
+            host: host.clone(),
+            ek_digests: vec![Sha256Digest::ZERO],
+        };
+        let mapped = MappedNode {
+            node: "a".to_owned(),
+            uid: Some("u".to_owned()),
+            host,
+            token: None,
+            booted_at: None,
+        };
+        let mut tx = store.write().await.unwrap();
+        assert!(tx.add_inventory(&[machine], 6).await.unwrap());
+        tx.map_node(&mapped).await.unwrap();
+        let boot = |boot: &str, booted_at| NodeBoot {
+            node: "a".to_owned(),
+            uid: "u".to_owned(),
+            boot: boot.to_owned(),
+            booted_at,
+        };
+        assert!(tx.set_node_boot(&boot("1", None)).await.unwrap());
+        tx.commit().await.unwrap();
+        // It rebooted while nobody led.
+        let boots = Boots::load(&store).await.unwrap();
+        let news = boots.news(&node("u", "2"), 7);
+        assert!(matches!(news, Some(News::Rebooted { before, .. }) if before == "1"));
+        let mut tx = store.write().await.unwrap();
+        assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
+        let held = tx.mapped_node("a").await.unwrap().unwrap();
+        assert_eq!(held.booted_at, Some(7));
+        // Another node of the name, and one that is mapped anew, are in the boot that is seen first.
+        let other = NodeBoot {
+            uid: "v".to_owned(),
+            ..boot("3", None)
+        };
+        assert!(!tx.set_node_boot(&other).await.unwrap());
+        tx.map_node(&mapped).await.unwrap();
+        assert_eq!(tx.node_boots().await.unwrap(), []);
     }
 }

@@ -1,20 +1,22 @@
-//! The circuit breaker: when too many nodes turn at once, something else than the nodes is wrong, and no pod is ended.
+//! The circuit breaker: when too many nodes would lose their pods at once, whyever, something else than the nodes is wrong,
+//! and no pod is ended.
 //!
-//! New pods are kept away all the same: that harms nothing that runs.
+//! New pods are kept away all the same: that harms nothing that runs. What it must not forget with its leader stands in the
+//! log, and on the nodes.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// For how long a node that lost its pods counts among those that turn. Hosts attest at different moments, so that what is
 /// wrong with all of them shows in one after the other.
-const WINDOW: Duration = Duration::from_secs(600);
+pub(super) const WINDOW: Duration = Duration::from_secs(600);
 
 /// What nodes were, and since when they are not.
 #[derive(Default)]
 pub(super) struct Breaker {
     /// Nodes that were trusted and did not lose their pods since.
     trusted: HashSet<String>,
-    /// When nodes that were trusted lost their pods.
+    /// When nodes lost their pods, or some.
     ended: HashMap<String, Instant>,
     /// Since when a node is untrusted.
     turned: HashMap<String, Instant>,
@@ -28,8 +30,12 @@ pub(super) struct Turn<'a> {
     pub(super) untrusted: bool,
     /// Whether what it carries says that it was trusted, or that its turn is not over: for a controller that is new.
     pub(super) was_trusted: bool,
+    /// Whether some pod is to be ended there, because of the host, of its place, of a new policy, of whatever.
+    pub(super) loses: bool,
     /// Whether it lost its pods already.
     pub(super) executed: bool,
+    /// How long ago, where the node says so: of one that never was trusted it does not.
+    pub(super) executed_for: Option<Duration>,
 }
 
 /// What comes of a round.
@@ -39,11 +45,28 @@ pub(super) struct Turns {
     pub(super) over: HashSet<String>,
     /// Nodes that would lose them, if it were not for the breaker.
     pub(super) held: HashSet<String>,
+    /// Nodes that lost pods lately, of those that could be trusted before or ran some of a policy.
+    pub(super) lately: HashSet<String>,
 }
 
 impl Breaker {
-    /// Looks at all nodes that a host stands behind. Where more than `percent` of them, and more than one, turn now or
-    /// lost their pods within [`WINDOW`], none of those that turn now does.
+    /// One that goes on for another: `lost` says which nodes lost pods, and how long ago.
+    pub(super) fn resume(lost: impl Iterator<Item = (String, Duration)>, now: Instant) -> Self {
+        let mut breaker = Self::default();
+        for (node, ago) in lost {
+            breaker.note_ended(node, now.checked_sub(ago).unwrap_or(now));
+        }
+        breaker
+    }
+
+    /// Notes that pods of a node were ended.
+    pub(super) fn note_ended(&mut self, node: String, at: Instant) {
+        let last = self.ended.entry(node).or_insert(at);
+        *last = at.max(*last);
+    }
+
+    /// Looks at all nodes that a host stands behind, or that lose pods. Where more than `percent` of them, and more than one,
+    /// turn now or lost pods within [`WINDOW`], none of those that turn now does.
     pub(super) fn look(
         &mut self,
         nodes: &[Turn<'_>],
@@ -59,13 +82,15 @@ impl Breaker {
         for turn in nodes {
             self.note(turn, now);
         }
-        let turning = |turn: &&Turn<'_>| turn.untrusted && self.trusted.contains(turn.node);
+        let turning =
+            |turn: &&Turn<'_>| turn.loses || (turn.untrusted && self.trusted.contains(turn.node));
         let held: HashSet<String> = nodes
             .iter()
             .filter(turning)
             .map(|turn| turn.node.to_owned())
             .collect();
-        let count = held.len().saturating_add(self.ended.len());
+        let before = self.ended.keys().filter(|node| !held.contains(*node));
+        let count = held.len().saturating_add(before.count());
         let opened = !held.is_empty()
             && count > 1
             && count.saturating_mul(100) > percent.saturating_mul(nodes.len());
@@ -84,15 +109,15 @@ impl Breaker {
         // Whether it is tainted so or not: its turn is over.
         for node in &over {
             if self.trusted.remove(node) {
-                self.ended.insert(node.clone(), now);
+                self.note_ended(node.clone(), now);
             }
         }
-        Turns { over, held }
+        let lately = self.ended.keys().cloned().collect();
+        Turns { over, held, lately }
     }
 
     fn note(&mut self, turn: &Turn<'_>, now: Instant) {
         if turn.trusted {
-            self.ended.remove(turn.node);
             self.trusted.insert(turn.node.to_owned());
         }
         if !turn.untrusted {
@@ -104,8 +129,12 @@ impl Breaker {
         if first && turn.was_trusted && !turn.executed {
             self.trusted.insert(turn.node.to_owned());
         }
+        let lately = turn.executed_for.filter(|_| first && turn.executed);
+        if let Some(ago) = lately.filter(|ago| *ago < WINDOW) {
+            self.note_ended(turn.node.to_owned(), now.checked_sub(ago).unwrap_or(now));
+        }
         if turn.executed && self.trusted.remove(turn.node) {
-            self.ended.insert(turn.node.to_owned(), now);
+            self.note_ended(turn.node.to_owned(), now);
         }
     }
 
@@ -127,7 +156,9 @@ mod tests {
             trusted: !untrusted,
             untrusted,
             was_trusted: false,
+            loses: false,
             executed: false,
+            executed_for: None,
         }
     }
 
@@ -227,5 +258,85 @@ mod tests {
         assert_eq!(over(&turns), ["a", "b"]);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
         assert_eq!((turns.held.len(), over(&turns)), (1, vec!["a", "b"]));
+    }
+
+    /// Those that lose pods although their hosts are trusted: their place is not allowed any more, perhaps.
+    fn losing<'a>(nodes: &[&'a str], losing: &[&str]) -> Vec<Turn<'a>> {
+        let turn = |node: &&'a str| Turn {
+            loses: losing.contains(node),
+            ..turn(node, false)
+        };
+        nodes.iter().map(turn).collect()
+    }
+
+    #[test]
+    fn too_many_that_lose_pods_for_another_reason_than_their_tier_open_it_too() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let all = ["a", "b", "c", "d"];
+        let mut look = |bad: &[&str]| breaker.look(&losing(&all, bad), 50, GRACE, now).held.len();
+        assert_eq!(
+            [look(&["a"]), look(&["a", "b"]), look(&["a", "b", "c"])],
+            [0, 0, 3]
+        );
+        // One that stands behind no host any more is one of them.
+        let never = [
+            turn("a", true),
+            Turn {
+                loses: true,
+                ..turn("b", true)
+            },
+        ];
+        let held = Breaker::default().look(&never, 50, GRACE, now).held;
+        assert!(held.is_empty(), "a single one");
+    }
+
+    #[test]
+    fn those_that_lost_pods_count_for_a_while_whoever_leads() {
+        let begin = Instant::now();
+        let all = ["a", "b", "c", "d"];
+        let mut breaker = Breaker::default();
+        for node in ["a", "b"] {
+            assert!(
+                breaker
+                    .look(&losing(&all, &[node]), 50, GRACE, begin)
+                    .held
+                    .is_empty()
+            );
+            breaker.note_ended(node.to_owned(), begin);
+        }
+        // The same node once more is not another one.
+        assert!(
+            breaker
+                .look(&losing(&all, &["b"]), 50, GRACE, begin)
+                .held
+                .is_empty()
+        );
+        assert_eq!(
+            breaker
+                .look(&losing(&all, &["c"]), 50, GRACE, begin)
+                .held
+                .len(),
+            1
+        );
+        let minute = Duration::from_secs(60);
+        let lost = || [("a".to_owned(), minute), ("b".to_owned(), minute)].into_iter();
+        let mut next = Breaker::resume(lost(), begin + minute);
+        let turns = next.look(&losing(&all, &["c"]), 50, GRACE, begin + minute);
+        assert_eq!(turns.held.len(), 1);
+        let turns = next.look(&losing(&all, &["c"]), 50, GRACE, begin + WINDOW);
+        assert!(turns.held.is_empty());
+        // Where no pod of a policy was on them, nodes say it.
+        let mut nodes = losing(&all, &["c"]);
+        for (at, ago) in [(0, minute), (1, minute)] {
+            (nodes[at].untrusted, nodes[at].trusted) = (true, false);
+            (nodes[at].executed, nodes[at].executed_for) = (true, Some(ago));
+        }
+        let turns = Breaker::default().look(&nodes, 50, GRACE, begin + minute);
+        assert_eq!(turns.held.len(), 1);
+        for node in &mut nodes {
+            node.executed_for = Some(WINDOW);
+        }
+        let turns = Breaker::default().look(&nodes, 50, GRACE, begin + minute);
+        assert!(turns.held.is_empty());
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
 use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::Pod;
@@ -16,8 +17,9 @@ use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
 use super::compared::Compared;
-use super::judged::Judged;
-use super::{Moment, integrity, write};
+use super::integrity::Integrity;
+use super::judged::{Fault, Judged};
+use super::{Moment, write};
 use crate::attestor::Attestor;
 use crate::audit::Event;
 
@@ -25,85 +27,124 @@ use crate::audit::Event;
 const GRACE_SECONDS: u32 = 30;
 
 /// Pods that are refused where they run, by uid.
-#[derive(Default)]
 pub(super) struct Evictions {
     /// Since when.
     refused: HashMap<String, Instant>,
     /// Those of them whose entry is written.
     written: HashSet<String>,
+    integrity: Integrity,
+}
+
+/// A pod that may not stay where it runs.
+pub(super) struct Refused<'a> {
+    pod: Arc<Pod>,
+    pub(super) node: String,
+    judged: Option<&'a Judged>,
+    admission: Admission,
+    /// Whether its grace is over.
+    due: bool,
 }
 
 impl Evictions {
-    /// Ends pods that were refused for the whole grace, but for those of nodes that the breaker holds.
-    pub(super) async fn round(
+    /// None yet. `integrity` finds out what nodes run.
+    pub(super) fn new(integrity: Integrity) -> Self {
+        Self {
+            refused: HashMap::new(),
+            written: HashSet::new(),
+            integrity,
+        }
+    }
+
+    /// Every pod that may not stay where it runs.
+    pub(super) fn look<'a>(
         &mut self,
-        attestor: &Attestor,
+        attestor: &Arc<Attestor>,
         cluster: &Cluster,
-        judged: &[(Arc<Node>, Judged)],
-        held: &HashSet<String>,
+        judged: &'a [(Arc<Node>, Judged)],
         compared: &Compared,
         Moment { now, instant }: Moment,
-    ) {
+    ) -> Vec<Refused<'a>> {
         let by_name: HashMap<&str, &Judged> = judged
             .iter()
             .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged)))
             .collect();
         let policies = attestor.index.policies();
-        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        self.integrity.begin();
         for pod in cluster.bound_pods() {
-            let Some(uid) = pod.metadata.uid.clone() else {
-                continue;
-            };
             let node = pod.spec.node_name.clone().unwrap_or_default();
             let judged = by_name.get(&*node).copied();
             let mut admission = admission(&policies, &pod, judged, &node, now);
-            admission
-                .refusals
-                .extend_from_slice(compared.refusals(&uid));
-            if admission.admitted() {
+            let refusals = self.integrity.refusals(&policies, &pod, &admission);
+            admission.refusals.extend(refusals);
+            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+            let compared = compared.refusals(uid);
+            admission.refusals.extend_from_slice(compared);
+            let Some(uid) = pod.metadata.uid.clone().filter(|_| !admission.admitted()) else {
                 continue;
-            }
-            seen.insert(uid.clone());
-            let since = *self.refused.entry(uid.clone()).or_insert(instant);
-            let grace = Duration::from_secs(cluster.config().grace_seconds);
-            if held.contains(&node) || instant.duration_since(since) < grace {
-                continue;
-            }
-            let ended = self
-                .end(attestor, cluster, &pod, uid, judged, &admission, now)
-                .await;
-            if let Err(error) = ended {
-                tracing::warn!(error = &*error, k8s.node = node, "a pod could not be ended");
-            }
+            };
+            let since = *self.refused.entry(uid).or_insert(instant);
+            let grace = grace(cluster.config(), judged);
+            all.push(Refused {
+                pod,
+                node,
+                judged,
+                admission,
+                due: instant.duration_since(since) >= grace,
+            });
         }
-        self.refused.retain(|uid, _| seen.contains(uid));
-        self.written.retain(|uid| seen.contains(uid));
+        self.integrity.ask(attestor);
+        let uids: HashSet<&String> = all.iter().filter_map(Refused::uid).collect();
+        self.refused.retain(|uid, _| uids.contains(uid));
+        self.written.retain(|uid| uids.contains(uid));
+        all
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is written down, and where")]
+    /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes of those that were
+    /// ended.
+    pub(super) async fn end_all(
+        &mut self,
+        attestor: &Attestor,
+        cluster: &Cluster,
+        refused: &[Refused<'_>],
+        held: &HashSet<String>,
+        now: i64,
+    ) -> HashSet<String> {
+        let mut ended = HashSet::new();
+        let due = refused.iter().filter(|refused| refused.due);
+        for refused in due.filter(|refused| !held.contains(&refused.node)) {
+            match self.end(attestor, cluster, refused, now).await {
+                Ok(()) => drop(ended.insert(refused.node.clone())),
+                Err(error) => {
+                    let node = &refused.node;
+                    tracing::warn!(error = &*error, k8s.node = node, "a pod could not be ended");
+                }
+            }
+        }
+        ended
+    }
+
     async fn end(
         &mut self,
         attestor: &Attestor,
         cluster: &Cluster,
-        pod: &Pod,
-        uid: String,
-        judged: Option<&Judged>,
-        admission: &Admission,
+        refused: &Refused<'_>,
         now: i64,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (pod, admission) = (&refused.pod, &refused.admission);
+        let uid = refused.uid().cloned().unwrap_or_default();
         // Written first: what is not in the log does not happen.
         if !self.written.contains(&uid) {
+            let held = refused.judged.and_then(|judged| judged.held.as_ref());
             let event = Event::PodEnded {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 pod: pod.metadata.name.clone().unwrap_or_default(),
                 pod_uid: uid.clone(),
-                node: pod.spec.node_name.clone().unwrap_or_default(),
-                host: judged.and_then(|judged| judged.host.clone()),
+                node: refused.node.clone(),
+                host: refused.judged.and_then(|judged| judged.host.clone()),
                 policies: admission.policies.clone(),
                 refusals: admission.refusals.iter().map(|f| f.code.clone()).collect(),
-                result_entry: judged
-                    .and_then(|judged| judged.held.as_ref())
-                    .map(|held| held.entry),
+                result_entry: held.map(|held| held.entry),
             };
             write(attestor, &event, now).await?;
             self.written.insert(uid);
@@ -125,8 +166,24 @@ impl Evictions {
     }
 }
 
-/// As its binding would be judged now, by its host; and by what it runs. What registries say of its images was judged when
-/// it was placed.
+impl Refused<'_> {
+    fn uid(&self) -> Option<&String> {
+        self.pod.metadata.uid.as_ref()
+    }
+}
+
+/// How long pods stay on a node after they are refused there. A host that rebooted is to prove itself first: its agent
+/// starts as the other pods do.
+fn grace(config: &Config, judged: Option<&Judged>) -> Duration {
+    let grace = Duration::from_secs(config.grace_seconds);
+    let reboots = judged.is_some_and(|judged| judged.fault == Some(Fault::Rebooted));
+    match reboots {
+        true => grace.max(Duration::from_secs(config.reboot_grace_seconds)),
+        false => grace,
+    }
+}
+
+/// As its binding would be judged now, by its host. What registries say of its images was judged when it was placed.
 pub(super) fn admission(
     policies: &PolicySet,
     pod: &Pod,
@@ -154,9 +211,6 @@ pub(super) fn admission(
         true => refusals_of(policies, &selected, standing, now),
         false => vec![Finding::new("node-unmapped").about(node)],
     };
-    if selected.iter().any(|(_, policy)| policy.images.is_some()) {
-        admission.refusals.extend(integrity::refusals(pod, &facts));
-    }
     let names = selected.into_iter().map(|(name, _)| name.to_owned());
     admission.policies = names.collect();
     admission

@@ -1,13 +1,162 @@
 //! Whether a node runs what a pod names, as its kubelet reports it. A kubelet that lies is one on a host that root was
 //! lost on: the verdict says that, not this.
+//!
+//! One image has many digests. Where a node reports another one than the pod names, it is found out whether it is of the
+//! same image, beside the rounds; until that is known, no pod ends for it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::{ContainerStatus, Pod};
-use touchstone_policies::admit::PodFacts;
+use touchstone_policies::admit::{Admission, ImageFacts, PodFacts};
+use touchstone_policies::manifest::PolicySet;
 
-/// A reason for each container that runs another image than `facts` have of it.
-pub(super) fn refusals(pod: &Pod, facts: &PodFacts) -> Vec<Finding> {
+use crate::attestor::Attestor;
+use crate::kubernetes::Webhook;
+use crate::kubernetes::same_image::Runs;
+
+/// Most questions under way.
+const AT_ONCE: usize = 4;
+/// Before what was not found out is asked again.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What a pod asks for, and what a node runs instead.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Pair {
+    namespace: String,
+    /// As the pod names it.
+    reference: String,
+    asked: OciDigest,
+    runs: Runs,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Answer {
+    Same,
+    Other,
+    /// Since when.
+    Unknown(Instant),
+}
+
+/// What was found out.
+pub(super) struct Integrity {
+    webhook: Arc<Webhook>,
+    answers: BTreeMap<Pair, Answer>,
+    /// Those that were seen since the look began.
+    seen: BTreeSet<Pair>,
+    asking: BTreeSet<Pair>,
+    questions: JoinSet<(Pair, Answer)>,
+}
+
+impl Integrity {
+    /// Nothing yet.
+    pub(super) fn new(webhook: Arc<Webhook>) -> Self {
+        Self {
+            webhook,
+            answers: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            questions: JoinSet::new(),
+        }
+    }
+
+    /// A look at all pods begins.
+    pub(super) fn begin(&mut self) {
+        self.seen.clear();
+        while let Some(answer) = self.questions.try_join_next() {
+            let Ok((pair, answer)) = answer else {
+                // Which one it was is not known; all that wait are asked again.
+                self.asking.clear();
+                continue;
+            };
+            self.asking.remove(&pair);
+            self.answers.insert(pair, answer);
+        }
+    }
+
+    /// A reason for each container that runs another image than the pod names, where a policy asks for images.
+    pub(super) fn refusals(
+        &mut self,
+        policies: &PolicySet,
+        pod: &Pod,
+        admission: &Admission,
+    ) -> Vec<Finding> {
+        let mut names = admission.policies.iter();
+        let asks = |name: &String| {
+            policies
+                .workloads
+                .get(name)
+                .is_some_and(|it| it.images.is_some())
+        };
+        if !names.any(asks) {
+            return Vec::new();
+        }
+        let differing = differing(pod);
+        let found = differing.into_iter().filter_map(|(container, pair)| {
+            let answer = self.answers.get(&pair).copied();
+            self.seen.insert(pair.clone());
+            (answer == Some(Answer::Other)).then(|| {
+                Finding::new("image-other-runs")
+                    .about(&container.name)
+                    .expected(pair.asked)
+                    .observed(&container.image_id)
+            })
+        });
+        found.collect()
+    }
+
+    /// Finds out what was seen and is not known; forgets what was not seen.
+    pub(super) fn ask(&mut self, attestor: &Arc<Attestor>) {
+        let seen = std::mem::take(&mut self.seen);
+        self.answers.retain(|pair, _| seen.contains(pair));
+        for pair in seen {
+            let again = match self.answers.get(&pair) {
+                None => true,
+                Some(Answer::Unknown(since)) => since.elapsed() >= PAUSE,
+                Some(Answer::Same | Answer::Other) => false,
+            };
+            if again && self.questions.len() < AT_ONCE && self.asking.insert(pair.clone()) {
+                let (attestor, webhook) = (Arc::clone(attestor), Arc::clone(&self.webhook));
+                let question = async move {
+                    let answer = find_out(&attestor, &webhook, &pair).await;
+                    (pair, answer)
+                };
+                self.questions.spawn(question);
+            }
+        }
+    }
+}
+
+async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer {
+    let asked = (&*pair.reference, &pair.asked);
+    let (store, images) = (&attestor.store, &webhook.images);
+    match images
+        .is_same(store, &pair.namespace, asked, &pair.runs)
+        .await
+    {
+        Ok(true) => Answer::Same,
+        Ok(false) => Answer::Other,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                k8s.namespace = pair.namespace,
+                image = pair.reference,
+                runs = %pair.runs.digest(),
+                "a node reports another digest than a pod names, and whether it is of the same image is not known"
+            );
+            Answer::Unknown(Instant::now())
+        }
+    }
+}
+
+/// The containers of which a node reports another digest than the pod names.
+fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
@@ -16,36 +165,29 @@ pub(super) fn refusals(pod: &Pod, facts: &PodFacts) -> Vec<Finding> {
         &status.init_container_statuses,
         &status.ephemeral_container_statuses,
     ];
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let facts: PodFacts = pod::facts(namespace, &Default::default(), &pod.spec);
+    let pair = |reported: &ContainerStatus| -> Option<Pair> {
+        let mut images = facts.images.iter();
+        let image: &ImageFacts = images.find(|image| image.container == reported.name)?;
+        let asked = image.digest?;
+        // Before it is pulled there is nothing to report.
+        let runs = Runs::read(&reported.image_id)?;
+        // Of what has ended a runtime no longer knows the name, once its image was taken off the node, as by a purge.
+        if !reported.image_id.contains('@') && reported.state.running.is_none() {
+            return None;
+        }
+        (*runs.digest() != asked).then(|| Pair {
+            namespace: namespace.to_owned(),
+            reference: image.reference.clone(),
+            asked,
+            runs,
+        })
+    };
     let reported = lists.into_iter().flatten();
-    // Before it is pulled there is nothing to report.
-    let reported = reported.filter(|container| !container.image_id.is_empty());
     reported
-        .filter_map(|container| refusal(container, facts))
+        .filter_map(|reported| Some((reported, pair(reported)?)))
         .collect()
-}
-
-fn refusal(reported: &ContainerStatus, facts: &PodFacts) -> Option<Finding> {
-    let mut images = facts.images.iter();
-    let asked = images
-        .find(|image| image.container == reported.name)?
-        .digest?;
-    let runs = digest(&reported.image_id);
-    // Of what has ended a runtime no longer knows the name, once its image was taken off the node, as by a purge.
-    if runs.is_none() && reported.state.running.is_none() {
-        return None;
-    }
-    (runs != Some(asked)).then(|| {
-        Finding::new("image-other-runs")
-            .about(&reported.name)
-            .expected(asked)
-            .observed(&reported.image_id)
-    })
-}
-
-/// The manifest that an `imageID` names: `NAME@sha256:…`, with or without a scheme before it. A bare digest is that of
-/// an image's configuration, and says nothing of where it is from.
-fn digest(image_id: &str) -> Option<OciDigest> {
-    image_id.rsplit_once('@')?.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -53,44 +195,41 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use serde_json::json;
-    use touchstone_kubernetes::pod;
 
     use super::*;
 
     #[test]
     fn what_a_node_reports_is_held_against_what_the_pod_names() {
         let (asked, other) = ("0a".repeat(32), "0b".repeat(32));
-        let seen = |image_id: &str, state: &str| -> Vec<String> {
+        let seen = |image_id: &str, state: &str| -> usize {
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": { "name": "api" },
                 "spec": { "containers": [{ "name": "c", "image": format!("r.example/a@sha256:{asked}") }] },
                 "status": { "containerStatuses": [{ "name": "c", "imageID": image_id, "state": { state: {} } }] },
             }))
             .unwrap();
-            let facts = pod::facts("payments", &Default::default(), &pod.spec);
-            let refusals = refusals(&pod, &facts).into_iter();
-            refusals.map(|finding| finding.code).collect()
+            differing(&pod).len()
         };
-        let runs = |image_id: &str| seen(image_id, "running");
-        assert!(runs("").is_empty());
+        let differs = |image_id: &str| seen(image_id, "running");
+        assert_eq!(differs(""), 0);
         for same in [
             "r.example/a",
             "docker-pullable://r.example/a",
             "mirror.example/b",
         ] {
-            assert!(runs(&format!("{same}@sha256:{asked}")).is_empty());
+            assert_eq!(differs(&format!("{same}@sha256:{asked}")), 0);
         }
-        for differs in [
+        for other in [
             format!("r.example/a@sha256:{other}"),
-            format!("sha256:{asked}"),
-            "r.example/a:1".to_owned(),
+            format!("sha256:{other}"),
+            other.clone(),
         ] {
-            assert_eq!(runs(&differs), ["image-other-runs"], "{differs}");
+            assert_eq!(differs(&other), 1, "{other}");
         }
         // It ran, and says what it was; or its image is gone from the node.
         let ended = |image_id: &str| seen(image_id, "terminated");
         let another = format!("r.example/a@sha256:{other}");
-        assert_eq!(ended(&another), ["image-other-runs"]);
-        assert!(ended(&format!("sha256:{other}")).is_empty());
+        assert_eq!(ended(&another), 1);
+        assert_eq!(ended(&format!("sha256:{other}")), 0);
     }
 }

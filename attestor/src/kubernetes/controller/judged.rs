@@ -9,7 +9,7 @@ use touchstone_kubernetes::config::Taints;
 use touchstone_kubernetes::names::{COUNTRY, TIER, region_label};
 use touchstone_policies::manifest::PolicySet;
 
-use crate::trust_index::Held;
+use crate::trust_index::{Held, OnNode};
 
 /// Why pods are to be kept away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +26,7 @@ pub(super) enum Fault {
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub(super) host: Option<HostId>,
+    /// What is held about it, as it counts on this node.
     pub(super) held: Option<Held>,
     /// The tier that counts now.
     pub(super) tier: TrustTier,
@@ -35,35 +36,32 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// `booted_at`: when the node was seen to have begun another boot, seconds since 1970.
-    pub(super) fn of(
-        host: Option<HostId>,
-        held: Option<Held>,
-        booted_at: Option<i64>,
-        now: i64,
-    ) -> Self {
-        let (tier, why) = match (&host, &held) {
-            (None, _) => (TrustTier::None, vec![Finding::new("node-unmapped")]),
-            (Some(host), None) => (
-                TrustTier::None,
-                vec![Finding::new("host-unknown").about(host)],
-            ),
-            (Some(host), Some(held)) if now >= held.standing.expires_at => (
-                TrustTier::None,
-                vec![Finding::new("result-expired").about(host)],
-            ),
-            (Some(_), Some(held)) => (held.standing.tier, held.standing.findings.clone()),
+    /// `on`: the host behind the node, and how it stands there.
+    pub(super) fn of(on: Option<OnNode>, now: i64) -> Self {
+        let Some(on) = on else {
+            return Self {
+                host: None,
+                held: None,
+                tier: TrustTier::None,
+                why: vec![Finding::new("node-unmapped")],
+                fault: Some(Fault::New),
+            };
         };
-        let before_boot =
-            |held: &Held| booted_at.is_some_and(|at| held.standing.challenged_at < at);
-        let fault = match &held {
-            None => Some(Fault::New),
-            Some(_) if !tier.satisfies(TrustTier::Warning) => Some(Fault::Untrusted),
-            Some(held) if before_boot(held) => Some(Fault::Rebooted),
-            Some(_) => None,
+        let fault = fault(&on, now);
+        let (host, held) = on.counting();
+        let (tier, why) = match &held {
+            None => (
+                TrustTier::None,
+                vec![Finding::new("host-unknown").about(&host)],
+            ),
+            Some(held) if now >= held.standing.expires_at => (
+                TrustTier::None,
+                vec![Finding::new("result-expired").about(&host)],
+            ),
+            Some(held) => (held.standing.tier, held.standing.findings.clone()),
         };
         Self {
-            host,
+            host: Some(host),
             held,
             tier,
             why,
@@ -95,6 +93,17 @@ impl Judged {
         }
         labels
     }
+}
+
+fn fault(on: &OnNode, now: i64) -> Option<Fault> {
+    let Some(held) = &on.held else {
+        return Some(Fault::New);
+    };
+    let standing = &held.standing;
+    if now >= standing.expires_at || !standing.tier.satisfies(TrustTier::Warning) {
+        return Some(Fault::Untrusted);
+    }
+    on.rebooted.then_some(Fault::Rebooted)
 }
 
 impl Fault {

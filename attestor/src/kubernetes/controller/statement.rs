@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::result::{NodeStatement, TrustTier};
 use touchstone_kubernetes::cluster::Cluster;
@@ -13,6 +11,7 @@ use touchstone_kubernetes::node::Node;
 use touchstone_policies::prose;
 
 use super::judged::Judged;
+use super::moment;
 use crate::appraisal::{Verdict, VerdictBoot};
 use crate::attestor::Attestor;
 
@@ -238,11 +237,6 @@ fn boot_of(kept: Option<&Verdict>, entry: &Sha256Digest) -> Result<Option<Verdic
     }
 }
 
-fn moment(seconds: i64) -> Option<String> {
-    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-    moment.format(&Rfc3339).ok()
-}
-
 /// `result-expired` as conditions name reasons: `ResultExpired`.
 fn pascal(code: &str) -> String {
     let words = code.split('-').map(|word| {
@@ -260,6 +254,7 @@ mod tests {
     use touchstone_evidence::result::TrustVector;
 
     use super::*;
+    use crate::trust_index::OnNode;
 
     #[test]
     fn a_statement_names_the_boot_of_its_verdict_and_of_no_other() {
@@ -292,7 +287,12 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_the_time_of_its_last_turn() {
-        let judged = Judged::of(Some("de-1".parse().unwrap()), None, None, 100);
+        let unknown = OnNode {
+            host: "de-1".parse().unwrap(),
+            held: None,
+            rebooted: false,
+        };
+        let judged = Judged::of(Some(unknown), 100);
         let first = status_of(&judged, "u", None, 100);
         let condition = &first.conditions[0];
         assert_eq!(

@@ -1,51 +1,112 @@
-//! Our webhook configurations: that one was removed or narrowed becomes an entry, an alarm and a metric.
+//! Our webhook configurations: that one was removed, narrowed or led elsewhere becomes an entry, an alarm and a metric.
+//!
+//! How they were is kept in the database, so that what happens while nobody looks is noticed by whoever looks next.
 
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_kubernetes::webhooks::Webhooks;
+use touchstone_kubernetes::webhooks::{Callee, Webhooks};
 
-use super::write;
 use crate::attestor::Attestor;
-use crate::audit::Event;
+use crate::audit::{self, Actor, Event, WebhooksSeen};
+use crate::store::StoreError;
 
-/// As they were seen last.
-#[derive(Default)]
+/// How long they may be out of sight before that is an alarm: rounds.
+const BLIND_MAX: u32 = 10;
+
+/// As they were seen last, by whichever replica.
 pub(super) struct Watched {
-    seen: Option<Webhooks>,
+    seen: Option<WebhooksSeen>,
+    /// Whether what is missing was told since this replica leads.
+    alarmed: bool,
+    /// Looks in a row that failed.
+    blind: u32,
 }
 
 impl Watched {
-    /// Looks, and tells what is new. What is whole when it is seen first is no news.
+    /// As whoever led before left them.
+    pub(super) async fn load(attestor: &Attestor, cluster: &Cluster) -> Result<Self, StoreError> {
+        let mut tx = attestor.store.read().await?;
+        let kept = tx.webhooks_seen(&cluster.config().webhooks).await?;
+        Ok(Self {
+            // What cannot be read is told anew.
+            seen: kept.and_then(|kept| serde_json::from_str(&kept).ok()),
+            alarmed: false,
+            blind: 0,
+        })
+    }
+
+    /// Looks, and tells what is new. How they are when anybody looks for the first time is news.
     pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster, now: i64) {
-        let webhooks = match cluster.webhooks().await {
-            Ok(webhooks) => webhooks,
+        let ca = &attestor.keys.ca;
+        let ours = Callee::new(ca.names(), &ca.bundle().pem);
+        let found = match cluster.webhooks(&ours).await {
+            Ok(found) => found,
             Err(error) => {
-                tracing::warn!("our webhook configurations could not be looked at: {error}");
+                let error = &error as &dyn std::error::Error;
+                self.blind = self.blind.saturating_add(1);
+                match self.blind == BLIND_MAX {
+                    true => tracing::error!(
+                        error,
+                        "our webhook configurations are out of sight; may the attestor still get them?"
+                    ),
+                    false => tracing::debug!(error, "our webhook configurations were not seen"),
+                }
                 return;
             }
         };
-        attestor.metrics.webhook_gaps(webhooks.gaps.len());
-        if self.seen.as_ref() == Some(&webhooks) {
+        self.blind = 0;
+        attestor.metrics.webhook_gaps(found.gaps.len());
+        let found = seen(found, &cluster.config().webhooks);
+        let news = self.seen.as_ref() != Some(&found);
+        if news || !self.alarmed {
+            alarm(self.seen.as_ref(), &found);
+            self.alarmed = true;
+        }
+        if !news {
             return;
         }
-        let first = self.seen.is_none();
-        if !webhooks.gaps.is_empty() {
-            tracing::error!(
-                gaps = webhooks.gaps.join(", "),
-                "the validating webhook `{}` does not ask us what it must; apply it again",
-                cluster.config().webhooks
-            );
+        match write(attestor, &found, now).await {
+            Ok(()) => self.seen = Some(found),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "an entry was not written");
+            }
         }
-        let news = !first || !webhooks.gaps.is_empty();
-        let event = Event::WebhooksChanged {
-            name: cluster.config().webhooks.clone(),
-            validating: webhooks.validating,
-            mutating: webhooks.mutating,
-            gaps: webhooks.gaps.clone(),
-        };
-        if news && let Err(error) = write(attestor, &event, now).await {
-            tracing::error!(error = &*error, "an entry was not written");
-            return;
-        }
-        self.seen = Some(webhooks);
     }
+}
+
+fn seen(found: Webhooks, name: &str) -> WebhooksSeen {
+    WebhooksSeen {
+        name: name.to_owned(),
+        validating: found.validating,
+        mutating: found.mutating,
+        validating_uid: found.validating_uid,
+        mutating_uid: found.mutating_uid,
+        gaps: found.gaps,
+    }
+}
+
+fn alarm(before: Option<&WebhooksSeen>, now: &WebhooksSeen) {
+    if !now.gaps.is_empty() {
+        tracing::error!(
+            gaps = now.gaps.join(", "),
+            "the validating webhook `{}` does not ask us what it must; apply it again",
+            now.name
+        );
+    }
+    if now.mutating.is_none() && before.is_some_and(|before| before.mutating.is_some()) {
+        tracing::error!(
+            "the mutating webhook `{}` was taken away: pods are not steered to hosts that fit; apply it again",
+            now.name
+        );
+    }
+}
+
+/// The entry, and what was seen, together.
+async fn write(attestor: &Attestor, seen: &WebhooksSeen, now: i64) -> Result<(), StoreError> {
+    let kept = serde_json::to_string(seen).map_err(|_| StoreError::Malformed("webhooks"))?;
+    let event = Event::WebhooksChanged(seen.clone());
+    let mut tx = attestor.store.write().await?;
+    tx.keep_webhooks_seen(&seen.name, &kept).await?;
+    audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
+    tx.commit().await
 }

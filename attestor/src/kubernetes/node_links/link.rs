@@ -124,6 +124,7 @@ fn mapped(host: &HostId, node: &NodeRef, token: Sha256Digest) -> MappedNode {
         uid: Some(node.uid.clone()),
         host: host.clone(),
         token: Some(token),
+        booted_at: None,
     }
 }
 

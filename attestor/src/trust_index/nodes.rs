@@ -1,0 +1,409 @@
+//! Nodes, and who stands behind each: a node is its name and its uid, where a cluster is seen, and the boot that its host
+//! was appraised in.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Instant;
+
+use touchstone_evidence::finding::Finding;
+use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::result::TrustTier;
+use touchstone_policies::admit::HostStanding;
+
+use super::{Held, Inner, TrustIndex};
+use crate::store::MappedNode;
+
+/// Nodes that are judged before others may write.
+const JUDGED_AT_ONCE: usize = 256;
+
+/// Says which node of a name there is now.
+pub(crate) type NodeUids = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Who stands behind a node.
+pub(super) struct Behind {
+    host: HostId,
+    /// Which node of the name it is.
+    uid: Option<String>,
+    /// Since when it is in another boot than before, seconds since 1970.
+    booted_at: Option<i64>,
+}
+
+/// A host, as it stands behind one of its nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct OnNode {
+    pub(crate) host: HostId,
+    /// What is held about it, whichever boot that is of.
+    pub(crate) held: Option<Held>,
+    /// Whether the node began a boot that no round was appraised in yet.
+    pub(crate) rebooted: bool,
+}
+
+impl OnNode {
+    /// What counts on this node.
+    pub(crate) fn standing(&self) -> Option<HostStanding> {
+        let standing = &self.held.as_ref()?.standing;
+        Some(of_boot(Cow::Borrowed(standing), self.rebooted).into_owned())
+    }
+
+    /// The host, and what is held about it as it counts on this node.
+    pub(crate) fn counting(self) -> (HostId, Option<Held>) {
+        let held = self.held.map(|held| Held {
+            standing: of_boot(Cow::Borrowed(&held.standing), self.rebooted).into_owned(),
+            ..held
+        });
+        (self.host, held)
+    }
+}
+
+impl Behind {
+    /// Whether it is this node, of those of its name; of one that was mapped by name alone nobody knows.
+    fn is(&self, uid: &str) -> bool {
+        self.uid.as_deref() == Some(uid)
+    }
+
+    fn rebooted(&self, standing: &HostStanding) -> bool {
+        self.booted_at.is_some_and(|at| standing.challenged_at < at)
+    }
+
+    /// What counts of its host on this node.
+    fn standing<'a>(&self, inner: &'a Inner, instant: Instant) -> Option<Cow<'a, HostStanding>> {
+        let standing = inner.hosts.get(&self.host)?.at(instant);
+        let rebooted = self.rebooted(&standing);
+        Some(of_boot(standing, rebooted))
+    }
+}
+
+/// What was appraised in one boot says nothing of the next.
+fn of_boot(standing: Cow<'_, HostStanding>, rebooted: bool) -> Cow<'_, HostStanding> {
+    if !rebooted {
+        return standing;
+    }
+    Cow::Owned(HostStanding {
+        tier: TrustTier::None,
+        place: None,
+        findings: vec![Finding::new("host-rebooted").about(&standing.host)],
+        ..standing.into_owned()
+    })
+}
+
+impl TrustIndex {
+    /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
+    /// mapped to, and then ended itself.
+    pub(crate) fn put_node(&self, order: u64, mapped: MappedNode) {
+        self.change(order, |inner| {
+            let ended = inner.ended.get(&mapped.host);
+            let ended = ended.is_some_and(|end| order < *end);
+            put(inner, order, mapped, !ended);
+        });
+    }
+
+    /// Takes over that no host stands behind `node` any more.
+    pub(crate) fn drop_node(&self, order: u64, node: String) {
+        self.change(order, |inner| {
+            if is_newest(inner, &node, order) {
+                inner.nodes.insert(node, (order, None));
+            }
+        });
+    }
+
+    /// Takes over that `host` stands behind no node any more.
+    pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
+        self.change(order, |inner| drop_nodes(inner, order, host));
+    }
+
+    /// Takes over that `host` stands behind these nodes and no others.
+    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<MappedNode>) {
+        self.change(order, |inner| {
+            drop_nodes(inner, order, host);
+            for mapped in nodes {
+                put(inner, order, mapped, true);
+            }
+        });
+    }
+
+    /// From now on a node is the one that `uids` names: its name alone is nobody's.
+    pub(crate) fn see_cluster(&self, uids: NodeUids) {
+        if self.cluster.set(uids).is_err() {
+            tracing::error!("a second cluster is not looked at");
+        }
+    }
+
+    /// The host behind the node that has this name now; where no cluster is seen, behind whichever node has it.
+    pub(crate) fn host_of(&self, node: &str) -> Option<HostId> {
+        self.on_node_named(node).map(|on| on.host)
+    }
+
+    /// The same, and how it stands there.
+    pub(crate) fn on_node_named(&self, node: &str) -> Option<OnNode> {
+        let uid = self.uid_now(node)?;
+        self.on(node, |behind| {
+            uid.as_deref().is_none_or(|uid| behind.is(uid))
+        })
+    }
+
+    /// The host behind the node of this name and uid. One that was made anew under the name has none, nor has one that was
+    /// mapped by name alone.
+    pub(crate) fn host_behind(&self, node: &str, uid: &str) -> Option<HostId> {
+        self.on_node(node, uid).map(|on| on.host)
+    }
+
+    /// The same, and how it stands there.
+    pub(crate) fn on_node(&self, node: &str, uid: &str) -> Option<OnNode> {
+        self.on(node, |behind| behind.is(uid))
+    }
+
+    fn on(&self, node: &str, is_it: impl FnOnce(&Behind) -> bool) -> Option<OnNode> {
+        self.look(|inner| {
+            let (_, behind) = inner.nodes.get(node)?;
+            let behind = behind.as_ref().filter(|behind| is_it(behind))?;
+            let held = inner.hosts.get(&behind.host).map(Held::now);
+            let standing = held.as_ref().map(|held| &held.standing);
+            Some(OnNode {
+                host: behind.host.clone(),
+                rebooted: standing.is_some_and(|standing| behind.rebooted(standing)),
+                held,
+            })
+        })
+    }
+
+    /// Which node of the name there is now: `None`, none; `Some(None)`, nobody knows.
+    fn uid_now(&self, node: &str) -> Option<Option<String>> {
+        match self.cluster.get() {
+            None => Some(None),
+            Some(uids) => uids(node).map(Some),
+        }
+    }
+
+    /// Nodes that `host` stands behind, sorted.
+    pub(crate) fn nodes_of(&self, host: &HostId) -> Vec<String> {
+        let mut nodes: Vec<String> = self.look(|inner| {
+            let behind = inner
+                .nodes
+                .iter()
+                .filter(|(_, (_, behind))| is_behind(behind.as_ref(), host));
+            behind.map(|(node, _)| node.clone()).collect()
+        });
+        nodes.sort_unstable();
+        nodes
+    }
+
+    /// Nodes of every host that stands behind one, sorted.
+    pub(crate) fn nodes_by_host(&self) -> HashMap<HostId, Vec<String>> {
+        let mut nodes: HashMap<HostId, Vec<String>> = HashMap::new();
+        self.look(|inner| {
+            for (node, (_, behind)) in &inner.nodes {
+                if let Some(behind) = behind {
+                    let nodes = nodes.entry(behind.host.clone()).or_default();
+                    nodes.push(node.clone());
+                }
+            }
+        });
+        nodes.values_mut().for_each(|nodes| nodes.sort_unstable());
+        nodes
+    }
+
+    /// What `judge` says of each of `nodes`, in their order, by the host that stands behind it and what counts of that
+    /// there, as [`Self::on_node_named`] has them.
+    pub(crate) fn judge_nodes<T>(
+        &self,
+        nodes: &[&str],
+        mut judge: impl FnMut(&str, Option<&HostId>, Option<&HostStanding>) -> T,
+    ) -> Vec<T> {
+        let mut said = Vec::with_capacity(nodes.len());
+        for nodes in nodes.chunks(JUDGED_AT_ONCE) {
+            let instant = Instant::now();
+            let uids: Vec<_> = nodes.iter().map(|node| self.uid_now(node)).collect();
+            self.look(|inner| {
+                for (node, uid) in nodes.iter().zip(&uids) {
+                    let behind = inner.nodes.get(*node);
+                    let behind = behind.and_then(|(_, behind)| behind.as_ref());
+                    let behind = behind.filter(|behind| behind.is_now(uid.as_ref()));
+                    let standing = behind.and_then(|behind| behind.standing(inner, instant));
+                    let host = behind.map(|behind| &behind.host);
+                    said.push(judge(node, host, standing.as_deref()));
+                }
+            });
+        }
+        said
+    }
+
+    /// Whether any node that there is has a host behind it of whose standing there `fits` is true.
+    pub(crate) fn any_behind_a_node(&self, fits: impl Fn(&HostStanding) -> bool) -> bool {
+        let instant = Instant::now();
+        self.look(|inner| {
+            inner.nodes.iter().any(|(node, (_, behind))| {
+                let standing = behind.as_ref().and_then(|b| b.standing(inner, instant));
+                let fits = standing.is_some_and(|standing| fits(&standing));
+                // Last: it asks about a name.
+                let uid = || self.uid_now(node);
+                fits && behind.as_ref().is_some_and(|b| b.is_now(uid().as_ref()))
+            })
+        })
+    }
+}
+
+impl Behind {
+    /// The same of the node that there is now, as [`TrustIndex::uid_now`] says.
+    fn is_now(&self, uid: Option<&Option<String>>) -> bool {
+        uid.is_some_and(|uid| uid.as_deref().is_none_or(|uid| self.is(uid)))
+    }
+}
+
+fn is_newest(inner: &Inner, node: &str, order: u64) -> bool {
+    inner.nodes.get(node).is_none_or(|(old, _)| *old <= order)
+}
+
+/// `stands`: whether the host does behind the node.
+fn put(inner: &mut Inner, order: u64, mapped: MappedNode, stands: bool) {
+    if !is_newest(inner, &mapped.node, order) {
+        return;
+    }
+    let behind = Behind {
+        host: mapped.host,
+        uid: mapped.uid,
+        booted_at: mapped.booted_at,
+    };
+    let behind = stands.then_some(behind);
+    inner.nodes.insert(mapped.node, (order, behind));
+}
+
+fn drop_nodes(inner: &mut Inner, order: u64, host: &HostId) {
+    let end = inner.ended.entry(host.clone()).or_insert(order);
+    *end = order.max(*end);
+    for (old, behind) in inner.nodes.values_mut() {
+        if is_behind(behind.as_ref(), host) && *old <= order {
+            (*old, *behind) = (order, None);
+        }
+    }
+}
+
+fn is_behind(behind: Option<&Behind>, host: &HostId) -> bool {
+    behind.is_some_and(|behind| behind.host == *host)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::sync::RwLock;
+
+    use touchstone_evidence::digest::Sha256Digest;
+
+    use super::*;
+
+    fn named(node: &str, host: &HostId) -> MappedNode {
+        MappedNode {
+            node: node.to_owned(),
+            uid: Some("u1".to_owned()),
+            host: host.clone(),
+            token: None,
+            booted_at: None,
+        }
+    }
+
+    /// An affirming host that was challenged at 90.
+    fn affirm(index: &TrustIndex, host: &HostId) {
+        let standing = HostStanding {
+            host: host.clone(),
+            tier: TrustTier::Affirming,
+            place: None,
+            findings: Vec::new(),
+            challenged_at: 90,
+            expires_at: 200,
+        };
+        index.put_host(1, standing, Sha256Digest::ZERO, 100);
+    }
+
+    #[test]
+    fn a_node_that_was_made_anew_under_its_name_is_another_node() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        affirm(&index, &host);
+        index.put_node(1, named("a", &host));
+        assert_eq!(index.host_behind("a", "u1"), Some(host.clone()));
+        assert_eq!(index.host_behind("a", "u2"), None);
+        let unseen = MappedNode {
+            uid: None,
+            ..named("b", &host)
+        };
+        index.put_node(2, unseen);
+        assert_eq!(index.host_behind("b", "u1"), None);
+        assert_eq!(index.host_of("b"), Some(host.clone()));
+        let judged = |nodes: &[&str]| {
+            index.judge_nodes(nodes, |_, host, standing| {
+                host.is_some() && standing.is_some()
+            })
+        };
+        assert_eq!(judged(&["a", "b", "c"]), [true, true, false]);
+        // Once the cluster is seen, a name alone is nobody's.
+        let uids = RwLock::new("u1");
+        let uids: &'static RwLock<&str> = Box::leak(Box::new(uids));
+        index.see_cluster(Box::new(|name| {
+            (name != "gone").then(|| (*uids.read().unwrap()).to_owned())
+        }));
+        assert_eq!(index.host_of("a"), Some(host.clone()));
+        assert_eq!(index.host_of("b"), None);
+        index.put_node(3, named("gone", &host));
+        assert_eq!(index.host_of("gone"), None);
+        assert_eq!(judged(&["a", "b", "gone"]), [true, false, false]);
+        assert!(index.any_behind_a_node(|_| true));
+        *uids.write().unwrap() = "u2";
+        assert_eq!(index.host_of("a"), None);
+        assert_eq!(judged(&["a"]), [false]);
+        assert!(!index.any_behind_a_node(|_| true));
+    }
+
+    #[test]
+    fn what_was_appraised_before_a_reboot_says_nothing_of_the_boot_after_it() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        affirm(&index, &host);
+        let booted = |order, at| {
+            let booted_at = Some(at);
+            index.put_node(
+                order,
+                MappedNode {
+                    booted_at,
+                    ..named("a", &host)
+                },
+            );
+        };
+        booted(1, 90);
+        let tier = || {
+            let on = index.on_node("a", "u1").unwrap();
+            let listed = index.judge_nodes(&["a"], |_, _, standing| standing.unwrap().tier);
+            let standing = on.standing().unwrap();
+            assert_eq!(listed, [standing.tier]);
+            assert!(index.any_behind_a_node(|it| it.tier == standing.tier));
+            (on.rebooted, standing.tier, standing.findings)
+        };
+        assert_eq!(tier(), (false, TrustTier::Affirming, Vec::new()));
+        booted(2, 91);
+        let why = vec![Finding::new("host-rebooted").about(&host)];
+        assert_eq!(tier(), (true, TrustTier::None, why));
+        // What is held about the host stays: it may be another node's too.
+        let held = index.standing(&host).unwrap();
+        assert_eq!(held.standing.tier, TrustTier::Affirming);
+    }
+
+    #[test]
+    fn a_host_that_ended_is_behind_no_node_until_it_is_mapped_anew() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        index.put_node(3, named("old", &host));
+        index.put_node(9, named("later", &host));
+        index.drop_nodes_of(7, &host);
+        assert_eq!(index.nodes_of(&host), ["later"]);
+        // A mapping that was committed before the end, published after it.
+        index.put_node(5, named("old", &host));
+        assert_eq!(index.host_of("old"), None);
+        index.put_node(4, named("fresh", &host));
+        assert_eq!(index.host_of("fresh"), None);
+        // It had taken the node away from another host before it ended.
+        index.put_node(2, named("taken", &"de-2".parse().unwrap()));
+        index.put_node(6, named("taken", &host));
+        assert_eq!(index.host_of("taken"), None);
+        index.put_node(8, named("old", &host));
+        assert_eq!(index.host_of("old"), Some(host));
+    }
+}
