@@ -65,6 +65,14 @@ async fn a_pod_that_was_bound_runs_until_its_host_turns_and_is_not_pulled_again(
     host.tpm.extend(4, &[(Bank::Sha256, vec![7; 32])]).unwrap();
     machine.attest();
     machine.agent.wait_for("tier=contraindicated");
+    until("the image is taken off the node", PATIENCE, async || {
+        Ok((!built.lies_open_on(containerd)).then_some(()))
+    })
+    .await
+    .unwrap();
+    // A kubelet tries again at once, while the purge still looks for more: it is told why, too.
+    let said = cri.pull(&image).await.unwrap_err();
+    assert!(said.contains("PCR 4"), "{said}");
     machine.agent.wait_for("the attestor knows what was purged");
     let containerd = &machine.containerd;
     assert!(!containerd.running().contains(&container));
