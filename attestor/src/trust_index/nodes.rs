@@ -374,7 +374,7 @@ mod tests {
             let listed = index.judge_nodes(&["a"], |_, _, standing| standing.unwrap().tier);
             let standing = on.standing().unwrap();
             assert_eq!(listed, [standing.tier]);
-            assert_eq!(index.any_behind_a_node(|it| it.tier == standing.tier), true);
+            assert!(index.any_behind_a_node(|it| it.tier == standing.tier));
             (on.rebooted, standing.tier, standing.findings)
         };
         assert_eq!(tier(), (false, TrustTier::Affirming, Vec::new()));

@@ -47,12 +47,12 @@ impl Boots {
         let mut first = Vec::new();
         for node in nodes {
             match self.news(node, now) {
-                None => {}
-                Some(News::First(boot)) => {
-                    if attestor.index.host_behind(&boot.node, &boot.uid).is_some() {
-                        first.push(boot);
-                    }
+                Some(News::First(boot))
+                    if attestor.index.host_behind(&boot.node, &boot.uid).is_some() =>
+                {
+                    first.push(boot);
                 }
+                Some(News::First(_)) | None => {}
                 Some(News::Rebooted { now: boot, before }) => {
                     let behind = attestor.index.host_behind(&boot.node, &boot.uid);
                     if let Some(host) = behind {
