@@ -211,9 +211,14 @@ impl Controller {
     async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
         let config = self.cluster.config();
         let name = node.metadata.name.as_deref().unwrap_or_default();
+        let fault = judged.fault.map(|fault| match fault {
+            // A proof that fails from the first on is no turn.
+            Fault::Untrusted if !turns.fell.contains(name) => Fault::New,
+            fault => fault,
+        });
         let marks = Marks {
             labels: judged.labels(&self.attestor.index.policies()),
-            taint: judged.fault.and_then(|fault| fault.taint(config.taints)),
+            taint: fault.and_then(|fault| fault.taint(config.taints)),
             execute: config.execute && turns.over.contains(name),
             // For whoever leads next: it is one of those that turned.
             since: moment(now).filter(|_| turns.lately.contains(name)),
@@ -268,7 +273,9 @@ fn turns_of<'a>(
             node: name,
             trusted: !matches!(judged.fault, Some(Fault::New | Fault::Untrusted)),
             untrusted: judged.fault == Some(Fault::Untrusted),
-            was_trusted: carries_trust(node) || taint(node, "NoSchedule").is_some(),
+            was_trusted: carries_trust(node)
+                || taint(node, "NoSchedule").is_some()
+                || judged.was_trusted(),
             loses: losing.contains(name),
             executed: execution.is_some(),
             executed_for: execution.and_then(|taint| age(taint, now)),

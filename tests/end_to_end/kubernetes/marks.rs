@@ -31,7 +31,10 @@ pub(super) async fn each_node_carries_what_is_held_about_its_host(cluster: &Clus
     }
     let unmapped = without_tier(cluster, "de-5").await;
     assert!(!is_tainted(&unmapped, "NoSchedule"), "{unmapped}");
-    tainted(cluster, "de-2", "NoExecute").await;
+    // What runs where no proof ever was good ran there before anybody asked.
+    let never = cluster.api().get(&nodes::path(&six("de-2").node())).await;
+    assert!(!is_tainted(&never.unwrap(), "NoExecute"));
+    tainted(cluster, "de-3", "NoExecute").await;
     says_what_it_signed(cluster).await;
 }
 
@@ -65,7 +68,7 @@ async fn says_what_it_signed(cluster: &Cluster) {
 }
 
 pub(super) async fn the_scheduler_does_not_even_try_a_host_that_fell(cluster: &Cluster) {
-    let pod = pod_for("kept-away", six("de-2"));
+    let pod = pod_for("kept-away", six("de-3"));
     pods::create(cluster.api(), &pod).await.unwrap();
     let path = pods::path(NAMESPACE, "kept-away");
     until("the scheduler names our taint", PATIENCE, async || {

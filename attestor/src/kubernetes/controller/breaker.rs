@@ -20,6 +20,8 @@ pub(super) struct Breaker {
     ended: HashMap<String, Instant>,
     /// Since when a node is untrusted.
     turned: HashMap<String, Instant>,
+    /// Untrusted nodes that were trusted before.
+    fell: HashSet<String>,
 }
 
 /// One node, as it is looked at in a round of the controller.
@@ -45,6 +47,8 @@ pub(super) struct Turns {
     pub(super) over: HashSet<String>,
     /// Nodes that would lose them, if it were not for the breaker.
     pub(super) held: HashSet<String>,
+    /// Untrusted nodes that were trusted before. The others are new: what runs on them ran there before anybody asked.
+    pub(super) fell: HashSet<String>,
     /// Nodes that lost pods lately, of those that could be trusted before or ran some of a policy.
     pub(super) lately: HashSet<String>,
 }
@@ -77,6 +81,7 @@ impl Breaker {
         let known: HashSet<&str> = nodes.iter().map(|turn| turn.node).collect();
         self.trusted.retain(|node| known.contains(&**node));
         self.turned.retain(|node, _| known.contains(&**node));
+        self.fell.retain(|node| known.contains(&**node));
         self.ended
             .retain(|node, at| known.contains(&**node) && now.duration_since(*at) < WINDOW);
         for turn in nodes {
@@ -100,7 +105,7 @@ impl Breaker {
         };
         let over: HashSet<String> = nodes
             .iter()
-            .filter(|turn| turn.untrusted)
+            .filter(|turn| turn.untrusted && self.fell.contains(turn.node))
             .filter(|turn| {
                 turn.executed || (self.is_long(turn, grace, now) && !held.contains(turn.node))
             })
@@ -113,7 +118,12 @@ impl Breaker {
             }
         }
         let lately = self.ended.keys().cloned().collect();
-        Turns { over, held, lately }
+        Turns {
+            over,
+            held,
+            lately,
+            fell: self.fell.clone(),
+        }
     }
 
     fn note(&mut self, turn: &Turn<'_>, now: Instant) {
@@ -122,7 +132,11 @@ impl Breaker {
         }
         if !turn.untrusted {
             self.turned.remove(turn.node);
+            self.fell.remove(turn.node);
             return;
+        }
+        if turn.was_trusted || turn.executed || self.trusted.contains(turn.node) {
+            self.fell.insert(turn.node.to_owned());
         }
         let first = !self.turned.contains_key(turn.node);
         self.turned.entry(turn.node.to_owned()).or_insert(now);
@@ -232,12 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_never_were_trusted_do_not_open_it() {
+    fn nodes_that_never_were_trusted_neither_open_it_nor_lose_pods() {
         let (mut breaker, begin) = (Breaker::default(), Instant::now());
         let nodes = ["a", "b", "c"].map(|node| turn(node, true));
         breaker.look(&nodes, 50, GRACE, begin);
         let turns = breaker.look(&nodes, 50, GRACE, begin + GRACE);
-        assert_eq!((turns.held.len(), turns.over.len()), (0, 3));
+        assert_eq!((turns.held.len(), turns.over.len()), (0, 0));
+        assert!(turns.fell.is_empty());
+        // Once it was trusted, it falls.
+        let turn_of = |untrusted| [turn("a", untrusted), turn("b", true), turn("c", true)];
+        breaker.look(&turn_of(false), 50, GRACE, begin + GRACE);
+        breaker.look(&turn_of(true), 50, GRACE, begin + GRACE);
+        let turns = breaker.look(&turn_of(true), 50, GRACE, begin + 2 * GRACE);
+        assert_eq!(over(&turns), ["a"]);
+        assert_eq!(turns.fell.len(), 1);
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Judged {
         }
     }
 
+    /// Whether its last verdict was good, though it may be over.
+    pub(super) fn was_trusted(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|held| held.standing.tier.satisfies(TrustTier::Warning))
+    }
+
     /// Our labels, all of them. A node that no host stands behind carries none.
     pub(super) fn labels(&self, policies: &PolicySet) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::new();
