@@ -19,8 +19,8 @@ pub struct Config {
     pub account: Option<String>,
     /// For whom an agent's service account token must be made.
     pub audience: String,
-    /// The service account of agents: a token of another one proves no node.
-    pub agent: String,
+    /// The service account of agents: a token of another one proves no node; absent: `touchstone-agent` of the namespace.
+    pub agent: Option<String>,
     /// Which nodes are tainted.
     pub taints: Taints,
     /// Whether an untrusted node loses its pods too (`NoExecute`), not only new ones (`NoSchedule`).
@@ -68,7 +68,7 @@ impl Default for Config {
             webhooks: "touchstone".to_owned(),
             account: None,
             audience: "touchstone".to_owned(),
-            agent: "system:serviceaccount:touchstone:touchstone-agent".to_owned(),
+            agent: None,
             taints: Taints::default(),
             execute: true,
             grace_seconds: 10,
@@ -127,6 +127,14 @@ impl Config {
         named.unwrap_or_else(|| format!("system:serviceaccount:{}:touchstone", self.namespace))
     }
 
+    /// The service account of agents.
+    #[must_use]
+    pub fn agent(&self) -> String {
+        let named = self.agent.clone();
+        named
+            .unwrap_or_else(|| format!("system:serviceaccount:{}:touchstone-agent", self.namespace))
+    }
+
     /// Reads the settings from `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
@@ -145,13 +153,16 @@ impl Config {
         }
         match config.agents_namespace() {
             Some(_) => Ok(config),
-            None => Err(ConfigError::Agent(config.agent)),
+            None => Err(ConfigError::Agent(config.agent())),
         }
     }
 
     /// Where the agents' pods are: a service account is used in its own namespace alone.
     pub(crate) fn agents_namespace(&self) -> Option<&str> {
-        let account = self.agent.strip_prefix("system:serviceaccount:")?;
+        let Some(agent) = &self.agent else {
+            return Some(&self.namespace);
+        };
+        let account = agent.strip_prefix("system:serviceaccount:")?;
         let (namespace, name) = account.split_once(':')?;
         let good = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
         good.then_some(namespace)
@@ -178,6 +189,22 @@ mod tests {
         assert!(config.execute && !taints.new && taints.rebooted && taints.untrusted);
         let config = read("[taints]\nnew = true\n").unwrap();
         assert!(config.taints.new && config.taints.untrusted);
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_namespace_unless_they_are_named() {
+        let config = read("namespace = 'security'").unwrap();
+        assert_eq!(
+            config.account(),
+            "system:serviceaccount:security:touchstone"
+        );
+        assert_eq!(
+            config.agent(),
+            "system:serviceaccount:security:touchstone-agent"
+        );
+        assert_eq!(config.agents_namespace(), Some("security"));
+        let config = read("agent = 'system:serviceaccount:a:b'").unwrap();
+        assert_eq!(config.agents_namespace(), Some("a"));
     }
 
     #[test]

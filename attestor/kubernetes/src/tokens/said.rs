@@ -40,7 +40,7 @@ impl Said {
         let account = account.unwrap_or_default();
         let namespace = config
             .agents_namespace()
-            .filter(|_| account == config.agent)
+            .filter(|_| account == config.agent())
             .ok_or_else(|| TokenError::Account(account.to_owned()))?;
         let nothing = Extra::new();
         let extra = user
