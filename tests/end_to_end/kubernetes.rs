@@ -10,9 +10,11 @@ mod healing;
 mod marks;
 mod node_links;
 mod placement;
+mod pull_secrets;
 mod turns;
 
 use touchstone_tests::cluster::{Cluster, assets};
+use touchstone_tests::registry::Registry;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
@@ -65,4 +67,18 @@ async fn a_watching_attestor_keeps_custody_of_workloads() {
     custody::let_more_hosts_in(&cluster);
     custody::a_pod_that_is_made_anew_is_followed_from_host_to_host(&cluster).await;
     custody::an_image_is_not_changed_where_it_runs(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_reads_pull_secrets_where_it_is_let() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let registry = Registry::start();
+    let image = pull_secrets::closed(&registry);
+    let settings = "[registries]\npull-secrets = [\"payments\"]\n";
+    let plain = ["--plain-http-registry", &registry.name()];
+    let cluster = Cluster::start_watched_with(assets, settings, &plain).await;
+    pull_secrets::a_pull_secret_is_shown_where_its_namespace_is_named(&cluster, &registry, &image)
+        .await;
 }

@@ -65,8 +65,19 @@ impl Cluster {
     /// The same with an attestor that watches the cluster and writes to it, with the rights that an installation gives
     /// it, and `settings` besides how it is reached.
     pub async fn start_watched(assets: Assets, settings: &str) -> Self {
+        Self::start_watched_with(assets, settings, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_watched_with(assets: Assets, settings: &str, more: &[&str]) -> Self {
         let settings = settings.to_owned();
-        Self::start_with(assets, async move |plane| watched(plane, &settings).await).await
+        let more: Vec<String> = more.iter().map(|&one| one.to_owned()).collect();
+        let arguments = async move |plane: &ControlPlane| {
+            let mut arguments = watched(plane, &settings).await;
+            arguments.extend(more);
+            arguments
+        };
+        Self::start_with(assets, arguments).await
     }
 
     /// The same with an attestor that is told more, of this control plane.

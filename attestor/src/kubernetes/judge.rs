@@ -1,5 +1,7 @@
 //! What is decided of a pod, and by which of its faces: as it comes, as it waits, as it is bound, as it changes.
 
+use std::sync::Arc;
+
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_policies::admit::{PodFacts, selecting};
@@ -9,6 +11,7 @@ use super::Webhook;
 use super::asked::{Asked, What};
 use super::decision::Decision;
 use super::lookup;
+use super::pull_secrets::PullSecrets;
 use super::review::Request;
 use super::workload;
 use crate::appraisal::RoundError;
@@ -41,9 +44,9 @@ impl Judge<'_> {
                 before,
                 after,
                 node,
-            } => match changed(self.policies, before.as_ref(), after) {
+            } => match changed(self.policies, before.as_deref(), after) {
                 pods if pods.is_empty() => Ok(Judged::Unconcerned),
-                pods => self.on_node(pods, before.as_ref(), node).await,
+                pods => self.on_node(pods, before.as_deref(), node).await,
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
                 Ok(pods) => self.on_node(pods, None, node).await,
@@ -63,9 +66,10 @@ impl Judge<'_> {
             return Ok(Judged::Unanswerable(finding));
         };
         let mut learned = [pod.clone()];
-        self.learn(&mut learned).await?;
+        let secrets = self.learn(&mut learned).await?;
         let mut decision = Decision::without_node(self.policies, &learned);
         decision.refuse_for(self.changes(&learned, None).await?);
+        decision.explain(&secrets);
         if !decision.admitted() {
             return Ok(Judged::Decided(Box::new(decision)));
         }
@@ -91,7 +95,7 @@ impl Judge<'_> {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
-        self.learn(&mut pods).await?;
+        let secrets = self.learn(&mut pods).await?;
         let changes = self.changes(&pods, before).await?;
         // Registries may have taken their time: what holds by now is what counts.
         let index = &self.attestor.index;
@@ -102,6 +106,7 @@ impl Judge<'_> {
         let policies = index.policies();
         let mut decision = Decision::on_node(self.attestor, &policies, &pods, node, host);
         decision.refuse_for(changes);
+        decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
         }
@@ -132,9 +137,12 @@ impl Judge<'_> {
         Some(pods)
     }
 
-    async fn learn(&self, pods: &mut [PodFacts]) -> Result<(), StoreError> {
-        let store = &self.attestor.store;
-        self.webhook.images.learn(store, self.policies, pods).await
+    /// Learns what policies want to know of the images of `pods`; the secrets that their registries could be shown.
+    async fn learn(&self, pods: &mut [PodFacts]) -> Result<Arc<PullSecrets>, StoreError> {
+        let secrets = Arc::new(PullSecrets::of(self.webhook.cluster.as_ref(), pods));
+        let (store, images) = (&self.attestor.store, &self.webhook.images);
+        images.learn(store, self.policies, pods, &secrets).await?;
+        Ok(secrets)
     }
 }
 
@@ -188,6 +196,7 @@ mod tests {
                 signers: None,
             }],
             workload: None,
+            pull_secrets: Vec::new(),
         }
     }
 

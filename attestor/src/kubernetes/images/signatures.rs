@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oci_client::Reference;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::publisher::{
@@ -17,7 +16,9 @@ use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{PodFacts, to_verify};
 use touchstone_policies::manifest::PolicySet;
 
-use super::{Asked, ContentError, IMAGES_MAX};
+use super::super::pull_secrets::PullSecrets;
+use super::super::registry::Source;
+use super::{Asked, ContentError, IMAGES_MAX, Wait};
 
 /// Most signatures that are kept as held.
 const KEPT: usize = 4096;
@@ -43,7 +44,7 @@ impl Signatures {
         asked: &Arc<Asked>,
         policies: &PolicySet,
         pods: &mut [PodFacts],
-        deadline: Instant,
+        wait: &Wait,
     ) {
         let wanted = wanted(policies, pods);
         if wanted.is_empty() || wanted.len() > IMAGES_MAX {
@@ -58,9 +59,10 @@ impl Signatures {
                 signers.insert(digest, held);
                 continue;
             }
-            let asked = Arc::clone(asked);
+            let (asked, wait) = (Arc::clone(asked), wait.clone());
             calls.spawn(async move {
-                let found = timeout_at(deadline, asked.signers(&wanted, &digest)).await;
+                let found = asked.signers(&wanted, &digest, &wait.secrets);
+                let found = timeout_at(wait.deadline, found).await;
                 (digest, wanted, held, found)
             });
         }
@@ -105,9 +107,13 @@ impl Asked {
         &self,
         wanted: &Wanted,
         digest: &OciDigest,
+        secrets: &PullSecrets,
     ) -> Result<Vec<Sha256Digest>, ContentError> {
         let _turn = self.registries.turn().await.ok_or(ContentError::Ending)?;
-        let image = wanted.name.reference();
+        let image = Source {
+            image: wanted.name.reference(),
+            secrets,
+        };
         let tag = tag_of(digest);
         let manifest = self
             .registries
@@ -135,7 +141,7 @@ impl Asked {
     /// The same by one signature.
     async fn signers_of(
         &self,
-        image: &Reference,
+        image: Source<'_>,
         candidate: &Candidate,
         wanted: &Wanted,
         digest: &OciDigest,
