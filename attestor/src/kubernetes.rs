@@ -16,6 +16,7 @@ mod node_links;
 mod nodes;
 mod pod_memory;
 mod policy_reviews;
+mod pull_secrets;
 mod registry;
 mod resolve;
 pub(crate) mod review;

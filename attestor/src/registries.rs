@@ -93,6 +93,27 @@ impl Credentials {
         })
     }
 
+    /// Adds what a pull secret holds; what is there already stays. `false`: it holds no credentials.
+    pub(crate) fn add_secret(&mut self, content: &[u8]) -> bool {
+        let Ok(file) = serde_json::from_slice::<AuthFile>(content) else {
+            return false;
+        };
+        self.path = PathBuf::from("pull secret");
+        for (registry, entry) in file.auths {
+            // docker and kubectl write the URL of its interface too.
+            let host = registry
+                .split_once("://")
+                .map_or(&*registry, |(_, host)| host);
+            let host = host.trim_end_matches('/');
+            let host = host
+                .strip_suffix("/v1")
+                .or(host.strip_suffix("/v2"))
+                .unwrap_or(host);
+            self.auths.entry(host.to_owned()).or_insert(entry);
+        }
+        true
+    }
+
     /// What to show to the registry of `image`; `None`: nothing is there for it.
     pub(crate) fn of(&self, image: &Reference) -> Result<Option<Login>, CredentialsError> {
         // Docker's own has two names.
@@ -180,6 +201,15 @@ mod tests {
             said.contains("`broken.example`") && !said.contains("hush"),
             "{said}"
         );
+        let mut secret = Credentials::default();
+        assert!(!secret.add_secret(b"hush"));
+        let urls = r#"{"auths": {"https://registry.example/v2/": {"auth": "Y2k6aHVzaA=="}, "https://index.docker.io/v1/": {"auth": "Y2k6aHVzaA=="}}}"#;
+        assert!(secret.add_secret(urls.as_bytes()));
+        assert!(secret.add_secret(br#"{"auths": {"registry.example": {"auth": "YTpi"}}}"#));
+        for image in ["registry.example/a", "nginx"] {
+            let login = secret.of(&image.parse().unwrap()).unwrap().unwrap();
+            assert_eq!(&*login.name, "ci", "{image}");
+        }
         write(text, 0o644);
         assert!(matches!(
             Credentials::read(&path),

@@ -142,6 +142,7 @@ mod tests {
             service_account: "default".to_owned(),
             images: Vec::new(),
             workload: None,
+            pull_secrets: Vec::new(),
         };
         let all = demands(&policies_for(&policies, &pod)).into_iter();
         all.map(|one| {

@@ -95,6 +95,7 @@ fn facts(pod: Pod) -> PodFacts {
         service_account: pod.service_account,
         images: pod.images.into_iter().map(image).collect(),
         workload: None,
+        pull_secrets: Vec::new(),
     }
 }
 

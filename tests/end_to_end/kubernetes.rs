@@ -11,10 +11,12 @@ mod kubelets;
 mod marks;
 mod node_links;
 mod placement;
+mod pull_secrets;
 mod reboots;
 mod turns;
 
 use touchstone_tests::cluster::{Cluster, assets, assets_and_kubelet};
+use touchstone_tests::registry::Registry;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
@@ -82,4 +84,18 @@ async fn a_real_kubelet_decrypts_a_pod_s_image_while_its_host_is_proven_and_no_l
     let scene = kubelets::Scene::start(assets, kubelet).await;
     kubelets::a_pod_runs_on_the_proven_host_and_ends_when_that_turns(&scene).await;
     kubelets::a_static_pod_gets_no_plaintext_on_an_unattested_host(&scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_reads_pull_secrets_where_it_is_let() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let registry = Registry::start();
+    let image = pull_secrets::closed(&registry);
+    let settings = "[registries]\npull-secrets = [\"payments\"]\n";
+    let plain = ["--plain-http-registry", &registry.name()];
+    let cluster = Cluster::start_watched_with(assets, settings, &plain).await;
+    pull_secrets::a_pull_secret_is_shown_where_its_namespace_is_named(&cluster, &registry, &image)
+        .await;
 }

@@ -34,6 +34,16 @@ pub struct Config {
     pub breaker_percent: usize,
     /// Where policy manifests come from: `bundle`, as they are applied to the attestor, or `objects` of the cluster.
     pub policies: PolicySource,
+    /// What registries may be shown of the cluster.
+    pub registries: Registries,
+}
+
+/// What registries may be shown of the cluster.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Registries {
+    /// Namespaces whose pods' pull secrets are read when a registry asks for a credential; none without it.
+    pub pull_secrets: Vec<String>,
 }
 
 /// Where policy manifests come from. Never from both: whoever reads one of them would not know what is in force.
@@ -75,6 +85,7 @@ impl Default for Config {
             reboot_grace_seconds: 300,
             breaker_percent: 50,
             policies: PolicySource::Bundle,
+            registries: Registries::default(),
         }
     }
 }
@@ -205,6 +216,13 @@ mod tests {
         assert_eq!(config.agents_namespace(), Some("security"));
         let config = read("agent = 'system:serviceaccount:a:b'").unwrap();
         assert_eq!(config.agents_namespace(), Some("a"));
+    }
+
+    #[test]
+    fn no_pull_secrets_are_read_unless_it_is_said() {
+        assert!(read("").unwrap().registries.pull_secrets.is_empty());
+        let config = read("[registries]\npull-secrets = ['payments']\n").unwrap();
+        assert_eq!(config.registries.pull_secrets, ["payments"]);
     }
 
     #[test]

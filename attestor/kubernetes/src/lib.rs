@@ -15,6 +15,7 @@ pub mod node_marks;
 pub mod objects;
 pub mod pod;
 pub mod pods;
+mod pull_secrets;
 pub mod tokens;
 pub mod webhooks;
 pub mod workload;

@@ -11,6 +11,9 @@ use crate::workload;
 
 /// A kubelet marks with it what it runs without asking: the pod is a mirror of a file on its node.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Most pull secrets of a pod that are read, and the longest name of one.
+const PULL_SECRETS_MAX: usize = 4;
+const NAME_MAX: usize = 253;
 /// The account of a pod that names none.
 const DEFAULT_ACCOUNT: &str = "default";
 
@@ -204,7 +207,15 @@ pub fn facts(namespace: &str, labels: &BTreeMap<String, String>, spec: &PodSpec)
         service_account: account.to_owned(),
         images: images(spec),
         workload: None,
+        pull_secrets: pull_secrets(spec),
     }
+}
+
+fn pull_secrets(spec: &PodSpec) -> Vec<String> {
+    let names = spec.image_pull_secrets.iter();
+    let names = names.filter(|secret| !secret.name.is_empty() && secret.name.len() <= NAME_MAX);
+    let few = names.take(PULL_SECRETS_MAX);
+    few.map(|secret| secret.name.clone()).collect()
 }
 
 /// The image of every container, whichever list it stands in, and those that are mounted.

@@ -23,7 +23,7 @@ pub(super) enum What {
     CreatedOn(PodFacts, String),
     /// It is on a node, and may be another one from now on.
     UpdatedOn {
-        before: Option<PodFacts>,
+        before: Option<Box<PodFacts>>,
         after: PodFacts,
         node: String,
     },
@@ -68,7 +68,7 @@ impl Asked {
         let after = pod.facts(&request.namespace);
         let what = match pod.node() {
             Some(node) => What::UpdatedOn {
-                before: before.map(|before| before.facts(&request.namespace)),
+                before: before.map(|before| Box::new(before.facts(&request.namespace))),
                 after,
                 node: node.to_owned(),
             },

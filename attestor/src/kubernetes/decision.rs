@@ -11,6 +11,7 @@ use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
 use super::asked::Asked;
+use super::pull_secrets::PullSecrets;
 use super::review::{Request, Response};
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
@@ -152,6 +153,12 @@ impl Decision {
                 refusals.push(reason);
             }
         }
+    }
+
+    /// Says that pull secrets were not read, where that may be why.
+    pub(super) fn explain(&mut self, secrets: &PullSecrets) {
+        let unread = secrets.unread(&self.admission.refusals);
+        self.admission.refusals.extend(unread);
     }
 
     /// Has it recorded what its workload is made of, if it is admitted and the first of it.

@@ -22,7 +22,8 @@ use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
 use touchstone_policies::manifest::PolicySet;
 
-use super::registry::{AskError, Registries};
+use super::pull_secrets::PullSecrets;
+use super::registry::{AskError, Registries, Source};
 use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
@@ -43,6 +44,15 @@ pub(crate) struct Images {
     /// Registered manifests.
     registered: Cache<OciDigest, Arc<Known>>,
     signatures: Signatures,
+}
+
+/// For how long one review waits for registries, and what it shows them.
+#[derive(Clone)]
+struct Wait {
+    deadline: Instant,
+    /// Whose turns it takes.
+    namespace: Arc<str>,
+    secrets: Arc<PullSecrets>,
 }
 
 /// What registries said.
@@ -123,18 +133,22 @@ impl Images {
 
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.
     /// What cannot be learned in time stays unknown.
-    pub(crate) async fn learn(
+    pub(super) async fn learn(
         &self,
         store: &Store,
         policies: &PolicySet,
         pods: &mut [PodFacts],
+        secrets: &Arc<PullSecrets>,
     ) -> Result<(), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
-        self.read_manifests(store, policies, pods, deadline).await?;
+        let namespace = pods.first().map(|pod| pod.namespace.as_str());
+        let wait = Wait {
+            deadline: Instant::now() + PATIENCE,
+            namespace: namespace.unwrap_or_default().into(),
+            secrets: Arc::clone(secrets),
+        };
+        self.read_manifests(store, policies, pods, &wait).await?;
         let signatures = &self.signatures;
-        signatures
-            .learn(&self.asked, policies, pods, deadline)
-            .await;
+        signatures.learn(&self.asked, policies, pods, &wait).await;
         Ok(())
     }
 
@@ -144,20 +158,18 @@ impl Images {
         store: &Store,
         policies: &PolicySet,
         pods: &mut [PodFacts],
-        deadline: Instant,
+        wait: &Wait,
     ) -> Result<(), StoreError> {
-        let namespace = pods.first().map(|pod| pod.namespace.clone());
-        let namespace = namespace.unwrap_or_default();
         let names = wanted(policies, pods);
         if names.is_empty() || names.len() > IMAGES_MAX {
             return Ok(());
         }
         let mut learned = Learned::default();
         self.read_register(store, &names, &mut learned).await?;
-        self.ask(&namespace, &names, deadline, &mut learned).await;
+        self.ask(&names, wait, &mut learned).await;
         let parts = learned.parts(&names);
         self.read_register(store, &parts, &mut learned).await?;
-        self.ask(&namespace, &parts, deadline, &mut learned).await;
+        self.ask(&parts, wait, &mut learned).await;
         for image in pods.iter_mut().flat_map(|pod| &mut pod.images) {
             if let Some(digest) = &image.digest.filter(|digest| names.contains_key(digest)) {
                 (image.encrypted, image.registered) = learned.state(digest);
@@ -197,9 +209,8 @@ impl Images {
     /// Reads the manifests of those of `names` that are not registered.
     async fn ask(
         &self,
-        namespace: &str,
         names: &BTreeMap<OciDigest, ImageName>,
-        deadline: Instant,
+        wait: &Wait,
         learned: &mut Learned,
     ) {
         // They end with this review: nobody heaps up calls by asking again and again.
@@ -213,9 +224,10 @@ impl Images {
                 continue;
             }
             let (asked, name, digest) = (Arc::clone(&self.asked), name.clone(), *digest);
-            let namespace = namespace.to_owned();
+            let wait = wait.clone();
             calls.spawn(async move {
-                let content = timeout_at(deadline, asked.content(&namespace, &name, &digest)).await;
+                let content = asked.content(&wait, &name, &digest);
+                let content = timeout_at(wait.deadline, content).await;
                 (name, digest, content)
             });
         }
@@ -240,20 +252,30 @@ impl Images {
 impl Asked {
     async fn content(
         &self,
-        namespace: &str,
+        wait: &Wait,
         name: &ImageName,
         digest: &OciDigest,
     ) -> Result<Content, ContentError> {
+        let secrets = &*wait.secrets;
         let _turn = self
             .registries
-            .turn(namespace)
+            .turn(&wait.namespace)
             .await
             .ok_or(ContentError::Ending)?;
         // Others may have asked for it meanwhile.
         if let Some(content) = self.contents.get(digest) {
             return Ok(content);
         }
-        let manifest = self.registries.manifest(name.reference(), digest).await?;
+        let manifest = self
+            .registries
+            .manifest(
+                Source {
+                    image: name.reference(),
+                    secrets,
+                },
+                digest,
+            )
+            .await?;
         let content = match Manifest::parse(&manifest) {
             Ok(image) => Content::Image(Arc::new(Known::of(&image))),
             Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),

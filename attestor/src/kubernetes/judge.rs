@@ -1,5 +1,7 @@
 //! What is decided of a pod, and by which of its faces: as it comes, as it waits, as it is bound, as it changes.
 
+use std::sync::Arc;
+
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_policies::admit::{PodFacts, selecting};
@@ -10,6 +12,7 @@ use super::asked::{Asked, What};
 use super::decision::Decision;
 use super::lookup;
 use super::pod_memory::Recalled;
+use super::pull_secrets::PullSecrets;
 use super::review::Request;
 use super::workload;
 use crate::appraisal::RoundError;
@@ -42,7 +45,7 @@ impl Judge<'_> {
                 before,
                 after,
                 node,
-            } => match changed(self.policies, before.as_ref(), after) {
+            } => match changed(self.policies, before.as_deref(), after) {
                 Changed::Nothing => Ok(Judged::Unconcerned),
                 Changed::Leaves(left) => {
                     let decision =
@@ -50,8 +53,8 @@ impl Judge<'_> {
                     Ok(Judged::Decided(Box::new(decision)))
                 }
                 Changed::Becomes => {
-                    let pods = vec![stays(before.as_ref(), after)];
-                    self.on_node(pods, before.as_ref(), node).await
+                    let pods = vec![stays(before.as_deref(), after)];
+                    self.on_node(pods, before.as_deref(), node).await
                 }
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
@@ -72,9 +75,10 @@ impl Judge<'_> {
             return Ok(Judged::Unanswerable(finding));
         };
         let mut learned = [pod.clone()];
-        self.learn(&mut learned).await?;
+        let secrets = self.learn(&mut learned).await?;
         let mut decision = Decision::without_node(self.policies, &learned);
         decision.refuse_for(self.changes(&learned, None).await?);
+        decision.explain(&secrets);
         if !decision.admitted() {
             return Ok(Judged::Decided(Box::new(decision)));
         }
@@ -97,7 +101,7 @@ impl Judge<'_> {
         node: &str,
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
-        self.learn(&mut pods).await?;
+        let secrets = self.learn(&mut pods).await?;
         let changes = self.changes(&pods, before).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
@@ -111,6 +115,7 @@ impl Judge<'_> {
         let policies = index.policies();
         let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(changes);
+        decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
         }
@@ -145,9 +150,12 @@ impl Judge<'_> {
         Ok(pods)
     }
 
-    async fn learn(&self, pods: &mut [PodFacts]) -> Result<(), StoreError> {
-        let store = &self.attestor.store;
-        self.webhook.images.learn(store, self.policies, pods).await
+    /// Learns what policies want to know of the images of `pods`; the secrets that their registries could be shown.
+    async fn learn(&self, pods: &mut [PodFacts]) -> Result<Arc<PullSecrets>, StoreError> {
+        let secrets = Arc::new(PullSecrets::of(self.webhook.cluster.as_ref(), pods));
+        let (store, images) = (&self.attestor.store, &self.webhook.images);
+        images.learn(store, self.policies, pods, &secrets).await?;
+        Ok(secrets)
     }
 }
 
@@ -215,6 +223,7 @@ mod tests {
                 signers: None,
             }],
             workload: None,
+            pull_secrets: Vec::new(),
         }
     }
 

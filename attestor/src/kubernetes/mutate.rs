@@ -23,6 +23,7 @@ use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::placement;
 
 use super::Webhook;
+use super::pull_secrets::PullSecrets;
 use super::resolve;
 use super::review::{Request, Response};
 use crate::attestor::Attestor;
@@ -50,7 +51,17 @@ pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Req
     }
     let old = request.old_object::<Value>().ok().flatten();
     let namespace = &request.namespace;
-    changes.extend(resolve_tags(webhook, namespace, &selected, &mut pod, old.as_ref()).await);
+    let secrets = PullSecrets::of(webhook.cluster.as_ref(), std::slice::from_ref(&facts));
+    changes.extend(
+        resolve_tags(
+            webhook,
+            (namespace, &secrets),
+            &selected,
+            &mut pod,
+            old.as_ref(),
+        )
+        .await,
+    );
     if created || !changes.is_empty() {
         let names: Vec<&str> = selected.iter().map(|(name, _)| *name).collect();
         notes::write(&mut pod, &names, changes);
@@ -96,7 +107,7 @@ fn fits_somewhere(
 
 async fn resolve_tags(
     webhook: &Webhook,
-    namespace: &str,
+    (namespace, secrets): (&str, &PullSecrets),
     selected: &[(&str, &WorkloadPolicy)],
     pod: &mut Value,
     old: Option<&Value>,
@@ -107,7 +118,7 @@ async fn resolve_tags(
         name.is_some_and(|name| placement::pins(selected, &name.full()))
     });
     let images: BTreeSet<&str> = tagged.iter().map(|one| one.image.as_str()).collect();
-    let digests = resolve::digests(webhook.images.registries(), namespace, &images).await;
+    let digests = resolve::digests(webhook.images.registries(), namespace, &images, secrets).await;
     tagged
         .iter()
         .filter_map(|one| pins::pin(pod, one, digests.get(&one.image)?))

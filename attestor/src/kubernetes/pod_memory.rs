@@ -207,7 +207,8 @@ fn size(facts: &PodFacts) -> usize {
         texts.map(String::len).iter().sum()
     });
     let beginning = facts.service_account.len() + LABEL_BYTES;
-    let labels = labels.chain(workload);
+    let secrets = facts.pull_secrets.iter().map(String::len);
+    let labels = labels.chain(workload).chain(secrets);
     labels.chain(images).fold(beginning, usize::saturating_add)
 }
 

@@ -13,6 +13,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::oci_manifest::MANIFEST_MAX;
 
+use super::pull_secrets::PullSecrets;
 use super::turns::{Turn, Turns};
 use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES};
 
@@ -31,6 +32,13 @@ pub(super) struct Registries {
     without_tls: Vec<String>,
     credentials: Credentials,
     turns: Turns,
+}
+
+/// Where an image is, and what its registry is shown if it asks and the attestor has no credential of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) image: &'a Reference,
+    pub(super) secrets: &'a PullSecrets,
 }
 
 /// Why there is no manifest.
@@ -81,11 +89,11 @@ impl Registries {
     /// The manifest with this digest, from where `image` says.
     pub(super) async fn manifest(
         &self,
-        image: &Reference,
+        from: Source<'_>,
         digest: &OciDigest,
     ) -> Result<Vec<u8>, AskError> {
         let name = digest.to_string();
-        let manifest = self.manifest_under(image, &name, MANIFEST_MAX).await?;
+        let manifest = self.manifest_under(from, &name, MANIFEST_MAX).await?;
         match OciDigest(Sha256Digest::of(&manifest)) == *digest {
             true => Ok(manifest),
             false => Err(AskError::OtherManifest),
@@ -93,33 +101,34 @@ impl Registries {
     }
 
     /// The digest of what the tag of `image` stands for now: of its manifest as it comes, whatever the registry calls it.
-    pub(super) async fn digest(&self, image: &Reference) -> Result<OciDigest, AskError> {
-        let tag = image.tag().unwrap_or("latest");
-        let manifest = self.manifest_under(image, tag, MANIFEST_MAX).await?;
+    pub(super) async fn digest(&self, from: Source<'_>) -> Result<OciDigest, AskError> {
+        let tag = from.image.tag().unwrap_or("latest");
+        let manifest = self.manifest_under(from, tag, MANIFEST_MAX).await?;
         Ok(OciDigest(Sha256Digest::of(&manifest)))
     }
 
     /// What stands under a tag or a digest of the repository of `image`, of `max` bytes at most; not compared with it.
     pub(super) async fn manifest_under(
         &self,
-        image: &Reference,
+        from: Source<'_>,
         name: &str,
         max: usize,
     ) -> Result<Vec<u8>, AskError> {
-        self.read(image, &format!("manifests/{name}"), max).await
+        self.read(from, &format!("manifests/{name}"), max).await
     }
 
     /// The blob with this digest, of `max` bytes at most; not compared with it.
     pub(super) async fn blob(
         &self,
-        image: &Reference,
+        from: Source<'_>,
         digest: &OciDigest,
         max: usize,
     ) -> Result<Vec<u8>, AskError> {
-        self.read(image, &format!("blobs/{digest}"), max).await
+        self.read(from, &format!("blobs/{digest}"), max).await
     }
 
-    async fn read(&self, image: &Reference, what: &str, max: usize) -> Result<Vec<u8>, AskError> {
+    async fn read(&self, from: Source<'_>, what: &str, max: usize) -> Result<Vec<u8>, AskError> {
+        let image = from.image;
         let host = image.resolve_registry();
         let scheme = match self.is_plain(image) {
             true => "http",
@@ -130,7 +139,7 @@ impl Registries {
         let url = format!("{scheme}://{host}/v2/{repository}/{what}");
         let mut answer = self.get(image, &url, None).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let shown = self.authorization(image, &answer).await?;
+            let shown = self.authorization(from, &answer).await?;
             answer = self.get(image, &url, Some(shown)).await?;
         }
         body(answer, max).await
@@ -170,13 +179,17 @@ impl Registries {
     /// What the registry wants to see (distribution's "token authentication", RFC 7617).
     async fn authorization(
         &self,
-        image: &Reference,
+        from: Source<'_>,
         refusal: &Response,
     ) -> Result<HeaderValue, AskError> {
+        let image = from.image;
         let challenge = refusal.headers().get(WWW_AUTHENTICATE);
         let challenge = challenge.and_then(|value| value.to_str().ok());
         let challenge = challenge.ok_or(AskError::Challenge)?;
-        let login = self.credentials.of(image)?;
+        let login = match self.credentials.of(image)? {
+            Some(login) => Some(login),
+            None => from.secrets.login(image).await?,
+        };
         let scheme = challenge.split(' ').next().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("basic") {
             let login = login.ok_or(AskError::Status(StatusCode::UNAUTHORIZED))?;

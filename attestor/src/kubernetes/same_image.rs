@@ -8,7 +8,8 @@ use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
 use touchstone_kubernetes::image::ImageName;
 
 use super::Images;
-use super::registry::AskError;
+use super::pull_secrets::PullSecrets;
+use super::registry::{AskError, Source};
 use crate::store::{Store, StoreError};
 
 /// Most manifests of an index that are looked at.
@@ -141,7 +142,13 @@ impl Images {
         }
         let turn = self.registries().turn(namespace).await;
         let _turn = turn.ok_or(UnknownImage::Ending)?;
-        let manifest = self.registries().manifest(name.reference(), digest).await?;
+        // What a pod may show to its registry is read for its reviews alone.
+        let secrets = PullSecrets::none();
+        let source = Source {
+            image: name.reference(),
+            secrets: &secrets,
+        };
+        let manifest = self.registries().manifest(source, digest).await?;
         match Manifest::parse(&manifest) {
             Ok(image) => Ok((of(Some(image.config)), Vec::new())),
             Err(ManifestError::Index) => Ok((of(None), Index::parse(&manifest)?.manifests)),

@@ -23,6 +23,8 @@ pub struct PodFacts {
     pub images: Vec<ImageFacts>,
     /// Whose pod it is; `None`: nobody said.
     pub workload: Option<Workload>,
+    /// Names of secrets with credentials for the registries of its images. Policy does not look at them.
+    pub pull_secrets: Vec<String>,
 }
 
 /// An image of a pod.
@@ -131,6 +133,7 @@ mod tests {
                 image(ImageUse::Init, "r.example/p/a"),
             ],
             workload: None,
+            pull_secrets: Vec::new(),
         };
         let is_meant = |pod: &PodFacts| selecting(&policies, pod).count() == 1;
         assert!(is_meant(&meant));

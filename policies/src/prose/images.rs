@@ -36,6 +36,12 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
     ),
     (
+        "pull-secrets-unread",
+        "the pod's pull secrets were not read, because the attestor is not to read secrets of the namespace `{subject}`: name it \
+         in `pull-secrets` of its settings (with Helm, `controller.pullSecrets`), or give it a credential for the registry \
+         with `--registry-credentials`",
+    ),
+    (
         "workload-changed",
         "{subject} is not what its workload was made of: {expected} stands in the record of its first pod, and here it is \
          `{observed}`; if the change is meant, make the pod anew by another revision of its controller, else find out who \

@@ -170,5 +170,5 @@ pub(super) fn objects(text: &str) -> Vec<Value> {
 fn name(object: &Value) -> String {
     let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
     assert!(kind.is_string() && name.is_string(), "{object:#}");
-    format!("{kind} {name}")
+    format!("{kind} {} {name}", object["metadata"]["namespace"])
 }

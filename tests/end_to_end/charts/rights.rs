@@ -176,3 +176,33 @@ fn the_attestor_may_do_this_to_a_cluster_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn the_attestor_reads_secrets_of_named_namespaces_alone() {
+    let Some(helm) = Helm::find() else {
+        return;
+    };
+    let roles = |settings: &Settings| -> Vec<(String, Value)> {
+        let objects = helm.render(settings).into_iter();
+        let roles = objects.filter(|object| {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            kind.ends_with("Role") && object["rules"].to_string().contains("secrets")
+        });
+        let named = |role: Value| {
+            let namespace = role["metadata"]["namespace"].as_str().unwrap().to_owned();
+            (namespace, role["rules"].clone())
+        };
+        roles.map(named).collect()
+    };
+    assert_eq!(roles(&Settings::default()), []);
+    let settings = Settings::set(&["controller.pullSecrets={payments,shop}"]);
+    let get = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]);
+    let both = ["payments", "shop"].map(|name| (name.to_owned(), get.clone()));
+    assert_eq!(roles(&settings), both);
+    let told = helm.one(&settings, "ConfigMap", "touchstone");
+    let told = told["data"]["kubernetes.toml"].as_str().unwrap();
+    assert!(
+        told.contains("[registries]\npull-secrets = [\"payments\",\"shop\"]\n"),
+        "{told}"
+    );
+}

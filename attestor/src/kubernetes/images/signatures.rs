@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oci_client::Reference;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::publisher::{
@@ -17,7 +16,8 @@ use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{PodFacts, to_verify};
 use touchstone_policies::manifest::PolicySet;
 
-use super::{Asked, ContentError, IMAGES_MAX};
+use super::super::registry::Source;
+use super::{Asked, ContentError, IMAGES_MAX, Wait};
 
 /// Most signatures that are kept as held.
 const KEPT: usize = 4096;
@@ -43,14 +43,12 @@ impl Signatures {
         asked: &Arc<Asked>,
         policies: &PolicySet,
         pods: &mut [PodFacts],
-        deadline: Instant,
+        wait: &Wait,
     ) {
         let wanted = wanted(policies, pods);
         if wanted.is_empty() || wanted.len() > IMAGES_MAX {
             return;
         }
-        let namespace = pods.first().map(|pod| pod.namespace.clone());
-        let namespace: Arc<str> = namespace.unwrap_or_default().into();
         let mut signers = BTreeMap::new();
         let mut calls = JoinSet::new();
         for (digest, wanted) in wanted {
@@ -60,10 +58,10 @@ impl Signatures {
                 signers.insert(digest, held);
                 continue;
             }
-            let (asked, namespace) = (Arc::clone(asked), Arc::clone(&namespace));
+            let (asked, wait) = (Arc::clone(asked), wait.clone());
             calls.spawn(async move {
-                let found = asked.signers(&namespace, &wanted, &digest);
-                let found = timeout_at(deadline, found).await;
+                let found = asked.signers(&wait, &wanted, &digest);
+                let found = timeout_at(wait.deadline, found).await;
                 (digest, wanted, held, found)
             });
         }
@@ -106,16 +104,19 @@ impl Asked {
     /// The keys among `wanted` that signed the image, asked for by pods of `namespace`.
     async fn signers(
         &self,
-        namespace: &str,
+        wait: &Wait,
         wanted: &Wanted,
         digest: &OciDigest,
     ) -> Result<Vec<Sha256Digest>, ContentError> {
         let _turn = self
             .registries
-            .turn(namespace)
+            .turn(&wait.namespace)
             .await
             .ok_or(ContentError::Ending)?;
-        let image = wanted.name.reference();
+        let image = Source {
+            image: wanted.name.reference(),
+            secrets: &wait.secrets,
+        };
         let tag = tag_of(digest);
         let manifest = self
             .registries
@@ -143,7 +144,7 @@ impl Asked {
     /// The same by one signature.
     async fn signers_of(
         &self,
-        image: &Reference,
+        image: Source<'_>,
         candidate: &Candidate,
         wanted: &Wanted,
         digest: &OciDigest,
