@@ -49,7 +49,7 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     let Some(assets) = assets() else {
         return;
     };
-    let settings = "grace-seconds = 2\nreboot-grace-seconds = 2\nbreaker-percent = 50\n";
+    let settings = "grace-seconds = 2\nreboot-grace-seconds = 2\nbreaker-percent = 75\n";
     let mut cluster = Cluster::start_watched(assets, settings).await;
     marks::each_node_carries_what_is_held_about_its_host(&cluster).await;
     marks::the_scheduler_does_not_even_try_a_host_that_fell(&cluster).await;
