@@ -7,9 +7,12 @@ use touchstone_tests::database::Database;
 use touchstone_tests::registry::Registry;
 use touchstone_tests::review::{create, pod, running};
 use touchstone_tests::server::Server;
+use touchstone_tpm_sim::kubernetes::until;
 
 use super::demanding;
 
+/// Until the reviews of one namespace wait at its registry; the review itself waits two seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An attestor with a policy for two namespaces, which demands this of images.
@@ -44,9 +47,8 @@ async fn a_namespace_that_names_a_slow_registry_keeps_no_other_waiting() {
     let mut other = create("u2", "shop", None);
     other["request"]["object"]["spec"] = running(&image);
     let (crowded, alone) = tokio::join!(server.review(&crowd), async {
-        while slow.waiting() < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let full = async || Ok((slow.waiting() >= 4).then_some(()));
+        until("its share is taken", PATIENCE, full).await.unwrap();
         server.review(&other).await
     });
     assert!(!crowded.0, "nobody told what its images are");
