@@ -55,6 +55,7 @@ async fn nodes_pass_as_bindings_to_them_would_and_the_others_say_why() {
     assert_eq!(answer["Nodes"]["items"], json!([whole[1]]));
     assert_eq!(answer["NodeNames"], Value::Null);
     assert_eq!(answer["FailedAndUnresolvableNodes"], json!(failed));
+    assert_eq!(answer["FailedNodes"], json!(failed));
 
     // A pod of no policy may go anywhere; a request without nodes is an error.
     let answer = server.extender("filter", &pod("u0", "other"), &nodes).await;

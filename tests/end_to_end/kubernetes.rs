@@ -6,6 +6,7 @@
 
 mod bypasses;
 mod custody;
+mod extender;
 mod healing;
 mod kubelets;
 mod marks;
@@ -32,6 +33,16 @@ async fn a_pod_of_the_policy_runs_only_where_it_may_however_it_is_asked_for() {
     bypasses::a_binding_without_the_uid_of_a_known_pod_is_refused(&cluster).await;
     bypasses::what_is_only_tried_is_judged_and_leaves_nothing(&cluster).await;
     bypasses::no_label_of_a_namespace_takes_its_pods_away(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_with_our_extender_chooses_only_hosts_that_may() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let mut cluster = Cluster::start(assets).await;
+    extender::the_scheduler_asks_before_it_chooses(&mut cluster).await;
+    extender::where_no_node_passes_the_pod_says_why(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::api::Api;
 use super::assets::Assets;
 use super::certificates::{Authority, Pair, ServiceAccounts};
@@ -13,6 +15,7 @@ use super::{Error, Result, kubeconfig, namespaces, until};
 
 /// Longest that a start may take; on two idle cores it takes about ten seconds.
 const START_MAX: Duration = Duration::from_secs(120);
+const SCHEDULER: &str = "kube-scheduler";
 /// Who may do everything.
 const ADMINISTRATORS: &str = "system:masters";
 
@@ -80,7 +83,7 @@ impl ControlPlane {
         self.wait("the API server is ready", ready).await?;
         let scheduler = self.kubeconfig("system:kube-scheduler", None)?;
         let flags = flags::scheduler(&scheduler, self.assets.insecure_port);
-        self.run("kube-scheduler", flags)?;
+        self.run(SCHEDULER, flags)?;
         let manager = self.kubeconfig("system:kube-controller-manager", None)?;
         let (ca, key) = (self.authority.file(), &self.service_accounts);
         let flags = flags::controller_manager(&manager, self.assets.insecure_port, &ca, key);
@@ -92,6 +95,26 @@ impl ControlPlane {
     /// Ends everything at once, as a power cut does.
     pub fn cut_power(&mut self) {
         self.programs.clear();
+    }
+
+    /// Exchanges the scheduler for one that asks `extender`, as `KubeSchedulerConfiguration` has it.
+    ///
+    /// # Errors
+    /// It does not start; a file cannot be written.
+    pub fn schedule_by(&mut self, extender: &Value) -> Result<()> {
+        self.programs.retain(|program| program.name() != SCHEDULER);
+        let client = self.kubeconfig("system:kube-scheduler", None)?;
+        let config = self.folder.join("scheduler.config");
+        kubeconfig::write_scheduler(&config, self.version(), &client, extender)?;
+        self.run(SCHEDULER, flags::configured_scheduler(&config))
+    }
+
+    /// Whether all its programs run.
+    ///
+    /// # Errors
+    /// The first that ended, and its last words.
+    pub fn still_runs(&mut self) -> Result<()> {
+        self.programs.iter_mut().try_for_each(Program::still_runs)
     }
 
     /// The version of the API server.
@@ -147,7 +170,7 @@ impl ControlPlane {
         let path = match name {
             "etcd" => &self.assets.etcd,
             "kube-apiserver" => &self.assets.api_server,
-            "kube-scheduler" => &self.assets.scheduler,
+            SCHEDULER => &self.assets.scheduler,
             _ => &self.assets.controller_manager,
         };
         let program = Program::start(name, path, flags, &self.folder)?;
@@ -162,9 +185,7 @@ impl ControlPlane {
         mut look: impl AsyncFnMut() -> Result<Option<()>>,
     ) -> Result<()> {
         until(what, START_MAX, async || {
-            for program in &mut self.programs {
-                program.still_runs()?;
-            }
+            self.still_runs()?;
             look().await
         })
         .await

@@ -72,6 +72,11 @@ pub(super) fn scheduler(kubeconfig: &Path, insecure_port: bool) -> Vec<OsString>
     client(kubeconfig, insecure_port)
 }
 
+/// A scheduler whose other settings are in a file.
+pub(super) fn configured_scheduler(config: &Path) -> Vec<OsString> {
+    vec![flag("config", config), flag("secure-port", "0")]
+}
+
 /// Nodes that are only entries send no heartbeats, and are to stay ready: the controller that would miss them waits for
 /// a day. Up to 1.28 it also evicts by `NoExecute` taints, so it cannot be left out.
 pub(super) fn controller_manager(

@@ -48,10 +48,60 @@ pub(super) fn write_admission(folder: &Path, pair: &Pair) -> Result<std::path::P
     Ok(path)
 }
 
+/// Writes the `KubeSchedulerConfiguration` of a scheduler that asks `extender`, in the newest form that its version reads.
+pub(super) fn write_scheduler(
+    path: &Path,
+    version: &str,
+    kubeconfig: &Path,
+    extender: &Value,
+) -> Result<()> {
+    let mut config = json!({
+        "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+        "clientConnection": { "kubeconfig": kubeconfig },
+        "leaderElection": { "leaderElect": false },
+        "extenders": [extender],
+    });
+    if let Some(older) = scheduler_form(version) {
+        config["apiVersion"] = format!("kubescheduler.config.k8s.io/{older}").into();
+        // They would serve on all interfaces.
+        for address in ["healthzBindAddress", "metricsBindAddress"] {
+            config[address] = "".into();
+        }
+    }
+    save(path, &config)
+}
+
+/// What came before `v1`, which 1.25 brought.
+fn scheduler_form(version: &str) -> Option<&'static str> {
+    let minor = version.strip_prefix("v1.")?.split('.').next()?;
+    match minor.parse::<u32>().ok()? {
+        ..=22 => Some("v1beta1"),
+        23 | 24 => Some("v1beta2"),
+        _ => None,
+    }
+}
+
 fn user(pair: &Pair) -> Value {
     json!({ "client-certificate": pair.certificate, "client-key": pair.key })
 }
 
 fn save(path: &Path, config: &Value) -> Result<()> {
     fs::write(path, config.to_string()).map_err(Error::file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_reads_another_form_of_a_scheduler_s_settings() {
+        let forms = [
+            "v1.20.2", "v1.22.9", "v1.23.0", "v1.24.1", "v1.25.0", "v1.36.1",
+        ];
+        let (older, newer) = (Some("v1beta1"), Some("v1beta2"));
+        assert_eq!(
+            forms.map(scheduler_form),
+            [older, older, newer, newer, None, None]
+        );
+    }
 }

@@ -42,6 +42,10 @@ impl Program {
         Ok(Self { name, process, log })
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// # Errors
     /// [`Error::Ended`] if it has.
     pub(super) fn still_runs(&mut self) -> Result<()> {

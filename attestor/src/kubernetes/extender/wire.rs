@@ -3,8 +3,9 @@
 //! With `nodeCacheCapable` nodes come and go by name; without, as whole objects, which go back as they came.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use touchstone_kubernetes::pod::Pod;
 
@@ -62,12 +63,10 @@ impl Nodes<'_> {
                 filtered.nodes = Some(NodeItems { items });
             }
         }
-        for (node, reason) in self.names().into_iter().zip(reasons) {
-            if let Some(reason) = reason {
-                let failed = &mut filtered.failed_and_unresolvable_nodes;
-                failed.insert(node.to_owned(), reason);
-            }
-        }
+        let reasons = self.names().into_iter().zip(reasons);
+        let failed = reasons.filter_map(|(node, why)| Some((node.to_owned(), why?)));
+        filtered.failed_nodes = Arc::new(failed.collect());
+        filtered.failed_and_unresolvable_nodes = Arc::clone(&filtered.failed_nodes);
         filtered
     }
 }
@@ -113,15 +112,26 @@ impl TryFrom<Box<RawValue>> for Node {
     }
 }
 
+/// Of nodes, why not.
+type Reasons = BTreeMap<String, String>;
+
+fn shared<S: Serializer>(reasons: &Reasons, serializer: S) -> Result<S::Ok, S::Error> {
+    reasons.serialize(serializer)
+}
+
 /// `ExtenderFilterResult`.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filtered {
     nodes: Option<NodeItems>,
     node_names: Option<Vec<String>>,
-    failed_nodes: BTreeMap<String, String>,
-    /// Why not. None of them is a node on which other pods would have to make room: they are evicted in vain.
-    failed_and_unresolvable_nodes: BTreeMap<String, String>,
+    /// Why not, for schedulers before 1.21, which read nothing else.
+    #[serde(serialize_with = "shared")]
+    failed_nodes: Arc<Reasons>,
+    /// The same for newer ones, where it comes before `failed_nodes`: none of them is a node on which other pods would
+    /// have to make room, who were evicted in vain.
+    #[serde(serialize_with = "shared")]
+    failed_and_unresolvable_nodes: Arc<Reasons>,
     error: String,
 }
 
