@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
@@ -36,6 +37,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Whether it says the same of the host, however long.
+    fn stands_as(&self, other: &Self) -> bool {
+        self.standing.tier == other.standing.tier && self.standing.place == other.standing.place
+    }
+
     /// The standing; one that is over by monotonic time is so by wall time too.
     fn at(&self, instant: Instant) -> Cow<'_, HostStanding> {
         if instant < self.ends {
@@ -62,6 +68,8 @@ pub(crate) struct TrustIndex {
     inner: RwLock<Inner>,
     committed: Committed,
     cluster: OnceLock<NodeUids>,
+    /// Told when a host stands otherwise than before.
+    turns: Notify,
 }
 
 struct Inner {
@@ -120,15 +128,23 @@ impl TrustIndex {
             order,
             standing,
         };
-        self.change(order, |inner| {
-            let newest = inner
-                .hosts
-                .get(&held.standing.host)
-                .is_none_or(|old| old.order <= held.order);
-            if newest {
-                inner.hosts.insert(held.standing.host.clone(), held);
+        let turned = self.change(order, |inner| {
+            let old = inner.hosts.get(&held.standing.host);
+            if old.is_some_and(|old| old.order > held.order) {
+                return false;
             }
+            let turned = old.is_none_or(|old| !old.stands_as(&held));
+            inner.hosts.insert(held.standing.host.clone(), held);
+            turned
         });
+        if turned {
+            self.turns.notify_one();
+        }
+    }
+
+    /// Waits until a host stands otherwise than before: at once, if one does since the last time. For one waiter.
+    pub(crate) async fn turned(&self) {
+        self.turns.notified().await;
     }
 
     /// Takes over committed policies.
@@ -183,6 +199,7 @@ impl TrustIndex {
                 inner.hosts.remove(host);
             }
         });
+        self.turns.notify_one();
     }
 
     /// Takes over an entry that changes nothing here.
@@ -301,6 +318,28 @@ mod tests {
         index.confirm(5, Instant::now());
         assert_eq!(index.unfollowed(), (5, BTreeSet::from([5])));
         assert_eq!(index.committed(), 6);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_a_host_that_turns_and_of_none_that_stays() {
+        let index = TrustIndex::default();
+        let told = async || {
+            let soon = Duration::from_millis(1);
+            tokio::time::timeout(soon, index.turned()).await.is_ok()
+        };
+        let put = |order, tier| {
+            index.put_host(order, standing(tier, 200), Sha256Digest::ZERO, 100);
+        };
+        put(1, TrustTier::Affirming);
+        assert!(told().await);
+        put(2, TrustTier::Affirming);
+        assert!(!told().await, "as before");
+        put(4, TrustTier::Contraindicated);
+        assert!(told().await);
+        put(3, TrustTier::Affirming);
+        assert!(!told().await, "older than what is held");
+        index.drop_standing(5, &"de-1".parse().unwrap());
+        assert!(told().await);
     }
 
     #[test]

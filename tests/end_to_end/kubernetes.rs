@@ -11,6 +11,7 @@ mod healing;
 mod kubelets;
 mod marks;
 mod node_links;
+mod pace;
 mod placement;
 mod pull_secrets;
 mod reboots;
@@ -60,7 +61,7 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     let Some(assets) = assets() else {
         return;
     };
-    let settings = "grace-seconds = 2\nreboot-grace-seconds = 2\nbreaker-percent = 75\n";
+    let settings = "grace-seconds = 2\nreboot-grace-seconds = 2\n";
     let mut cluster = Cluster::start_watched(assets, settings).await;
     marks::each_node_carries_what_is_held_about_its_host(&cluster).await;
     marks::the_scheduler_does_not_even_try_a_host_that_fell(&cluster).await;
@@ -71,9 +72,28 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     reboots::a_pod_that_is_written_strangely_keeps_nobody_from_the_others(&mut cluster).await;
     turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;
     turns::a_webhook_that_leads_elsewhere_or_was_exchanged_unseen_is_recorded(&mut cluster).await;
+}
+
+/// A cluster of its own: the breaker counts nodes that lost pods within ten minutes, whatever scene they did it in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_ends_pods_where_hosts_turn() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let cluster = Cluster::start_watched(assets, "grace-seconds = 2\n").await;
     turns::too_many_that_turn_at_once_keep_their_pods_and_one_does_not(&cluster).await;
     turns::a_host_that_turns_loses_its_pods(&cluster).await;
     reboots::a_kubelet_that_writes_all_the_time_keeps_no_taint_off(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_without_grace_ends_pods_at_once() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let settings = "grace-seconds = 0\nbreaker-percent = 75\n";
+    let cluster = Cluster::start_watched(assets, settings).await;
+    pace::bad_evidence_taints_its_node_and_ends_its_pods_at_once(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

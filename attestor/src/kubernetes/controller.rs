@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::leader::Candidate;
 use touchstone_kubernetes::marks::Marks;
@@ -49,8 +49,10 @@ use policy_objects::Applier;
 use statement::Statements;
 use webhooks::Watched;
 
-/// Between two rounds.
+/// Between two rounds, where no host turns.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two rounds in any case, so that hosts that turn one after the other are looked at together.
+const BREATH: Duration = Duration::from_millis(100);
 
 struct Controller {
     attestor: Arc<Attestor>,
@@ -91,7 +93,10 @@ async fn work(attestor: &Arc<Attestor>, cluster: &Arc<Cluster>, webhook: &Arc<We
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = attestor.index.turned() => {}
+        }
         if controller.is_none() {
             controller = match Controller::new(attestor, cluster, webhook).await {
                 Ok(controller) => Some(controller),
@@ -105,6 +110,7 @@ async fn work(attestor: &Arc<Attestor>, cluster: &Arc<Cluster>, webhook: &Arc<We
         if let Some(controller) = &mut controller {
             controller.round().await;
         }
+        sleep(BREATH).await;
     }
 }
 
