@@ -6,6 +6,7 @@
 
 mod bypasses;
 mod custody;
+mod entries;
 mod healing;
 mod kubelets;
 mod marks;
