@@ -2,8 +2,10 @@
 
 mod banks;
 mod basis;
+mod challenges;
 mod committed;
 mod decide;
+mod error;
 mod node_token;
 mod release_key;
 mod replay;
@@ -11,107 +13,32 @@ mod runtime;
 mod verdict;
 mod verify;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use touchstone_evidence::boot_log::BootLog;
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::encoded::Bytes;
-use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::pcr::PcrSelection;
-use touchstone_evidence::quote::NotAuthentic;
-use touchstone_evidence::wire::{Challenge, Evidence, REVOKED_MAX, RevokedLease, RuntimePosition};
+use touchstone_evidence::wire::{Evidence, REVOKED_MAX, RevokedLease};
 
+pub(crate) use challenges::{challenge, first_challenge, issue};
 pub(crate) use committed::CommittedRound;
 pub(crate) use decide::{Decided, Round};
+pub(crate) use error::RoundError;
 pub(crate) use node_token::SignedToken;
 pub(crate) use replay::{NotReplayed, Replayed, RoundEntry, replay};
 pub(crate) use verdict::{Verdict, VerdictBoot};
 
+use challenges::{Open, open_challenge};
 use committed::Pending;
 use node_token::PendingToken;
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::random::{self, NoRandomness};
-use crate::result_keys::ResultKeyError;
-use crate::store::{Asked, End, Found, Group, Held, QuoteClock, StoreError, StoredChallenge, Tx};
+use crate::store::{Asked, End, Held, StoreError};
 
-/// Seconds for which a challenge may be answered. An agent holds the challenge of its last answer, so
-/// this bounds its interval; a result expires by the challenge's issue time plus freshness anyway.
-const CHALLENGE_SECONDS: i64 = 300;
 /// How often a round is verified anew because another round of the same host was committed meanwhile.
 const ATTEMPTS: usize = 3;
-/// Why a round was refused. None of these changes what is held about the host.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RoundError {
-    #[error("no such challenge was given to this host; ask for a new one")]
-    ChallengeUnknown,
-    #[error("the challenge has expired; ask for a new one")]
-    ChallengeExpired,
-    #[error("the challenge was answered with other evidence before; ask for a new one")]
-    ChallengeReplayed,
-    #[error("the whole boot log is needed; send it with the evidence")]
-    BootLogRequired,
-    #[error("the evidence proves nothing: {0}")]
-    NotAuthentic(#[from] NotAuthentic),
-    #[error("the quote is not newer than the last accepted one")]
-    NotNewer,
-    #[error("the identity that says so has ended: {}", .0.code())]
-    Ended(End),
-    #[error("other rounds of this host were accepted meanwhile; ask for a new challenge")]
-    Overtaken,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    ResultKey(#[from] ResultKeyError),
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-    #[error("the work was cut off")]
-    Cancelled,
-    #[error("more is asked of the attestor than it gets done; ask again in a while")]
-    Busy,
-}
-
-impl RoundError {
-    /// Stable code.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::ChallengeUnknown => "challenge-unknown",
-            Self::ChallengeExpired => "challenge-expired",
-            Self::ChallengeReplayed => "challenge-replayed",
-            Self::BootLogRequired => "boot-log-required",
-            Self::NotAuthentic(error) => error.code(),
-            Self::NotNewer => "quote-not-newer",
-            Self::Ended(end) => end.code(),
-            Self::Overtaken => "round-overtaken",
-            Self::ResultKey(error) => error.code(),
-            Self::Busy => "busy",
-            Self::Store(_) | Self::Randomness(_) | Self::Cancelled => "internal",
-        }
-    }
-}
-
-/// Gives the host with this TLS key a new challenge.
-pub(crate) async fn challenge(
-    attestor: &Attestor,
-    tls_key: &Sha256Digest,
-) -> Result<Challenge, RoundError> {
-    let asked = asked(tls_key, &[]);
-    for _ in 1..ATTEMPTS {
-        match attestor.commits.challenge(asked.clone()).await {
-            Err(RoundError::Overtaken) => {}
-            outcome => return outcome,
-        }
-        // Perhaps it was let in while it still was a host.
-        if let Some(end) = end_of(attestor, &asked).await? {
-            return Err(RoundError::Ended(end));
-        }
-    }
-    attestor.commits.challenge(asked).await
-}
 
 /// What came of a round that was accepted.
 pub(crate) struct Accepted {
@@ -281,124 +208,6 @@ async fn verified(inputs: verify::Inputs) -> Result<verify::Verified, RoundError
     tokio::task::spawn_blocking(move || verify::verify(inputs))
         .await
         .map_err(|_| RoundError::Cancelled)?
-}
-
-enum Open {
-    Fresh(StoredChallenge),
-    Answered(String),
-}
-
-fn open_challenge(
-    challenge: Option<StoredChallenge>,
-    host: &HostId,
-    evidence: &Sha256Digest,
-    now: i64,
-) -> Result<Open, RoundError> {
-    let challenge = challenge
-        .filter(|challenge| challenge.host == *host)
-        .ok_or(RoundError::ChallengeUnknown)?;
-    match challenge.answered {
-        Some(answered) if answered.evidence != *evidence => Err(RoundError::ChallengeReplayed),
-        Some(answered) => {
-            let answer = answered.answer.ok_or(RoundError::ChallengeExpired)?;
-            Ok(Open::Answered(answer))
-        }
-        None if now >= challenge.expires_at => Err(RoundError::ChallengeExpired),
-        None => Ok(Open::Fresh(challenge)),
-    }
-}
-
-/// What a host need not send again.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
-    boot_log: Option<Sha256Digest>,
-    runtime: Option<RuntimePosition>,
-}
-
-/// A challenge as it is kept and as it is sent.
-struct Next {
-    nonce: [u8; 32],
-    stored: StoredChallenge,
-    sent: Challenge,
-}
-
-/// Bytes of a nonce that tell its time, so that the database has those of one time side by side. The others, 28, are
-/// random.
-const NONCE_TIME: usize = 4;
-
-fn nonce(now: i64) -> Result<[u8; 32], NoRandomness> {
-    let mut nonce: [u8; 32] = random::bytes()?;
-    let seconds = u32::try_from(now).unwrap_or(u32::MAX).to_be_bytes();
-    if let Some(begin) = nonce.first_chunk_mut::<NONCE_TIME>() {
-        *begin = seconds;
-    }
-    Ok(nonce)
-}
-
-/// Makes the next challenge of `host`, whose key has `shown` this much.
-fn next_challenge(
-    host: &HostId,
-    shown: Option<QuoteClock>,
-    known: Known,
-    tag: Option<Vec<u8>>,
-    now: i64,
-) -> Result<Next, RoundError> {
-    let nonce = nonce(now)?;
-    let stored = StoredChallenge {
-        host: host.clone(),
-        pcrs: PcrSelection::DEFAULT,
-        floor: shown.map(|quote| quote.reading()).transpose()?,
-        issued_at: now,
-        expires_at: now.saturating_add(CHALLENGE_SECONDS),
-        answered: None,
-    };
-    let sent = Challenge {
-        nonce: Bytes(nonce.to_vec()),
-        pcrs: stored.pcrs,
-        expires_at: stored.expires_at,
-        known_boot_log: known.boot_log,
-        runtime: known.runtime,
-        location_tag: tag.map(Bytes),
-    };
-    Ok(Next {
-        nonce,
-        stored,
-        sent,
-    })
-}
-
-/// Adds another challenge of a host to `group`. `found` is what is held of it in the group's transaction.
-pub(crate) fn issue(
-    found: Option<Found>,
-    moved: &HashSet<HostId>,
-    group: &mut Group,
-    now: i64,
-) -> Result<(HostId, Challenge), RoundError> {
-    let Held {
-        record, boot, tag, ..
-    } = found.ok_or(RoundError::Overtaken)?.held()?;
-    if moved.contains(&record.host) {
-        return Err(RoundError::Overtaken);
-    }
-    // Without its banks a log is needed again.
-    let proven = boot.is_some_and(|boot| boot.banks.is_some());
-    let known = Known {
-        boot_log: record.boot_log.filter(|_| proven),
-        runtime: record.runtime.as_ref().map(RuntimePosition::from),
-    };
-    let tag = tag.map(|(_, tag)| tag);
-    let next = next_challenge(&record.host, record.last_quote, known, tag, now)?;
-    group.challenge(&next.nonce, &next.stored)?;
-    Ok((record.host, next.sent))
-}
-
-/// The first challenge of a host that is enrolled within `tx`.
-pub(crate) async fn first_challenge(tx: &mut Tx, host: &HostId) -> Result<Challenge, RoundError> {
-    let last = tx.host(host).await?.and_then(|record| record.last_quote);
-    let tag = tx.tag(host).await?.map(|(_, tag)| tag);
-    let next = next_challenge(host, last, Known::default(), tag, clock::now())?;
-    tx.add_challenge(&next.nonce, &next.stored).await?;
-    Ok(next.sent)
 }
 
 /// The entry of an appraisal.

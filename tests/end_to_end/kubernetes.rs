@@ -6,6 +6,7 @@
 
 mod bypasses;
 mod custody;
+mod entries;
 mod extender;
 mod healing;
 mod kubelets;

@@ -1,127 +1,29 @@
 //! Keys of encrypted layers: made, rotated, disabled, destroyed, brought along; what a publisher may do with them, and
 //! what is left of them.
 
+mod at_rest;
 mod imports;
 mod master;
 mod memory;
+mod publishing;
 mod token;
-
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 use touchstone_tests::database::Database;
-use touchstone_tests::rows::Rows;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::sample_policy;
 
 pub(crate) use imports::encrypt;
-
-/// Digest of the plain layer in [`options`].
-pub(crate) const LAYER: &str =
-    "sha256:2eb7d2352acf5c8920b6b3bc08e7aa75eaf360501f4a2635b96902e065792e86";
-
-/// Cipher options as ocicrypt writes them.
-pub(crate) fn options() -> Vec<u8> {
-    let options =
-        json!({ "symkey": "aHVzaA==", "digest": LAYER, "cipheroptions": { "nonce": "aGk=" } });
-    serde_json::to_vec(&options).unwrap()
-}
+pub(crate) use publishing::{LAYER, annotation, manifest, options, publisher, register, wrap};
 
 /// An attestor with the sample policy, whose WorkloadPolicy is called `payments`.
 pub(crate) fn attestor(database: &Database) -> Server {
     let server = Server::start(database);
     server.command(&["policy", "apply", &sample_policy()]);
     server
-}
-
-/// The file of a new publisher's credential.
-pub(crate) fn publisher(server: &Server, name: &str) -> String {
-    let file = server.folder().join(format!("{name}.json"));
-    let file = file.to_str().unwrap().to_owned();
-    server.command(&[
-        "credential",
-        "create",
-        name,
-        "--role",
-        "publisher",
-        "--out",
-        &file,
-    ]);
-    file
-}
-
-fn token(file: &str) -> String {
-    let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    file["token"].as_str().unwrap().to_owned()
-}
-
-/// Wraps [`options`] under a key as a publisher; the answer, or the code of the refusal.
-pub(crate) async fn wrap(server: &Server, publisher: &str, key: &str) -> Result<Value, String> {
-    let body = json!({ "options": URL_SAFE_NO_PAD.encode(options()) });
-    let path = format!("/v1/layer-keys/{key}/wrap");
-    let (status, answer) = server
-        .send(Method::POST, &path, Some(&token(publisher)), Some(&body))
-        .await;
-    match status {
-        StatusCode::OK => Ok(answer),
-        _ => Err(answer["type"]
-            .as_str()
-            .unwrap_or_default()
-            .replace("touchstone:", "")),
-    }
-}
-
-/// What an answer to [`wrap`] holds for the image.
-pub(crate) fn annotation(answer: &Value) -> Vec<u8> {
-    URL_SAFE_NO_PAD
-        .decode(answer["annotation"].as_str().unwrap())
-        .unwrap()
-}
-
-/// A manifest of one encrypted layer with these annotations.
-pub(crate) fn manifest(annotations: &[&[u8]]) -> Vec<u8> {
-    let encoded: Vec<String> = annotations
-        .iter()
-        .map(|one| base64::engine::general_purpose::STANDARD.encode(one))
-        .collect();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "config": { "digest": LAYER },
-        "layers": [{
-            "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
-            "digest": LAYER.replace("2e", "00"),
-            "annotations": { "org.opencontainers.image.enc.keys.provider.touchstone": encoded.join(",") },
-        }],
-    });
-    serde_json::to_vec(&manifest).unwrap()
-}
-
-/// Registers an image as a publisher; the answer, or the code of the refusal.
-pub(crate) async fn register(
-    server: &Server,
-    publisher: &str,
-    manifest: &[u8],
-) -> Result<Value, String> {
-    let manifest = URL_SAFE_NO_PAD.encode(manifest);
-    let body = json!({ "reference": "registry.example/payments:1", "manifest": manifest });
-    let (status, answer) = server
-        .send(
-            Method::POST,
-            "/v1/images",
-            Some(&token(publisher)),
-            Some(&body),
-        )
-        .await;
-    match status {
-        StatusCode::OK => Ok(answer),
-        _ => Err(answer["type"]
-            .as_str()
-            .unwrap_or_default()
-            .replace("touchstone:", "")),
-    }
 }
 
 /// The kinds of the entries about keys and images, with who did it.
@@ -263,7 +165,12 @@ async fn what_is_not_ours_is_not_wrapped_and_not_registered() {
     let body = json!({ "options": URL_SAFE_NO_PAD.encode(b"hush") });
     let path = "/v1/layer-keys/payments/wrap";
     let (_, answer) = server
-        .send(Method::POST, path, Some(&token(&ci)), Some(&body))
+        .send(
+            Method::POST,
+            path,
+            Some(&publishing::token(&ci)),
+            Some(&body),
+        )
         .await;
     assert_eq!(answer["type"], "touchstone:layer-options-malformed");
     assert!(!answer.to_string().contains("hush"), "{answer}");
@@ -317,63 +224,4 @@ async fn what_is_not_ours_is_not_wrapped_and_not_registered() {
         .into_iter()
         .filter(|(kind, ..)| kind == "image-registered");
     assert_eq!(registered.count(), 1);
-}
-
-/// Whether a file below `folder` holds these bytes.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
-    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
-        let path = entry.path();
-        match path.is_dir() {
-            true => holds(&path, bytes),
-            false => std::fs::read(&path)
-                .is_ok_and(|content| content.windows(bytes.len()).any(|part| part == bytes)),
-        }
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_kept_in_clear_and_a_destroyed_key_is_in_no_file() {
-    let database = Database::under_test();
-    let server = attestor(&database);
-    let ci = publisher(&server, "ci");
-    server.command(&["key", "create", "payments", "--policy", "payments"]);
-    wrap(&server, &ci, "payments").await.unwrap();
-    let sqlite = database.url().is_none();
-    let statement = match sqlite {
-        true => "SELECT hex(wrapped) FROM layer_key_versions",
-        false => "SELECT encode(wrapped, 'hex') FROM layer_key_versions",
-    };
-    let rows = Rows::of(&database, server.folder()).await;
-    let wrapped = rows.all(statement).await.remove(0).remove(0).unwrap();
-    rows.close().await;
-    let wrapped = hex::decode(wrapped).unwrap();
-    let master = std::fs::read_to_string(server.folder().join("master.key")).unwrap();
-    let master = hex::decode(master.trim()).unwrap();
-    // The symmetric key of the layer, as it stands in the options.
-    for secret in [&b"aHVzaA=="[..], &master] {
-        assert!(!holds(server.folder(), secret));
-    }
-    // PostgreSQL's own log keeps what was written until it is recycled; the tables are what is looked at.
-    let files = |server: &Server| match sqlite {
-        true => holds(server.folder(), &wrapped),
-        false => {
-            database.execute("CHECKPOINT");
-            holds(&database.cluster().folder().join("data/base"), &wrapped)
-        }
-    };
-    assert!(
-        files(&server),
-        "the wrapped key is not found while it is there"
-    );
-    server.command(&["key", "destroy", "payments", "--yes"]);
-    assert!(
-        !files(&server),
-        "a destroyed key is left in the database's files"
-    );
-    assert_eq!(
-        server
-            .count("layer_key_versions WHERE wrapped IS NOT NULL")
-            .await,
-        0
-    );
 }

@@ -38,6 +38,19 @@ fn report(server: &Server, arguments: &[&str]) -> (Value, Option<i32>) {
     )
 }
 
+/// The same of `rate` bindings a second for `seconds`, onto `hosts` that attest once.
+fn bindings(
+    server: &Server,
+    hosts: &str,
+    rate: &str,
+    seconds: &str,
+    more: &[&str],
+) -> (Value, Option<i32>) {
+    let hosts = ["--hosts", hosts, "--duration", "0"];
+    let bindings = ["--admissions", rate, "--admissions-for", seconds];
+    report(server, &[&hosts[..], &bindings, more].concat())
+}
+
 fn sum(counts: &Value) -> u64 {
     let counts = counts.as_object().unwrap().values();
     counts.map(|count| count.as_u64().unwrap()).sum()
@@ -163,20 +176,8 @@ fn a_run_that_is_not_all_affirming_fails_and_one_without_a_policy_does_not_begin
 async fn pods_are_bound_and_each_binding_is_written_down() {
     let server = Server::start(&Database::Sqlite);
     let folder = server.folder().to_str().unwrap().to_owned();
-    let arguments = [
-        "--hosts",
-        "3",
-        "--duration",
-        "0",
-        "--policy",
-        "--admissions",
-        "20",
-        "--admissions-for",
-        "2",
-        "--fdatasync-in",
-        &folder,
-    ];
-    let (report, code) = report(&server, &arguments);
+    let measured = ["--policy", "--fdatasync-in", &folder];
+    let (report, code) = bindings(&server, "3", "20", "2", &measured);
     assert_eq!(code, Some(0), "{report:#}");
     let found = &report["admissions"];
     assert_eq!(
@@ -223,20 +224,8 @@ fn bindings_are_measured_beside_a_webhook_that_only_parses() {
     let mut output = BufReader::new(parser.stdout.take().unwrap());
     output.read_line(&mut said).unwrap();
     assert!(said.starts_with("listening on https://"), "{said}");
-    let arguments = [
-        "--hosts",
-        "2",
-        "--duration",
-        "0",
-        "--policy",
-        "--admissions",
-        "20",
-        "--admissions-for",
-        "1",
-        "--beside",
-        credential,
-    ];
-    let (report, code) = report(&server, &arguments);
+    let beside = ["--policy", "--beside", credential];
+    let (report, code) = bindings(&server, "2", "20", "1", &beside);
     parser.kill().unwrap();
     parser.wait().unwrap();
     assert_eq!(code, Some(0), "{report:#}");
@@ -255,17 +244,7 @@ fn bindings_are_measured_beside_a_webhook_that_only_parses() {
 fn a_pod_that_no_policy_is_for_is_no_admission() {
     let server = Server::start(&Database::Sqlite);
     server.command(&["policy", "apply", &sample("known-good-boot")]);
-    let arguments = [
-        "--hosts",
-        "1",
-        "--duration",
-        "0",
-        "--admissions",
-        "5",
-        "--admissions-for",
-        "1",
-    ];
-    let (report, code) = report(&server, &arguments);
+    let (report, code) = bindings(&server, "1", "5", "1", &[]);
     assert_eq!(code, Some(1), "{report:#}");
     assert_eq!(report["all_affirming"], true);
     assert_eq!(report["admissions"]["unwritten"], 5);

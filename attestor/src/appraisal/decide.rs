@@ -7,10 +7,11 @@ use touchstone_evidence::encoded::Few;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::wire::{RevokedLease, RoundAnswer, RuntimePosition};
 
+use super::RoundError;
 use super::basis::Basis;
+use super::challenges::{Known, Open, next_challenge, open_challenge};
 use super::verdict::Reached;
 use super::verify::Verified;
-use super::{Known, Open, RoundError, next_challenge, open_challenge};
 use crate::audit::{Actor, Entry, Event};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;

@@ -2,23 +2,28 @@
 //!
 //! Invariant: no secret and no token is a field of any event.
 
+mod appraised;
+mod envelope;
+mod kubernetes;
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
-use touchstone_evidence::ima::ImaState;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
 use touchstone_policies::admit::Workload;
 
-use super::{Actor, Reason};
+use super::Reason;
 use crate::refusals::FoldedRefusals;
 use crate::role::{CredentialName, Role, Way};
+
+pub(crate) use appraised::Appraised;
+pub(super) use envelope::encode;
+pub(crate) use kubernetes::{Custodian, Moved, NodeProof, WebhooksSeen};
 
 /// What happened.
 #[derive(Clone, Debug, Serialize)]
@@ -412,56 +417,9 @@ pub(crate) enum Event {
     EvictionsHeld { nodes: usize, held: bool },
 }
 
-/// Our webhook configurations. `validating`, `mutating`: their generation; absent: removed.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct WebhooksSeen {
-    pub(crate) name: String,
-    pub(crate) validating: Option<i64>,
-    pub(crate) mutating: Option<i64>,
-    /// Which ones of their name they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) validating_uid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mutating_uid: Option<String>,
-    /// What the API server does not ask us though it must.
-    pub(crate) gaps: Vec<String>,
-}
-
-/// What showed that a node is a host.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(tag = "by", rename_all = "kebab-case")]
-pub(crate) enum NodeProof {
-    /// A service account token: the cluster vouched for it, and the host's TPM signed for it. `token`: SHA-256 of it.
-    Token { token: Sha256Digest },
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-/// A pod of a workload, and the one that it came after.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Moved {
-    pub(crate) namespace: String,
-    pub(crate) workload: Workload,
-    pub(crate) from: Custodian,
-    pub(crate) to: Custodian,
-    /// Manifests that the pod asks for.
-    pub(crate) images: Vec<OciDigest>,
-    /// Whether it is what the record of its workload says; `None`: there is none.
-    pub(crate) same: Option<bool>,
-}
-
-/// Where a pod runs, or ran.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Custodian {
-    pub(crate) pod: String,
-    pub(crate) pod_uid: String,
-    pub(crate) node: String,
-    pub(crate) host: Option<HostId>,
-    /// Of the host, when the pod was seen at the new place.
-    pub(crate) tier: TrustTier,
 }
 
 /// A revocation list, and the one whose place it takes.
@@ -474,59 +432,6 @@ pub(crate) struct ListImported {
     pub(crate) next_update: i64,
     pub(crate) revoked: usize,
     pub(crate) replaced: Option<Sha256Digest>,
-}
-
-/// All that led to a verdict: enough to appraise again and reach the same.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Appraised {
-    pub(crate) host: HostId,
-    pub(crate) tier: TrustTier,
-    pub(crate) vector: TrustVector,
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) place: Option<Place>,
-    pub(crate) policy: String,
-    pub(crate) policy_digest: Sha256Digest,
-    pub(crate) evidence: Sha256Digest,
-    pub(crate) boot_log: Sha256Digest,
-    /// Where replay of the runtime list stood afterwards; the next round began there.
-    pub(crate) runtime: Option<ImaState>,
-    pub(crate) result: String,
-    pub(crate) challenged_at: i64,
-    pub(crate) expires_at: i64,
-    pub(crate) firmware_version: i64,
-    pub(crate) reset_count: i64,
-    pub(crate) restart_count: i64,
-    pub(crate) clock: i64,
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    v: u8,
-    /// Random: an entry is known by its leaf hash, so no two may be the same bytes.
-    id: String,
-    time: i64,
-    actor: &'static str,
-    /// Name of the credential that was shown, of those that operators hand out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<&'a str>,
-    #[serde(flatten)]
-    event: &'a Event,
-}
-
-pub(super) fn encode(
-    id: [u8; 16],
-    event: &Event,
-    actor: &Actor,
-    time: i64,
-) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Envelope {
-        v: 1,
-        id: hex::encode(id),
-        time,
-        actor: actor.word(),
-        credential: actor.credential(),
-        event,
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The table of routes, and how their bodies are read.
+//! The table of routes: for whom each is, and how large its body may be.
 
 mod audit;
 mod credentials;
@@ -7,6 +7,7 @@ mod endorsements;
 mod enrolments;
 mod explanations;
 mod extender;
+mod extract;
 mod firmware;
 mod hosts;
 mod identities;
@@ -31,19 +32,12 @@ mod service;
 mod status;
 mod workloads;
 
-use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::Method;
-use axum::http::request::Parts;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use touchstone_evidence::annotation::KeyName;
-use touchstone_evidence::host_id::HostId;
 
+use extract::{Acting, Body, PathHost, PathKey, Why};
+
+use super::Route;
 use super::access::Access;
-use super::problem::Problem;
-use super::{App, Route};
-use crate::audit::{Actor, Reason};
 use crate::role::Role;
 
 /// A boot log and a part of a runtime list, each at most 1 MiB and a little, in base64, and the rest of a round.
@@ -320,62 +314,4 @@ pub(super) fn all() -> Vec<Route> {
         )
         .with_body_of(SCHEDULING_MAX),
     ]
-}
-
-/// Who calls, for the entry of what it does.
-struct Acting(Actor);
-
-impl FromRequestParts<App> for Acting {
-    type Rejection = Problem;
-
-    /// The access rule left it behind; a route without one has nobody to name.
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
-        let actor = parts.extensions.get::<Actor>().cloned();
-        actor
-            .map(Self)
-            .ok_or_else(|| Problem::unauthenticated("this is for callers who say who they are"))
-    }
-}
-
-/// The host that the path names; what cannot name one is a problem.
-struct PathHost(HostId);
-
-impl FromRequestParts<App> for PathHost {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Path(host) = Path::<HostId>::from_request_parts(parts, app).await?;
-        Ok(Self(host))
-    }
-}
-
-/// The key of encrypted layers that the path names; what cannot name one is a problem.
-struct PathKey(KeyName);
-
-impl FromRequestParts<App> for PathKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Path(key) = Path::<KeyName>::from_request_parts(parts, app).await?;
-        Ok(Self(key))
-    }
-}
-
-/// Why an operator does something, in words for the audit log; `{}` says nothing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Why {
-    reason: Option<Reason>,
-}
-
-/// A JSON body; what does not read is a problem.
-struct Body<T>(T);
-
-impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let Json(body) = Json::from_request(request, app).await?;
-        Ok(Self(body))
-    }
 }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing is read from a pod but the name of an image.
 
+mod contents;
 mod known;
 mod learned;
 mod signatures;
@@ -16,17 +17,16 @@ use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
-use touchstone_evidence::publisher::SignatureError;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
 use touchstone_policies::manifest::PolicySet;
 
 use super::pull_secrets::PullSecrets;
-use super::registry::{AskError, Registries, Source};
+use super::registry::Registries;
 use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
+use contents::{Asked, Content, ContentError, Wait};
 pub(super) use known::Known;
 use learned::Learned;
 use signatures::Signatures;
@@ -46,28 +46,6 @@ pub(crate) struct Images {
     signatures: Signatures,
 }
 
-/// For how long one review waits for registries, and what it shows them.
-#[derive(Clone)]
-struct Wait {
-    deadline: Instant,
-    /// Whose turns it takes.
-    namespace: Arc<str>,
-    secrets: Arc<PullSecrets>,
-}
-
-/// What registries said.
-struct Asked {
-    registries: Registries,
-    contents: Cache<OciDigest, Content>,
-}
-
-/// What a digest stands for.
-#[derive(Clone)]
-enum Content {
-    Image(Arc<Known>),
-    Index(Arc<[OciDigest]>),
-}
-
 /// Why images cannot be looked at as was said on the command line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImagesError {
@@ -80,18 +58,6 @@ pub(crate) enum ImagesError {
          out --plain-http-registry"
     )]
     NotHere(String),
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ContentError {
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-    #[error("the attestor ends")]
-    Ending,
 }
 
 impl Images {
@@ -246,43 +212,6 @@ impl Images {
                 Err(error) => tracing::error!(%error, "nothing was learned of an image"),
             }
         }
-    }
-}
-
-impl Asked {
-    async fn content(
-        &self,
-        wait: &Wait,
-        name: &ImageName,
-        digest: &OciDigest,
-    ) -> Result<Content, ContentError> {
-        let secrets = &*wait.secrets;
-        let _turn = self
-            .registries
-            .turn(&wait.namespace)
-            .await
-            .ok_or(ContentError::Ending)?;
-        // Others may have asked for it meanwhile.
-        if let Some(content) = self.contents.get(digest) {
-            return Ok(content);
-        }
-        let manifest = self
-            .registries
-            .manifest(
-                Source {
-                    image: name.reference(),
-                    secrets,
-                },
-                digest,
-            )
-            .await?;
-        let content = match Manifest::parse(&manifest) {
-            Ok(image) => Content::Image(Arc::new(Known::of(&image))),
-            Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
-            Err(error) => return Err(error.into()),
-        };
-        self.contents.insert(*digest, content.clone());
-        Ok(content)
     }
 }
 

@@ -5,7 +5,8 @@ use touchstone_evidence::annotation::KeyName;
 use touchstone_evidence::data_key::{Binding, DataKey, Opened, WrappedDataKey};
 use zeroize::Zeroizing;
 
-use super::{KeyBytes, LayerKeyError, known, no_version, unwrap, usable_version, version_of};
+use super::versions::{KeyBytes, no_version, unwrap, usable_version, version_of};
+use super::{LayerKeyError, known};
 use crate::attestor::Attestor;
 use crate::random;
 use crate::store::{LayerKeyRecord, Wrapped};

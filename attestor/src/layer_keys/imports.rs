@@ -8,9 +8,8 @@ use aws_lc_rs::rsa::{
 use touchstone_evidence::annotation::{KeyName, PolicyName};
 use zeroize::Zeroizing;
 
-use super::{
-    KeyBytes, LayerKeyError, Wanted, add_version, begin, next_version, usable, wrapped_version,
-};
+use super::versions::{KeyBytes, add_version, next_version, wrapped_version};
+use super::{LayerKeyError, Wanted, begin, usable};
 use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
 use crate::clock;

@@ -1,6 +1,7 @@
 //! What admission knows of images: by their manifests, in registries and in the register, never by a pod's own word.
 
-use std::time::{Duration, Instant};
+mod containers;
+mod registries;
 
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use touchstone_tests::containers::skopeo;
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::registry::Registry;
-use touchstone_tests::review::{binding, debug, pod, running};
+use touchstone_tests::review::{binding, pod, running};
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 
@@ -146,78 +147,6 @@ async fn an_image_by_tag_is_refused_whatever_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_container_of_a_pod_is_looked_at_alone() {
-    let registry = Registry::start();
-    let (whole, plain) = (
-        put(&registry, &manifest("+encrypted")),
-        put(&registry, &manifest("")),
-    );
-    let server = attestor(ENCRYPTED, &[PLAIN, &registry.name()]);
-    let one = |image: &str| json!([{ "name": "x", "image": image }]);
-    let with = |field: &str, value: Value| {
-        let mut spec = running(&whole);
-        spec[field] = value;
-        pod("u1", &spec)
-    };
-    let mut sidecar = one(&plain);
-    sidecar[0]["restartPolicy"] = json!("Always");
-    let mounted = json!([{ "name": "x", "image": { "reference": plain } }]);
-    for review in [
-        with("containers", one(&plain)),
-        with("initContainers", one(&plain)),
-        with("initContainers", sidecar),
-        with("ephemeralContainers", one(&plain)),
-        with("volumes", mounted),
-    ] {
-        assert_eq!(
-            server.refusals(&review).await,
-            json!(["image-not-encrypted"])
-        );
-    }
-    let good = with("initContainers", one(&whole));
-    assert_eq!(server.refusals(&good).await, "none");
-}
-
-/// The encrypted image is in one container of the pod alone: its policy is for the whole pod all the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_policy_for_an_image_is_for_whichever_container_carries_it() {
-    let server = Server::start(&Database::under_test());
-    let policy = demanding("{}").replace(
-        "    labels:\n      app: payments\n",
-        "    images: [registry.example/payments/]\n",
-    );
-    let file = server.file("policy.yaml", &policy);
-    server.command(&["policy", "apply", &file, "--drain"]);
-    let secret = format!(
-        "Registry.example:443/payments/api@sha256:{}",
-        "0a".repeat(32)
-    );
-    let other = format!("registry.example/tools/log@sha256:{}", "0b".repeat(32));
-    let mut base = running(&other);
-    base["nodeName"] = json!("nowhere");
-    assert_eq!(server.refusals(&pod("u1", &base)).await, "none");
-    let one = json!([{ "name": "x", "image": secret }]);
-    let mut sidecar = one.clone();
-    sidecar[0]["restartPolicy"] = json!("Always");
-    let mounted = json!([{ "name": "x", "image": { "reference": secret } }]);
-    for (field, value) in [
-        ("initContainers", one.clone()),
-        ("initContainers", sidecar),
-        ("ephemeralContainers", one),
-        ("volumes", mounted),
-    ] {
-        let mut spec = base.clone();
-        spec[field] = value;
-        assert_eq!(
-            server.refusals(&pod("u1", &spec)).await,
-            json!(["node-unmapped"])
-        );
-    }
-    let added = debug(&pod("u1", &base), &secret);
-    assert_eq!(server.refusals(&added).await, json!(["node-unmapped"]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_image_may_be_registered_after_it_was_refused() {
     let registry = Registry::start();
     let (whole, plain) = (manifest("+encrypted"), manifest(""));
@@ -250,93 +179,6 @@ async fn an_image_may_be_registered_after_it_was_refused() {
     let database = server.database();
     let server = server.restart(&database);
     assert_eq!(judged(&server, &image).await, "none");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_does_not_tell_is_answered_for_with_a_refusal() {
-    let registry = Registry::start();
-    let away = "127.0.0.1:9";
-    let server = attestor(ENCRYPTED, &[PLAIN, &registry.name(), PLAIN, away]);
-    let absent = format!("{away}/payments@sha256:{}", "0a".repeat(32));
-    assert_eq!(
-        judged(&server, &absent).await,
-        json!(["image-encryption-unknown"])
-    );
-    let (_, why) = server.review(&pod("u1", &running(&absent))).await;
-    assert!(
-        why.contains("see that the registry is there") && why.contains("image register"),
-        "{why}"
-    );
-    // Another manifest under the digest, one that is too large, one that is none, and an index within an index.
-    let encrypted = manifest("+encrypted");
-    let lie = digest(b"another");
-    registry.put("payments", &lie, MANIFEST, &encrypted);
-    let lie = format!("{}/payments@{lie}", registry.name());
-    assert_eq!(
-        judged(&server, &lie).await,
-        json!(["image-encryption-unknown"])
-    );
-    let huge = [&encrypted[..], &b" ".repeat(4 << 20)].concat();
-    let inner = json!({ "manifests": [{ "digest": digest(&encrypted) }] }).to_string();
-    put(&registry, inner.as_bytes());
-    let outer = json!({ "manifests": [{ "digest": digest(inner.as_bytes()) }] }).to_string();
-    for manifest in [&huge[..], b"[]", outer.as_bytes()] {
-        let image = put(&registry, manifest);
-        assert_eq!(
-            judged(&server, &image).await,
-            json!(["image-encryption-unknown"])
-        );
-    }
-    // Not named on the command line: it is asked with TLS, which it does not speak.
-    let other = Registry::start();
-    let image = put(&other, &encrypted);
-    assert_eq!(
-        judged(&server, &image).await,
-        json!(["image-encryption-unknown"])
-    );
-    // An API server waits three seconds.
-    let image = put(&registry, &encrypted);
-    registry.fall_silent();
-    let asked = Instant::now();
-    assert!(!server.review(&pod("u1", &running(&image))).await.0);
-    let took = asked.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_is_shown_the_credential_of_the_file_or_a_token_for_it() {
-    let registry = Registry::start();
-    let [basic, bearer, last] =
-        ["1", "2", "3"].map(|number| put(&registry, &manifest(&format!("{number}+encrypted"))));
-    // `ci:hush`
-    registry.demand("Basic Y2k6aHVzaA==");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("auth.json");
-    let write = |registry: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let auths = json!({ "auths": { registry: { "auth": "Y2k6aHVzaA==" } } });
-        std::fs::write(&file, auths.to_string()).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        ["--registry-credentials", file.to_str().unwrap()]
-    };
-    let name = registry.name();
-    let plain = [PLAIN, &name];
-    let other = attestor(
-        ENCRYPTED,
-        &[&plain[..], &write("registry.example")].concat(),
-    );
-    assert_eq!(
-        judged(&other, &basic).await,
-        json!(["image-encryption-unknown"])
-    );
-    let server = attestor(ENCRYPTED, &[&plain[..], &write(&registry.name())].concat());
-    assert_eq!(judged(&server, &basic).await, "none");
-    registry.give_tokens("t0ken");
-    assert_eq!(judged(&server, &bearer).await, "none");
-    assert_eq!(
-        judged(&other, &last).await,
-        json!(["image-encryption-unknown"])
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,16 +216,4 @@ async fn a_pod_is_bound_where_both_its_images_and_its_host_are_as_demanded() {
             "node-unmapped"
         ])
     );
-}
-
-#[test]
-fn a_start_with_what_cannot_be_used_for_registries_is_refused() {
-    let database = Database::under_test();
-    let mut server = Server::start(&database);
-    server.stop();
-    let said = server.refusal_to_start(&database, &[PLAIN, "registry.example:5000"]);
-    assert!(said.contains("leave out --plain-http-registry"), "{said}");
-    let file = server.file("auth.json", "{}");
-    let said = server.refusal_to_start(&database, &["--registry-credentials", &file]);
-    assert!(said.contains("auth.json"), "{said}");
 }

@@ -5,6 +5,8 @@ use touchstone_tests::cluster::{Cluster, PATIENCE, pod};
 use touchstone_tpm_sim::kubernetes::{nodes, pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::{NAMESPACE, policy};
 
+use super::entries::entry;
+
 /// The healthy hosts of all countries fit.
 pub(super) fn let_more_hosts_in(cluster: &Cluster) {
     let anywhere = policy().replace("    region: germany\n", "");
@@ -124,13 +126,4 @@ async fn moved(cluster: &Cluster, pod: &Value) -> Value {
         entry["kind"] == "workload-moved" && entry["to"]["pod_uid"] == *uid
     })
     .await
-}
-
-async fn entry(cluster: &Cluster, meant: impl Fn(&Value) -> bool) -> Value {
-    until("the entry is written", PATIENCE, async || {
-        let entries = cluster.world.server.audit_entries();
-        Ok(entries.into_iter().rfind(|entry| meant(entry)))
-    })
-    .await
-    .unwrap()
 }

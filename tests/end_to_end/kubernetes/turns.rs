@@ -7,6 +7,7 @@ use touchstone_tests::cluster::{Cluster, PATIENCE, pod_for, six};
 use touchstone_tpm_sim::kubernetes::{pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::NAMESPACE;
 
+use super::entries::{entry, entry_once};
 use super::marks::{labels_once, tainted};
 
 pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) {
@@ -156,26 +157,4 @@ pub(super) async fn a_host_that_turns_loses_its_pods(cluster: &Cluster) {
         "a host is taken out of service, until its pod is gone (grace 2 s)",
         begun,
     );
-}
-
-/// The newest entry that is meant, once there is one.
-async fn entry(cluster: &Cluster, meant: impl Fn(&Value) -> bool) -> Value {
-    until("the entry is written", PATIENCE, async || {
-        let entries = cluster.world.server.audit_entries();
-        Ok(entries.into_iter().rfind(|entry| meant(entry)))
-    })
-    .await
-    .unwrap()
-}
-
-/// Waits until the newest entry of this kind is the one that is meant.
-async fn entry_once(cluster: &Cluster, kind: &str, meant: impl Fn(&Value) -> bool) {
-    until("the newest entry says it", PATIENCE, async || {
-        let entries = cluster.world.server.audit_entries();
-        let mut entries = entries.into_iter();
-        let last = entries.rfind(|entry| entry["kind"] == kind);
-        Ok(last.is_some_and(|last| meant(&last)).then_some(()))
-    })
-    .await
-    .unwrap();
 }

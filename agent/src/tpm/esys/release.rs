@@ -23,7 +23,8 @@ use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Error as TssError, Result, TctiNameConf};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{ALG_SHA256, Allocated, Esys, WRONG_VALUE, check, selection};
+use super::banks::selection;
+use super::{ALG_SHA256, Allocated, Esys, WRONG_VALUE, check};
 
 /// `TPM_SE_POLICY` (Part 2 §6.11).
 const SE_POLICY: u8 = 1;

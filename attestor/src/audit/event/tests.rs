@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use super::super::Staff;
+use touchstone_evidence::result::TrustTier;
+
+use super::super::{Actor, Staff};
 use super::*;
 
 #[test]
