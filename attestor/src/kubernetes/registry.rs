@@ -15,7 +15,7 @@ use touchstone_evidence::oci_manifest::MANIFEST_MAX;
 
 use super::pull_secrets::PullSecrets;
 use super::turns::{Turn, Turns};
-use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES};
+use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES, is_here};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,7 +52,10 @@ pub(super) enum AskError {
     TooLarge(usize),
     #[error("the registry sent another manifest than the one that was asked for")]
     OtherManifest,
-    #[error("the registry demands what is no token and no password")]
+    #[error(
+        "the registry demands what is no token and no password, or a token from where anybody on the way reads the \
+         credential"
+    )]
     Challenge,
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -162,6 +165,18 @@ impl Registries {
         }
     }
 
+    /// What asks the token service at `realm`, which the registry of `image` chose: it is shown the credential, so it is
+    /// asked without TLS only where nobody is on the way.
+    fn token_client(&self, image: &Reference, realm: &Url) -> Result<&Client, AskError> {
+        match realm.scheme() {
+            "https" => Ok(&self.https),
+            "http" if self.is_plain(image) && realm.host_str().is_some_and(is_here) => {
+                Ok(&self.plain)
+            }
+            _ => Err(AskError::Challenge),
+        }
+    }
+
     async fn get(
         &self,
         image: &Reference,
@@ -202,7 +217,7 @@ impl Registries {
         if let Some(service) = parameter(challenge, "service") {
             url.query_pairs_mut().append_pair("service", service);
         }
-        let mut call = self.client(image).get(url);
+        let mut call = self.token_client(image, &url)?.get(url);
         if let Some(login) = &login {
             call = call.header(AUTHORIZATION, secret(&login.basic())?);
         }
@@ -254,7 +269,41 @@ async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, AskError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
     use super::*;
+
+    #[test]
+    fn a_token_service_elsewhere_is_not_asked_without_tls() {
+        let plain = "127.0.0.1:5000";
+        let registries = Registries::new(Credentials::default(), vec![plain.to_owned()]).unwrap();
+        let asks = |registry: &str, realm: &str| {
+            let image: Reference = format!("{registry}/a").parse().unwrap();
+            let client = registries.token_client(&image, &realm.parse().unwrap());
+            client
+                .ok()
+                .map(|client| std::ptr::eq(client, &registries.plain))
+        };
+        for here in [
+            "http://127.0.0.1:5001/token",
+            "http://localhost/token",
+            "http://[::1]:5001/token",
+        ] {
+            assert_eq!(asks(plain, here), Some(true), "{here}");
+            assert_eq!(asks("registry.example", here), None, "{here}");
+        }
+        for elsewhere in [
+            "http://auth.example/token",
+            "http://127.0.0.1.example/token",
+            "http://127.0.0.1@auth.example/token",
+            "ftp://127.0.0.1/token",
+        ] {
+            assert_eq!(asks(plain, elsewhere), None, "{elsewhere}");
+        }
+        for registry in [plain, "registry.example"] {
+            assert_eq!(asks(registry, "https://auth.example/token"), Some(false));
+        }
+    }
 
     #[test]
     fn the_parameters_of_a_challenge_are_told_apart() {
