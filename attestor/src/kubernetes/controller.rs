@@ -68,7 +68,7 @@ struct Controller {
     held: Held,
 }
 
-/// Works until it is dropped, whenever this replica leads.
+/// Works until it is dropped, whenever this replica leads. Its end says that it cannot go on; the log says why.
 pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
     cluster.ready().await;
     let Ok(identity) = random::bytes::<8>() else {
@@ -78,7 +78,12 @@ pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook:
     let candidate = Candidate::new(hex::encode(identity));
     let mut leading = Leading::start(candidate, Arc::clone(&cluster));
     loop {
-        leading.begins().await;
+        if leading.begins().await.is_err() {
+            tracing::error!(
+                "the task that keeps the Lease is gone; the node controller does not work"
+            );
+            return;
+        }
         tokio::select! {
             () = work(&attestor, &cluster, &webhook) => {}
             () = leading.ends() => {}
