@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_evidence::oci_manifest;
 use touchstone_evidence::publisher::SignatureError;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
@@ -86,8 +86,6 @@ pub(crate) enum ImagesError {
 enum ContentError {
     #[error(transparent)]
     Ask(#[from] AskError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error("the attestor ends")]
@@ -266,20 +264,13 @@ impl Asked {
         if let Some(content) = self.contents.get(digest) {
             return Ok(content);
         }
-        let manifest = self
-            .registries
-            .manifest(
-                Source {
-                    image: name.reference(),
-                    secrets,
-                },
-                digest,
-            )
-            .await?;
-        let content = match Manifest::parse(&manifest) {
-            Ok(image) => Content::Image(Arc::new(Known::of(&image))),
-            Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
-            Err(error) => return Err(error.into()),
+        let from = Source {
+            image: name.reference(),
+            secrets,
+        };
+        let content = match self.registries.content(from, digest).await? {
+            oci_manifest::Content::Image(image) => Content::Image(Arc::new(Known::of(&image))),
+            oci_manifest::Content::Index(index) => Content::Index(index.manifests.into()),
         };
         self.contents.insert(*digest, content.clone());
         Ok(content)

@@ -9,9 +9,10 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::MANIFEST_MAX;
+use touchstone_evidence::oci_manifest::{Content, MANIFEST_MAX, ManifestError};
 
 use super::pull_secrets::PullSecrets;
 use super::turns::{Turn, Turns};
@@ -41,7 +42,7 @@ pub(super) struct Source<'a> {
     pub(super) secrets: &'a PullSecrets,
 }
 
-/// Why there is no manifest.
+/// Why there is no manifest that can be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     #[error(transparent)]
@@ -61,6 +62,10 @@ pub(super) enum AskError {
     Credentials(#[from] CredentialsError),
     #[error("the registry's token service sent no token")]
     NoToken,
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("the attestor ends")]
+    Ending,
 }
 
 /// What a token service sends; older ones say `token`, those of OAuth 2.0 `access_token`.
@@ -89,25 +94,27 @@ impl Registries {
         })
     }
 
-    /// The manifest with this digest, from where `image` says.
-    pub(super) async fn manifest(
+    /// The manifest with this digest, read, from where `image` says.
+    pub(super) async fn content(
         &self,
         from: Source<'_>,
         digest: &OciDigest,
-    ) -> Result<Vec<u8>, AskError> {
+    ) -> Result<Content, AskError> {
         let name = digest.to_string();
         let manifest = self.manifest_under(from, &name, MANIFEST_MAX).await?;
-        match OciDigest(Sha256Digest::of(&manifest)) == *digest {
-            true => Ok(manifest),
+        let digest = *digest;
+        apart(move || match digest_of(&manifest) == digest {
+            true => Ok(Content::parse(&manifest)?),
             false => Err(AskError::OtherManifest),
-        }
+        })
+        .await?
     }
 
     /// The digest of what the tag of `image` stands for now: of its manifest as it comes, whatever the registry calls it.
     pub(super) async fn digest(&self, from: Source<'_>) -> Result<OciDigest, AskError> {
         let tag = from.image.tag().unwrap_or("latest");
         let manifest = self.manifest_under(from, tag, MANIFEST_MAX).await?;
-        Ok(OciDigest(Sha256Digest::of(&manifest)))
+        apart(move || digest_of(&manifest)).await
     }
 
     /// What stands under a tag or a digest of the repository of `image`, of `max` bytes at most; not compared with it.
@@ -226,6 +233,17 @@ impl Registries {
         let token = token.token.or(token.access_token);
         secret(&format!("Bearer {}", token.ok_or(AskError::NoToken)?))
     }
+}
+
+fn digest_of(manifest: &[u8]) -> OciDigest {
+    OciDigest(Sha256Digest::of(manifest))
+}
+
+/// Work on up to 4 MiB, apart from the threads that answer everybody else.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AskError> {
+    spawn_blocking(work).await.map_err(|_| AskError::Ending)
 }
 
 /// It is not shown where headers are logged.
