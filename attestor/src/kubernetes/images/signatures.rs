@@ -17,7 +17,7 @@ use touchstone_policies::admit::{PodFacts, to_verify};
 use touchstone_policies::manifest::PolicySet;
 
 use super::super::registry::Source;
-use super::{Asked, ContentError, IMAGES_MAX, Wait};
+use super::{Asked, ContentError, Wait};
 
 /// Most signatures that are kept as held.
 const KEPT: usize = 4096;
@@ -26,7 +26,7 @@ const KEPT: usize = 4096;
 pub(super) struct Signatures(Cache<(OciDigest, Sha256Digest), ()>);
 
 /// An image, and the keys that may have signed it.
-struct Wanted {
+pub(super) struct Wanted {
     name: ImageName,
     keys: Vec<PublisherKey>,
 }
@@ -36,19 +36,14 @@ impl Signatures {
         Self(Cache::new(KEPT))
     }
 
-    /// Fills in who signed the images of `pods`, where `policies` want to know it. What cannot be learned in time stays
-    /// unknown.
+    /// Fills in who signed the images of `pods`, where it is `wanted`. What cannot be learned in time stays unknown.
     pub(super) async fn learn(
         &self,
         asked: &Arc<Asked>,
-        policies: &PolicySet,
+        wanted: BTreeMap<OciDigest, Wanted>,
         pods: &mut [PodFacts],
         wait: &Wait,
     ) {
-        let wanted = wanted(policies, pods);
-        if wanted.is_empty() || wanted.len() > IMAGES_MAX {
-            return;
-        }
         let mut signers = BTreeMap::new();
         let mut calls = JoinSet::new();
         for (digest, wanted) in wanted {
@@ -166,7 +161,8 @@ impl Asked {
     }
 }
 
-fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, Wanted> {
+/// By their digests, the images of `pods` of which `policies` want to know who signed them.
+pub(super) fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, Wanted> {
     let mut all: BTreeMap<OciDigest, Wanted> = BTreeMap::new();
     for (image, keys) in pods.iter().flat_map(|pod| to_verify(policies, pod)) {
         let (Some(digest), Some(name)) = (image.digest, ImageName::parse(&image.reference)) else {
