@@ -9,7 +9,7 @@ use crate::attestor::Attestor;
 use crate::clock;
 use crate::layer_keys;
 use crate::location;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::workloads;
 
 /// Between two rounds of it.
@@ -44,7 +44,7 @@ pub(crate) async fn run(attestor: Arc<Attestor>) {
                 "hosts are still to be told of leases that are revoked"
             );
         }
-        if let Err(error) = forget(&attestor).await {
+        if let Err(error) = forget(&attestor.store, clock::now()).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "what has expired was not forgotten");
         }
@@ -65,10 +65,44 @@ fn resume_sweeps(attestor: &Arc<Attestor>) {
     });
 }
 
-async fn forget(attestor: &Attestor) -> Result<(), StoreError> {
-    workloads::forget(&attestor.store, clock::now()).await?;
-    let before = clock::now().saturating_sub(ANSWER_SECONDS);
-    let mut tx = attestor.store.write().await?;
-    tx.forget_challenges(before).await?;
+/// Each by itself: one that cannot be forgotten keeps no other.
+async fn forget(store: &Store, now: i64) -> Result<(), StoreError> {
+    let workloads = workloads::forget(store, now).await;
+    let challenges = forget_challenges(store, now).await;
+    workloads.and(challenges)
+}
+
+async fn forget_challenges(store: &Store, now: i64) -> Result<(), StoreError> {
+    let mut tx = store.write().await?;
+    tx.forget_challenges(now.saturating_sub(ANSWER_SECONDS))
+        .await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    const NOW: i64 = 1_000_000;
+
+    #[tokio::test]
+    async fn challenges_are_forgotten_though_workloads_cannot_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let url = format!("sqlite:{}", file.display());
+        let store = Store::open(&url).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        for statement in [
+            "INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at) VALUES (x'01', 'host-1', '[]', 0, 0)",
+            "ALTER TABLE workload_places RENAME TO elsewhere",
+        ] {
+            tx.run(statement).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert!(forget(&store, NOW).await.is_err());
+        let mut tx = store.write().await.unwrap();
+        assert_eq!(tx.run("DELETE FROM challenges").await.unwrap(), 0);
+    }
 }

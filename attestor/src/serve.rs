@@ -15,6 +15,7 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
@@ -182,7 +183,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         attestor.index.see_cluster(uids);
     }
     let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster.clone()));
-    let controller = cluster.map(|cluster| {
+    let mut controller = cluster.map(|cluster| {
         let webhook = Arc::clone(&app.webhook);
         tokio::spawn(controller::run(Arc::clone(&attestor), cluster, webhook))
     });
@@ -199,7 +200,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .handle(handle)
         .http1_only();
     end_idle_connections(&mut server);
-    server.serve(http::router(app).into_make_service()).await?;
+    let served = tokio::select! {
+        served = server.serve(http::router(app).into_make_service()) => served.map_err(Into::into),
+        () = ends(&mut controller) => Err(anyhow::anyhow!(
+            "the node controller ended, and without it no pod is; the log says why"
+        )),
+    };
     house.abort();
     if let Some(controller) = controller {
         controller.abort();
@@ -208,7 +214,19 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     attestor.workloads.flush().await;
     store.close().await;
     tracing::info!("stopped");
-    Ok(())
+    served
+}
+
+/// Waits for the end of a task that is to work for ever; where there is none, for ever.
+async fn ends(task: &mut Option<JoinHandle<()>>) {
+    match task {
+        Some(task) => {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task that works for ever ended");
+            }
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// The cluster that the settings name. It may be away: it is reached once it is there.

@@ -174,6 +174,16 @@ macro_rules! on {
 }
 use on;
 
+#[cfg(test)]
+impl Tx {
+    /// Runs a statement of a test; how many rows it was about.
+    pub(crate) async fn run(&mut self, statement: &'static str) -> Result<u64, StoreError> {
+        Ok(on!(self, connection => {
+            sqlx::query(statement).execute(connection).await?.rows_affected()
+        }))
+    }
+}
+
 impl Store {
     fn on(backend: Backend) -> Self {
         Self {

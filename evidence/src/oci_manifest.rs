@@ -3,23 +3,18 @@
 
 mod fields;
 mod index;
-
-use std::collections::BTreeMap;
+mod written;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::encoded::Few;
 use crate::oci_digest::OciDigest;
-use fields::Fields;
+use fields::Told;
 pub use index::Index;
+use written::{Descriptor, Written};
 
 /// Largest manifest, bytes: registries demand no more of each other (OCI distribution-spec, "Pushing Manifests").
 pub const MANIFEST_MAX: usize = 4 << 20;
-/// Most layers; storage drivers take 128 at most.
-const LAYERS_MAX: usize = 512;
 /// Most annotations of one layer by this provider: one for each key that it was encrypted for.
 const WRAPPED_MAX: usize = 16;
 /// Where ocicrypt puts what the provider answered, in base64; several stand with commas between them.
@@ -82,47 +77,51 @@ impl ManifestError {
     }
 }
 
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    manifests: Option<serde::de::IgnoredAny>,
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Few<Descriptor, LAYERS_MAX>,
+/// What a digest stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// One image.
+    Image(Manifest),
+    /// Images of several platforms.
+    Index(Index),
 }
 
-/// The same once more, for the names of fields.
-#[derive(Deserialize)]
-struct Named {
-    #[serde(default)]
-    layers: Few<Fields, LAYERS_MAX>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    #[serde(rename = "mediaType", default)]
-    media_type: String,
-    digest: OciDigest,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
+impl Content {
+    /// Reads a manifest of either kind, once. One that might be of both is of none (CVE-2021-41190).
+    pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        let written = read(json)?.alone()?;
+        let Some(manifests) = written.manifests else {
+            return Manifest::of(written.config, written.layers.unwrap_or_default().0)
+                .map(Self::Image);
+        };
+        let both = [
+            ("config", written.config.is_some()),
+            ("layers", written.layers.is_some()),
+        ];
+        match both.iter().find(|(_, there)| *there) {
+            Some((name, _)) => Err(ManifestError::Ambiguous((*name).to_owned())),
+            None => Index::of(manifests.0).map(Self::Index),
+        }
+    }
 }
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Reads a manifest of one image.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        let written: Written = read(json)?;
-        read::<Fields>(json)?.check(&["manifests", "config", "layers"])?;
-        if written.manifests.is_some() {
-            return Err(ManifestError::Index);
+        match Content::parse(json)? {
+            Content::Image(manifest) => Ok(manifest),
+            Content::Index(_) => Err(ManifestError::Index),
         }
-        let config = written.config.map(|config| config.digest);
+    }
+
+    fn of(
+        config: Option<Told<Descriptor>>,
+        layers: Vec<Told<Descriptor>>,
+    ) -> Result<Self, ManifestError> {
         let config = config.ok_or_else(|| ManifestError::Malformed("no config".to_owned()))?;
-        for layer in &read::<Named>(json)?.layers.0 {
-            layer.check(&["mediaType", "digest", "annotations"])?;
-        }
-        let layers = written.layers.0.iter().map(layer);
+        let layers = layers.into_iter().map(|one| layer(&one.alone()?));
         Ok(Self {
-            config,
+            config: config.alone()?.digest()?,
             layers: layers.collect::<Result<_, _>>()?,
         })
     }
@@ -134,7 +133,7 @@ impl Manifest {
     }
 }
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, ManifestError> {
+fn read(json: &[u8]) -> Result<Told<Written>, ManifestError> {
     if json.len() > MANIFEST_MAX {
         return Err(ManifestError::TooLarge(json.len()));
     }
@@ -145,16 +144,17 @@ fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, ManifestError> {
 }
 
 fn layer(descriptor: &Descriptor) -> Result<Layer, ManifestError> {
+    let digest = descriptor.digest()?;
     let annotations = descriptor.annotations.as_ref();
     let ours = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     let mut untrusted_annotations = Vec::new();
     for one in ours.into_iter().flat_map(|text| text.split(',')) {
         let bytes = STANDARD.decode(one).ok();
         let bytes = bytes.filter(|_| untrusted_annotations.len() < WRAPPED_MAX);
-        untrusted_annotations.push(bytes.ok_or(ManifestError::Annotation(descriptor.digest))?);
+        untrusted_annotations.push(bytes.ok_or(ManifestError::Annotation(digest))?);
     }
     Ok(Layer {
-        digest: descriptor.digest,
+        digest,
         encrypted: descriptor.media_type.ends_with(ENCRYPTED),
         untrusted_annotations,
     })
@@ -224,10 +224,16 @@ mod tests {
             assert_eq!(refused, ManifestError::Ambiguous(field.to_owned()));
             assert_eq!(refused.code(), "image-manifest-malformed");
         }
-        let mut two = layer("+encrypted");
-        two["MediaType"] = json!("a+gzip");
-        let refused = parse(&manifest(&two)).unwrap_err();
-        assert_eq!(refused, ManifestError::Ambiguous("MediaType".to_owned()));
+        for (part, field) in [
+            ("/layers/0", "MediaType"),
+            ("/config", "Digest"),
+            ("/config", "DIGEST"),
+        ] {
+            let mut two = good.clone();
+            two.pointer_mut(part).unwrap()[field] = json!(digest("02"));
+            let refused = parse(&two).unwrap_err();
+            assert_eq!(refused, ManifestError::Ambiguous(field.to_owned()));
+        }
         // A field that is there twice is refused by the reader of JSON.
         let once = format!(r#"{{"layers":[],"config":{{"digest":"{}"}}"#, digest("0c"));
         assert!(Manifest::parse(format!("{once}}}").as_bytes()).is_ok());
@@ -237,12 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn an_object_of_more_fields_than_are_counted_is_refused() {
+        let with = |count: usize, part: &str| {
+            let mut manifest = manifest(&json!({ "digest": digest("01") }));
+            let fields = manifest.pointer_mut(part).unwrap().as_object_mut().unwrap();
+            while fields.len() < count {
+                fields.insert(format!("f{}", fields.len()), json!({}));
+            }
+            parse(&manifest)
+        };
+        for part in ["", "/config", "/layers/0"] {
+            assert!(with(256, part).is_ok(), "{part}");
+            let refused = with(257, part).unwrap_err();
+            assert!(
+                refused.to_string().contains("more than 256 fields"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_no_manifest_of_one_image_is_refused() {
         let index = json!({ "schemaVersion": 2, "manifests": [] });
         assert_eq!(parse(&index), Err(ManifestError::Index));
         for wrong in [
             json!([]),
             json!({ "layers": [] }),
+            json!({ "config": {}, "layers": [] }),
             json!({ "config": { "digest": "sha512:00" } }),
             manifest(&json!({ "mediaType": 7, "digest": digest("01") })),
         ] {

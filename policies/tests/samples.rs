@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde::Deserialize;
 use touchstone_evidence::location::Place;
-use touchstone_evidence::publisher::PublisherKey;
 use touchstone_evidence::result::TrustTier;
 use touchstone_policies::admit::{HostStanding, ImageFacts, ImageUse, PodFacts, admit};
 use touchstone_policies::manifest::PolicySet;
@@ -47,8 +46,6 @@ struct Image {
     digest: Option<String>,
     encrypted: Option<bool>,
     registered: Option<bool>,
-    /// Keys that signed it.
-    signed_by: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -108,11 +105,7 @@ fn image(image: Image) -> ImageFacts {
         digest: image.digest.map(|digest| digest.parse().unwrap()),
         encrypted: image.encrypted,
         registered: image.registered,
-        signers: image.signed_by.map(|keys| {
-            keys.iter()
-                .map(|key| PublisherKey::parse(key).unwrap().id())
-                .collect()
-        }),
+        signers: None,
     }
 }
 

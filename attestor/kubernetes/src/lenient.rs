@@ -35,7 +35,8 @@ const METADATA: [&str; 10] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Lenient<P: Clone, U: Clone> {
     object: Object<P, U>,
-    /// What could not, and why. Without its status an object is one that reported nothing yet.
+    /// What could not, and why. An object without a status reported nothing yet; of one whose status cannot be read nobody
+    /// knows what it reported.
     unread: Option<String>,
 }
 
@@ -92,7 +93,10 @@ where
         let mut sent = Value::deserialize(deserializer)?;
         let mut take = |field: &str| sent.get_mut(field).map(Value::take).unwrap_or_default();
         let (metadata, mut unread) = metadata(&take("metadata"));
-        let status = Option::<U>::deserialize(take("status")).unwrap_or_default();
+        let status = Option::<U>::deserialize(take("status")).unwrap_or_else(|error| {
+            unread.get_or_insert(format!("`status`: {error}"));
+            None
+        });
         let spec = P::deserialize(take("spec")).unwrap_or_else(|error| {
             unread.get_or_insert(format!("`spec`: {error}"));
             P::default()
@@ -207,17 +211,25 @@ mod tests {
             assert_eq!(pod.metadata.managed_fields, None);
             assert_eq!(pod.status.unwrap().phase, "Running");
         }
-        let pod = read(|pod| pod["status"]["containerStatuses"] = json!(null));
-        assert_eq!(pod.whole().unwrap().spec.node_name.unwrap(), "node-1");
+        for status in [
+            json!(null),
+            json!({}),
+            json!({ "containerStatuses": null, "initContainerStatuses": null, "ephemeralContainerStatuses": null }),
+        ] {
+            let pod = read(|pod| pod["status"] = status);
+            assert_eq!(pod.whole().unwrap().spec.node_name.unwrap(), "node-1");
+        }
     }
 
     #[test]
     fn one_that_cannot_be_read_is_passed_over_by_its_name_and_the_others_are_seen() {
-        let wrong: [fn(&mut Value); 4] = [
+        let wrong: [fn(&mut Value); 6] = [
             |pod| pod["spec"]["containers"] = json!({}),
             |pod| pod["spec"]["nodeName"] = json!(["a"]),
             |pod| pod["metadata"]["labels"] = json!({ "app": 1 }),
             |pod| pod["spec"] = json!(null),
+            |pod| pod["status"] = json!([]),
+            |pod| pod["status"]["containerStatuses"] = json!([{ "imageID": 7 }]),
         ];
         for wrong in wrong {
             assert!(Lenient::shown(Event::InitApply(read(wrong))).is_none());

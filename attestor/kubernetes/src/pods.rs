@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterError};
 use crate::lenient::Lenient;
 use crate::names::{GATE, MANAGER};
-use crate::pod::PodSpec;
+use crate::pod::{PodSpec, null_is_empty};
 
 /// A pod.
 pub type Pod = Object<PodSpec, PodStatus>;
@@ -22,10 +22,13 @@ pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// Containers, as the node reports them.
+    #[serde(deserialize_with = "null_is_empty")]
     pub container_statuses: Vec<ContainerStatus>,
     /// Those that run before.
+    #[serde(deserialize_with = "null_is_empty")]
     pub init_container_statuses: Vec<ContainerStatus>,
     /// Those that were added to the running pod.
+    #[serde(deserialize_with = "null_is_empty")]
     pub ephemeral_container_statuses: Vec<ContainerStatus>,
 }
 

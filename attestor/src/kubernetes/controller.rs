@@ -9,6 +9,7 @@ mod compared;
 mod custody;
 mod evictions;
 mod gates;
+mod held;
 mod integrity;
 mod judged;
 mod lately;
@@ -42,6 +43,7 @@ use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
 use custody::Custody;
 use evictions::Evictions;
+use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
 use lease::Leading;
@@ -65,11 +67,10 @@ struct Controller {
     statements: Statements,
     policies: Applier,
     webhooks: Watched,
-    /// Whether evictions are held, as it was said last.
-    held: bool,
+    held: Held,
 }
 
-/// Works until it is dropped, whenever this replica leads.
+/// Works until it is dropped, whenever this replica leads. Its end says that it cannot go on; the log says why.
 pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
     cluster.ready().await;
     let Ok(identity) = random::bytes::<8>() else {
@@ -79,7 +80,12 @@ pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook:
     let candidate = Candidate::new(hex::encode(identity));
     let mut leading = Leading::start(candidate, Arc::clone(&cluster));
     loop {
-        leading.begins().await;
+        if leading.begins().await.is_err() {
+            tracing::error!(
+                "the task that keeps the Lease is gone; the node controller does not work"
+            );
+            return;
+        }
         tokio::select! {
             () = work(&attestor, &cluster, &webhook) => {}
             () = leading.ends() => {}
@@ -141,7 +147,7 @@ impl Controller {
             statements: Statements::default(),
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
-            held: false,
+            held: Held::default(),
         })
     }
 
@@ -210,7 +216,9 @@ impl Controller {
         for node in ended.await {
             self.breaker.note_ended(node, at.instant);
         }
-        self.note_held(&turns, at.now).await;
+        self.attestor.metrics.evictions_held(turns.held.len());
+        let write = async |event: Event| write(&self.attestor, &event, at.now).await;
+        self.held.note(turns.held.len(), write).await;
         turns
     }
 
@@ -238,30 +246,6 @@ impl Controller {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, k8s.node = name, "a node could not be marked");
             }
-        }
-    }
-
-    /// That pods stay where they must not is told once, and so is its end.
-    async fn note_held(&mut self, turns: &Turns, now: i64) {
-        let held = !turns.held.is_empty();
-        self.attestor.metrics.evictions_held(turns.held.len());
-        if held == self.held {
-            return;
-        }
-        self.held = held;
-        match held {
-            true => tracing::error!(
-                nodes = turns.held.len(),
-                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
-            ),
-            false => tracing::info!("pods that may not stay are ended again"),
-        }
-        let event = Event::EvictionsHeld {
-            nodes: turns.held.len(),
-            held,
-        };
-        if let Err(error) = write(&self.attestor, &event, now).await {
-            tracing::error!(error = &*error, "an entry was not written");
         }
     }
 }

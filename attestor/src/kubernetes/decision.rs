@@ -292,6 +292,13 @@ fn digests(pods: &[PodFacts]) -> Vec<OciDigest> {
     let mut digests: Vec<OciDigest> = images.filter_map(|image| image.digest).collect();
     digests.sort_unstable();
     digests.dedup();
-    digests.truncate(IMAGES_MAX);
+    if digests.len() > IMAGES_MAX {
+        let (namespace, count) = (pods.first().map(|pod| &*pod.namespace), digests.len());
+        tracing::warn!(
+            k8s.namespace = namespace,
+            "of the {count} images of a pod its entry names {IMAGES_MAX}"
+        );
+        digests.truncate(IMAGES_MAX);
+    }
     digests
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{ImageFacts, PodFacts, to_learn};
@@ -35,8 +36,8 @@ use signatures::Signatures;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most manifests that are kept as read, and most registrations.
 const KEPT: usize = 4096;
-/// Most images that are looked at in one review; of more than that nothing is learned.
-const IMAGES_MAX: usize = 64;
+/// Most images that are looked at in one review; a pod with more of them is refused.
+pub(super) const IMAGES_MAX: usize = 64;
 
 /// What was learned: a manifest never says anything else, and a registration is never taken back.
 pub(crate) struct Images {
@@ -98,42 +99,49 @@ impl Images {
     }
 
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.
-    /// What cannot be learned in time stays unknown.
+    /// What cannot be learned in time stays unknown; of more images than are looked at nothing is learned, and a finding
+    /// says so.
     pub(super) async fn learn(
         &self,
         store: &Store,
         policies: &PolicySet,
         pods: &mut [PodFacts],
         secrets: &Arc<PullSecrets>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Finding>, StoreError> {
+        let names = wanted(policies, pods);
+        let signed = signatures::wanted(policies, pods);
+        let count = names.len().max(signed.len());
+        if count > IMAGES_MAX {
+            let finding = Finding::new("images-too-many").expected(IMAGES_MAX);
+            return Ok(Some(finding.observed(count)));
+        }
         let namespace = pods.first().map(|pod| pod.namespace.as_str());
         let wait = Wait {
             deadline: Instant::now() + PATIENCE,
             namespace: namespace.unwrap_or_default().into(),
             secrets: Arc::clone(secrets),
         };
-        self.read_manifests(store, policies, pods, &wait).await?;
+        self.read_manifests(store, &names, pods, &wait).await?;
         let signatures = &self.signatures;
-        signatures.learn(&self.asked, policies, pods, &wait).await;
-        Ok(())
+        signatures.learn(&self.asked, signed, pods, &wait).await;
+        Ok(None)
     }
 
     /// Fills in whether images are encrypted and registered.
     async fn read_manifests(
         &self,
         store: &Store,
-        policies: &PolicySet,
+        names: &BTreeMap<OciDigest, ImageName>,
         pods: &mut [PodFacts],
         wait: &Wait,
     ) -> Result<(), StoreError> {
-        let names = wanted(policies, pods);
-        if names.is_empty() || names.len() > IMAGES_MAX {
+        if names.is_empty() {
             return Ok(());
         }
         let mut learned = Learned::default();
-        self.read_register(store, &names, &mut learned).await?;
-        self.ask(&names, wait, &mut learned).await;
-        let parts = learned.parts(&names);
+        self.read_register(store, names, &mut learned).await?;
+        self.ask(names, wait, &mut learned).await;
+        let parts = learned.parts(names);
         self.read_register(store, &parts, &mut learned).await?;
         self.ask(&parts, wait, &mut learned).await;
         for image in pods.iter_mut().flat_map(|pod| &mut pod.images) {
@@ -228,7 +236,57 @@ fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, ImageN
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_evidence::digest::Sha256Digest;
+    use touchstone_policies::admit::ImageUse;
+
     use super::*;
+
+    fn image(number: usize) -> ImageFacts {
+        let digest = OciDigest(Sha256Digest::of(&number.to_be_bytes()));
+        ImageFacts {
+            container: format!("c{number}"),
+            used: ImageUse::Ordinary,
+            reference: format!("127.0.0.1:1/a@{digest}"),
+            name: Some("127.0.0.1:1/a".to_owned()),
+            digest: Some(digest),
+            encrypted: None,
+            registered: None,
+            signers: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn of_more_images_than_are_looked_at_it_is_said_that_nothing_is_learned() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let url = format!("sqlite:{}", file.display());
+        let store = Store::open(&url).await.unwrap();
+        let images = Images::new(None, vec!["127.0.0.1:1".to_owned()]).unwrap();
+        let secrets = Arc::new(PullSecrets::none());
+        let key = "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=";
+        for demand in ["encrypted: true", &format!("signedBy: ['{key}']")] {
+            let policies = PolicySet::parse(&format!(
+                "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\n\
+                 spec: {{pod: {{namespaces: [a]}}, images: {{{demand}}}, host: {{tier: affirming}}}}\n"
+            ));
+            let policies = policies.unwrap();
+            for (count, told) in [(64, false), (65, true)] {
+                let mut pod = PodFacts {
+                    namespace: "a".to_owned(),
+                    images: (0..count).map(image).collect(),
+                    ..PodFacts::default()
+                };
+                let pods = std::slice::from_mut(&mut pod);
+                let said = images.learn(&store, &policies, pods, &secrets).await;
+                let said = said.unwrap();
+                assert_eq!(said.is_some(), told, "{demand}: {count}");
+                let code = said.map(|finding| finding.code);
+                assert!(code.is_none_or(|code| code == "images-too-many"));
+            }
+        }
+    }
 
     #[test]
     fn a_registry_elsewhere_is_not_asked_without_tls() {

@@ -75,8 +75,9 @@ impl Judge<'_> {
             return Ok(Judged::Unanswerable(finding));
         };
         let mut learned = [pod.clone()];
-        let secrets = self.learn(&mut learned).await?;
+        let (secrets, too_many) = self.learn(&mut learned).await?;
         let mut decision = Decision::without_node(self.policies, &learned);
+        decision.refuse_for(Vec::from_iter(too_many));
         decision.refuse_for(self.changes(&learned, None).await?);
         decision.explain(&secrets);
         if !decision.admitted() {
@@ -101,7 +102,7 @@ impl Judge<'_> {
         node: &str,
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
-        let secrets = self.learn(&mut pods).await?;
+        let (secrets, too_many) = self.learn(&mut pods).await?;
         let changes = self.changes(&pods, before).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
@@ -114,6 +115,7 @@ impl Judge<'_> {
         }
         let policies = index.policies();
         let mut decision = Decision::on_node(&policies, &pods, node, host);
+        decision.refuse_for(Vec::from_iter(too_many));
         decision.refuse_for(changes);
         decision.explain(&secrets);
         if self.request.operation == "CREATE" {
@@ -150,12 +152,16 @@ impl Judge<'_> {
         Ok(pods)
     }
 
-    /// Learns what policies want to know of the images of `pods`; the secrets that their registries could be shown.
-    async fn learn(&self, pods: &mut [PodFacts]) -> Result<Arc<PullSecrets>, StoreError> {
+    /// Learns what policies want to know of the images of `pods`; the secrets that their registries could be shown, and why
+    /// nothing was learned, where they are too many.
+    async fn learn(
+        &self,
+        pods: &mut [PodFacts],
+    ) -> Result<(Arc<PullSecrets>, Option<Finding>), StoreError> {
         let secrets = Arc::new(PullSecrets::of(self.webhook.cluster.as_ref(), pods));
         let (store, images) = (&self.attestor.store, &self.webhook.images);
-        images.learn(store, self.policies, pods, &secrets).await?;
-        Ok(secrets)
+        let too_many = images.learn(store, self.policies, pods, &secrets).await?;
+        Ok((secrets, too_many))
     }
 }
 

@@ -9,13 +9,14 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::MANIFEST_MAX;
+use touchstone_evidence::oci_manifest::{Content, MANIFEST_MAX, ManifestError};
 
 use super::pull_secrets::PullSecrets;
 use super::turns::{Turn, Turns};
-use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES};
+use crate::registries::{Credentials, CredentialsError, MEDIA_TYPES, is_here};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ pub(super) struct Source<'a> {
     pub(super) secrets: &'a PullSecrets,
 }
 
-/// Why there is no manifest.
+/// Why there is no manifest that can be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     #[error(transparent)]
@@ -52,12 +53,19 @@ pub(super) enum AskError {
     TooLarge(usize),
     #[error("the registry sent another manifest than the one that was asked for")]
     OtherManifest,
-    #[error("the registry demands what is no token and no password")]
+    #[error(
+        "the registry demands what is no token and no password, or a token from where anybody on the way reads the \
+         credential"
+    )]
     Challenge,
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("the registry's token service sent no token")]
     NoToken,
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("the attestor ends")]
+    Ending,
 }
 
 /// What a token service sends; older ones say `token`, those of OAuth 2.0 `access_token`.
@@ -86,25 +94,27 @@ impl Registries {
         })
     }
 
-    /// The manifest with this digest, from where `image` says.
-    pub(super) async fn manifest(
+    /// The manifest with this digest, read, from where `image` says.
+    pub(super) async fn content(
         &self,
         from: Source<'_>,
         digest: &OciDigest,
-    ) -> Result<Vec<u8>, AskError> {
+    ) -> Result<Content, AskError> {
         let name = digest.to_string();
         let manifest = self.manifest_under(from, &name, MANIFEST_MAX).await?;
-        match OciDigest(Sha256Digest::of(&manifest)) == *digest {
-            true => Ok(manifest),
+        let digest = *digest;
+        apart(move || match digest_of(&manifest) == digest {
+            true => Ok(Content::parse(&manifest)?),
             false => Err(AskError::OtherManifest),
-        }
+        })
+        .await?
     }
 
     /// The digest of what the tag of `image` stands for now: of its manifest as it comes, whatever the registry calls it.
     pub(super) async fn digest(&self, from: Source<'_>) -> Result<OciDigest, AskError> {
         let tag = from.image.tag().unwrap_or("latest");
         let manifest = self.manifest_under(from, tag, MANIFEST_MAX).await?;
-        Ok(OciDigest(Sha256Digest::of(&manifest)))
+        apart(move || digest_of(&manifest)).await
     }
 
     /// What stands under a tag or a digest of the repository of `image`, of `max` bytes at most; not compared with it.
@@ -162,6 +172,18 @@ impl Registries {
         }
     }
 
+    /// What asks the token service at `realm`, which the registry of `image` chose: it is shown the credential, so it is
+    /// asked without TLS only where nobody is on the way.
+    fn token_client(&self, image: &Reference, realm: &Url) -> Result<&Client, AskError> {
+        match realm.scheme() {
+            "https" => Ok(&self.https),
+            "http" if self.is_plain(image) && realm.host_str().is_some_and(is_here) => {
+                Ok(&self.plain)
+            }
+            _ => Err(AskError::Challenge),
+        }
+    }
+
     async fn get(
         &self,
         image: &Reference,
@@ -202,7 +224,7 @@ impl Registries {
         if let Some(service) = parameter(challenge, "service") {
             url.query_pairs_mut().append_pair("service", service);
         }
-        let mut call = self.client(image).get(url);
+        let mut call = self.token_client(image, &url)?.get(url);
         if let Some(login) = &login {
             call = call.header(AUTHORIZATION, secret(&login.basic())?);
         }
@@ -211,6 +233,17 @@ impl Registries {
         let token = token.token.or(token.access_token);
         secret(&format!("Bearer {}", token.ok_or(AskError::NoToken)?))
     }
+}
+
+fn digest_of(manifest: &[u8]) -> OciDigest {
+    OciDigest(Sha256Digest::of(manifest))
+}
+
+/// Work on up to 4 MiB, apart from the threads that answer everybody else.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AskError> {
+    spawn_blocking(work).await.map_err(|_| AskError::Ending)
 }
 
 /// It is not shown where headers are logged.
@@ -254,7 +287,41 @@ async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, AskError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
     use super::*;
+
+    #[test]
+    fn a_token_service_elsewhere_is_not_asked_without_tls() {
+        let plain = "127.0.0.1:5000";
+        let registries = Registries::new(Credentials::default(), vec![plain.to_owned()]).unwrap();
+        let asks = |registry: &str, realm: &str| {
+            let image: Reference = format!("{registry}/a").parse().unwrap();
+            let client = registries.token_client(&image, &realm.parse().unwrap());
+            client
+                .ok()
+                .map(|client| std::ptr::eq(client, &registries.plain))
+        };
+        for here in [
+            "http://127.0.0.1:5001/token",
+            "http://localhost/token",
+            "http://[::1]:5001/token",
+        ] {
+            assert_eq!(asks(plain, here), Some(true), "{here}");
+            assert_eq!(asks("registry.example", here), None, "{here}");
+        }
+        for elsewhere in [
+            "http://auth.example/token",
+            "http://127.0.0.1.example/token",
+            "http://127.0.0.1@auth.example/token",
+            "ftp://127.0.0.1/token",
+        ] {
+            assert_eq!(asks(plain, elsewhere), None, "{elsewhere}");
+        }
+        for registry in [plain, "registry.example"] {
+            assert_eq!(asks(registry, "https://auth.example/token"), Some(false));
+        }
+    }
 
     #[test]
     fn the_parameters_of_a_challenge_are_told_apart() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_evidence::oci_manifest::{Content, ManifestError};
 use touchstone_kubernetes::image::ImageName;
 
 use super::Images;
@@ -148,11 +148,9 @@ impl Images {
             image: name.reference(),
             secrets: &secrets,
         };
-        let manifest = self.registries().manifest(source, digest).await?;
-        match Manifest::parse(&manifest) {
-            Ok(image) => Ok((of(Some(image.config)), Vec::new())),
-            Err(ManifestError::Index) => Ok((of(None), Index::parse(&manifest)?.manifests)),
-            Err(error) => Err(error.into()),
+        match self.registries().content(source, digest).await? {
+            Content::Image(image) => Ok((of(Some(image.config)), Vec::new())),
+            Content::Index(index) => Ok((of(None), index.manifests)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a pod is what its workload was made of, and the record that its first pod leaves.
 
 use touchstone_evidence::finding::Finding;
+use touchstone_evidence::publisher::SignedImage;
 use touchstone_policies::admit::workload::{changes, made_of, parts, too_large};
 use touchstone_policies::admit::{ImageFacts, PodFacts, policies_for_any};
 use touchstone_policies::manifest::PolicySet;
@@ -68,7 +69,10 @@ fn kept(image: &ImageFacts, images: &Images) -> MadeImage {
         // Of an index too, where policy asked.
         encrypted: known.map(|known| known.encrypted).or(image.encrypted),
         publisher: known.and_then(|known| known.publisher.clone()),
-        signers: image.signers.clone(),
+        signers: image
+            .signers
+            .as_ref()
+            .map(|signers| signers.iter().map(SignedImage::key).collect()),
     }
 }
 

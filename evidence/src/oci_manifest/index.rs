@@ -1,15 +1,9 @@
 //! Indexes (OCI image-spec v1.1 "Image Index", Docker's manifest lists): one name for the images of several platforms.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::fields::Fields;
-use super::{ManifestError, read};
-use crate::encoded::Few;
+use super::fields::Told;
+use super::written::Descriptor;
+use super::{Content, ManifestError};
 use crate::oci_digest::OciDigest;
-
-/// Most manifests of one index; images for every platform of Go's have some twenty, and as many attestations.
-const MANIFESTS_MAX: usize = 64;
 
 /// An index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,39 +12,19 @@ pub struct Index {
     pub manifests: Vec<OciDigest>,
 }
 
-#[derive(Deserialize)]
-struct Written {
-    manifests: Few<Listed, MANIFESTS_MAX>,
-    config: Option<IgnoredAny>,
-    layers: Option<IgnoredAny>,
-}
-
-/// The same once more, for the names of fields.
-#[derive(Deserialize)]
-struct Named {
-    manifests: Few<Fields, MANIFESTS_MAX>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    digest: OciDigest,
-}
-
 impl Index {
-    /// Reads an index. One that might be an image as well is none (CVE-2021-41190).
+    /// Reads an index.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        let written: Written = read(json)?;
-        read::<Fields>(json)?.check(&["manifests", "config", "layers"])?;
-        for listed in &read::<Named>(json)?.manifests.0 {
-            listed.check(&["digest"])?;
+        match Content::parse(json)? {
+            Content::Index(index) => Ok(index),
+            Content::Image(_) => Err(ManifestError::Malformed("no manifests".to_owned())),
         }
-        let both = [("config", &written.config), ("layers", &written.layers)];
-        if let Some((name, _)) = both.iter().find(|(_, field)| field.is_some()) {
-            return Err(ManifestError::Ambiguous((*name).to_owned()));
-        }
-        let manifests = written.manifests.0.iter();
+    }
+
+    pub(super) fn of(listed: Vec<Told<Descriptor>>) -> Result<Self, ManifestError> {
+        let manifests = listed.into_iter().map(|one| one.alone()?.digest());
         Ok(Self {
-            manifests: manifests.map(|listed| listed.digest).collect(),
+            manifests: manifests.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -87,8 +61,13 @@ mod tests {
 
     #[test]
     fn what_may_be_an_image_too_is_no_index() {
-        for field in ["layers", "config", "Layers", "Manifests"] {
-            let refused = parse(&json!({ "manifests": [], field: [] })).unwrap_err();
+        for (field, value) in [
+            ("layers", json!([])),
+            ("config", listed("01")),
+            ("Layers", json!([])),
+            ("Manifests", json!([])),
+        ] {
+            let refused = parse(&json!({ "manifests": [], field: value })).unwrap_err();
             assert_eq!(refused, ManifestError::Ambiguous(field.to_owned()));
         }
         let mut two = listed("01");
@@ -99,7 +78,7 @@ mod tests {
 
     #[test]
     fn an_index_without_manifests_or_with_too_many_is_refused() {
-        let many = vec![listed("01"); MANIFESTS_MAX + 1];
+        let many = vec![listed("01"); 65];
         for wrong in [json!({}), json!([]), json!({ "manifests": many })] {
             let refused = parse(&wrong).unwrap_err();
             assert!(matches!(refused, ManifestError::Malformed(_)), "{refused}");

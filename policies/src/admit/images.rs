@@ -69,8 +69,8 @@ fn unproven(demands: &ImageDemands, image: &ImageFacts) -> Vec<Finding> {
     }
     if let Some(keys) = &demands.signed_by {
         let signers = image.signers.iter().flatten();
-        let mut signed = signers.filter(|id| keys.iter().any(|key| key.id() == **id));
-        if signed.next().is_none() {
+        let mut signed = signers.filter(|one| Some(one.image()) == image.digest);
+        if !signed.any(|one| keys.iter().any(|key| key.id() == one.key())) {
             let ids: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
             findings.push(about(image, "image-not-signed").expected(ids.join(", ")));
         }
@@ -101,6 +101,14 @@ fn about(image: &ImageFacts, code: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+    use touchstone_evidence::digest::Sha256Digest;
+    use touchstone_evidence::oci_digest::OciDigest;
+    use touchstone_evidence::publisher::{Candidate, SignedImage};
+
     use super::*;
     use crate::admit::admit_images;
     use crate::admit::pod::ImageUse;
@@ -141,6 +149,39 @@ mod tests {
         admission.refusals.into_iter().map(|f| f.code).collect()
     }
 
+    /// Who signs images with a key of its own.
+    struct Publisher {
+        pair: Ed25519KeyPair,
+        key: String,
+    }
+
+    impl Publisher {
+        fn new() -> Self {
+            let pair = Ed25519KeyPair::generate().unwrap();
+            // RFC 8410.
+            let head = hex::decode("302a300506032b6570032100").unwrap();
+            let key = STANDARD.encode([&head[..], pair.public_key().as_ref()].concat());
+            Self { pair, key }
+        }
+
+        /// As cosign does.
+        fn sign(&self, image: &OciDigest) -> SignedImage {
+            let payload = json!({ "critical": {
+                "image": { "docker-manifest-digest": image }, "type": "cosign container image signature",
+            } })
+            .to_string();
+            let signature = STANDARD.encode(self.pair.sign(payload.as_bytes()));
+            let manifest = json!({ "layers": [{
+                "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+                "digest": OciDigest(Sha256Digest::of(payload.as_bytes())),
+                "annotations": { "dev.cosignproject.cosign/signature": signature },
+            }] });
+            let all = Candidate::parse_all(manifest.to_string().as_bytes()).unwrap();
+            let key = PublisherKey::parse(&self.key).unwrap();
+            all[0].verify(payload.as_bytes(), &key, image).unwrap()
+        }
+    }
+
     const ALL: &str = "{encrypted: true, registered: true, from: [q.example/, r.example/p/]}";
 
     #[test]
@@ -169,23 +210,27 @@ mod tests {
 
     #[test]
     fn any_of_the_keys_is_enough_and_another_one_is_not() {
-        let [one, two] = [
-            "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=",
-            "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
-        ];
-        let id = |key: &str| PublisherKey::parse(key).unwrap().id();
-        let demands = format!("{{signedBy: ['{one}']}}");
+        let [one, two] = [(); 2].map(|()| Publisher::new());
+        let demands = format!("{{signedBy: ['{}']}}", one.key);
         let signed = |signers: Option<Vec<_>>| {
             let mut image = image(ImageUse::Ordinary);
             image.signers = signers;
             image
         };
-        assert!(codes(&demands, &[signed(Some(vec![id(two), id(one)]))]).is_empty());
-        for signers in [None, Some(Vec::new()), Some(vec![id(two)])] {
+        let digest = signed(None).digest.unwrap();
+        let both = vec![two.sign(&digest), one.sign(&digest)];
+        assert!(codes(&demands, &[signed(Some(both))]).is_empty());
+        let other = OciDigest(Sha256Digest::of(b"another image"));
+        for signers in [
+            None,
+            Some(Vec::new()),
+            Some(vec![two.sign(&digest)]),
+            Some(vec![one.sign(&other)]),
+        ] {
             assert_eq!(codes(&demands, &[signed(signers)]), ["image-not-signed"]);
         }
-        let either = format!("{{signedBy: ['{one}', '{two}']}}");
-        assert!(codes(&either, &[signed(Some(vec![id(two)]))]).is_empty());
+        let either = format!("{{signedBy: ['{}', '{}']}}", one.key, two.key);
+        assert!(codes(&either, &[signed(Some(vec![two.sign(&digest)]))]).is_empty());
         let pod = pod(&[signed(None), signed(Some(Vec::new()))]);
         assert_eq!(to_verify(&policies(&either), &pod).count(), 1);
         assert_eq!(to_verify(&policies("{}"), &pod).count(), 0);

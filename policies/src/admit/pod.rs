@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_evidence::publisher::SignedImage;
 
 use super::workload::Workload;
 use crate::manifest::{ImagePrefix, PodHalf};
@@ -45,8 +45,8 @@ pub struct ImageFacts {
     pub encrypted: Option<bool>,
     /// Whether its manifest is in the register of images; `None`: not known.
     pub registered: Option<bool>,
-    /// Ids of keys of policies that signed its manifest; `None`: not known.
-    pub signers: Option<Vec<Sha256Digest>>,
+    /// What holders of keys of policies signed of it; `None`: not known.
+    pub signers: Option<Vec<SignedImage>>,
 }
 
 /// What an image is there for.

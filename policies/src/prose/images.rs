@@ -36,6 +36,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "{subject} runs `{observed}`, and {expected} was asked for; look at the node's container runtime",
     ),
     (
+        "images-too-many",
+        "the pod names {observed} images that policy wants to know more of, and {expected} are looked at at most; make \
+         several pods of it",
+    ),
+    (
         "pull-secrets-unread",
         "the pod's pull secrets were not read, because the attestor is not to read secrets of the namespace `{subject}`: name it \
          in `pull-secrets` of its settings (with Helm, `controller.pullSecrets`), or give it a credential for the registry \

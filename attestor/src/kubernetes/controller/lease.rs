@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use touchstone_kubernetes::cluster::Cluster;
@@ -32,23 +33,14 @@ impl Leading {
         Self { leads, task }
     }
 
-    /// Waits until this replica leads.
-    pub(super) async fn begins(&mut self) {
-        self.is(true).await;
+    /// Waits until this replica leads. An error says that the task is gone: it will never be known again.
+    pub(super) async fn begins(&mut self) -> Result<(), RecvError> {
+        self.leads.wait_for(|leads| *leads).await.map(drop)
     }
 
-    /// Waits until it does not any more.
+    /// Waits until it does not any more, or until nobody says so.
     pub(super) async fn ends(&mut self) {
-        self.is(false).await;
-    }
-
-    async fn is(&mut self, wanted: bool) {
-        if self.leads.wait_for(|leads| *leads == wanted).await.is_err() {
-            // The task is gone: nothing is certain any more.
-            if wanted {
-                std::future::pending::<()>().await;
-            }
-        }
+        let _task_is_gone = self.leads.wait_for(|leads| !*leads).await;
     }
 }
 
@@ -107,6 +99,16 @@ const _: () = assert!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_lease_that_no_task_asks_for() {
+        let (tell, leads) = watch::channel(false);
+        let task = tokio::spawn(async move { drop(tell) });
+        let mut leading = Leading { leads, task };
+        let waited = tokio::time::timeout(Duration::from_secs(5), leading.begins()).await;
+        assert!(matches!(waited, Ok(Err(_))), "{waited:?}");
+        leading.ends().await;
+    }
 
     #[test]
     fn a_lease_that_is_not_renewed_is_given_up_before_another_may_take_it() {

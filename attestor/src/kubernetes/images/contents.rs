@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Index, Manifest, ManifestError};
+use touchstone_evidence::oci_manifest;
 use touchstone_evidence::publisher::SignatureError;
 use touchstone_kubernetes::image::ImageName;
 
@@ -40,8 +40,6 @@ pub(super) enum ContentError {
     #[error(transparent)]
     Ask(#[from] AskError),
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error("the attestor ends")]
     Ending,
@@ -64,20 +62,13 @@ impl Asked {
         if let Some(content) = self.contents.get(digest) {
             return Ok(content);
         }
-        let manifest = self
-            .registries
-            .manifest(
-                Source {
-                    image: name.reference(),
-                    secrets,
-                },
-                digest,
-            )
-            .await?;
-        let content = match Manifest::parse(&manifest) {
-            Ok(image) => Content::Image(Arc::new(Known::of(&image))),
-            Err(ManifestError::Index) => Content::Index(Index::parse(&manifest)?.manifests.into()),
-            Err(error) => return Err(error.into()),
+        let from = Source {
+            image: name.reference(),
+            secrets,
+        };
+        let content = match self.registries.content(from, digest).await? {
+            oci_manifest::Content::Image(image) => Content::Image(Arc::new(Known::of(&image))),
+            oci_manifest::Content::Index(index) => Content::Index(index.manifests.into()),
         };
         self.contents.insert(*digest, content.clone());
         Ok(content)

@@ -1,6 +1,6 @@
 //! What one review learned of images, and what follows of an index from what is known of its manifests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_kubernetes::image::ImageName;
@@ -18,7 +18,8 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// Manifests of the indexes among `names`, each to be found where its index is.
+    /// Manifests of the indexes among `names`, each to be found where its index is. Of those beyond [`PARTS_MAX`] nothing
+    /// becomes known, so that their indexes are not either; the log says so.
     pub(super) fn parts(
         &self,
         names: &BTreeMap<OciDigest, ImageName>,
@@ -29,7 +30,17 @@ impl Learned {
             };
             Some(parts.iter().map(move |part| (*part, name.clone())))
         });
-        indexes.flatten().take(PARTS_MAX).collect()
+        let mut all: BTreeMap<OciDigest, ImageName> = indexes.flatten().collect();
+        if let Some(rest) = all.keys().nth(PARTS_MAX).copied() {
+            let left = all.split_off(&rest);
+            for name in left.values().map(ImageName::full).collect::<BTreeSet<_>>() {
+                tracing::warn!(
+                    image = %name,
+                    "the indexes of a pod's images name more than {PARTS_MAX} manifests; some of this one were not looked at"
+                );
+            }
+        }
+        all
     }
 
     /// Whether it is encrypted, and whether it is registered. An index is what each of its manifests is: which of them
@@ -70,6 +81,8 @@ fn every(mut all: impl Iterator<Item = Option<bool>> + Clone) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
     use std::sync::Arc;
 
     use touchstone_evidence::digest::Sha256Digest;
@@ -122,6 +135,21 @@ mod tests {
         assert_eq!(empty.state(&digest("index")), (no, no));
         let nested = learned(&[], &[("a", true)], &["a", "index"]);
         assert_eq!(nested.state(&digest("index")), (None, no));
+    }
+
+    #[test]
+    fn of_indexes_some_manifests_are_looked_at_and_the_same_ones_each_time() {
+        let parts: Vec<String> = (0..PARTS_MAX + 3)
+            .map(|number| number.to_string())
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let learned = learned(&[], &[], &parts);
+        let name = ImageName::parse("r.example/a").unwrap();
+        let looked_at = learned.parts(&[(digest("index"), name)].into());
+        assert_eq!(looked_at.len(), PARTS_MAX);
+        let mut all: Vec<OciDigest> = parts.iter().map(|part| digest(part)).collect();
+        all.sort_unstable();
+        assert!(looked_at.keys().eq(&all[..PARTS_MAX]));
     }
 
     #[test]

@@ -10,25 +10,44 @@ use tokio::time::timeout_at;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::publisher::{
-    Candidate, PAYLOAD_MAX, PublisherKey, SIGNATURES_MAX, SignatureError, tag_of,
+    Candidate, PAYLOAD_MAX, PublisherKey, SIGNATURES_MAX, SignatureError, SignedImage, tag_of,
 };
 use touchstone_kubernetes::image::ImageName;
 use touchstone_policies::admit::{PodFacts, to_verify};
 use touchstone_policies::manifest::PolicySet;
 
 use super::super::registry::Source;
-use super::{Asked, ContentError, IMAGES_MAX, Wait};
+use super::{Asked, ContentError, Wait};
 
 /// Most signatures that are kept as held.
 const KEPT: usize = 4096;
 
-/// Signatures that held: image and key.
-pub(super) struct Signatures(Cache<(OciDigest, Sha256Digest), ()>);
+/// Signatures that held, by image and key.
+pub(super) struct Signatures(Cache<(OciDigest, Sha256Digest), SignedImage>);
 
-/// An image, and the keys that may have signed it.
-struct Wanted {
+/// An image, and the keys that may have signed it: one of each set is enough.
+pub(super) struct Wanted {
     name: ImageName,
-    keys: Vec<PublisherKey>,
+    sets: Vec<Vec<PublisherKey>>,
+}
+
+impl Wanted {
+    /// Whether those who `signed` it are enough.
+    fn is_met(&self, signed: &[SignedImage]) -> bool {
+        let has_signed = |key: &PublisherKey| signed.iter().any(|one| one.key() == key.id());
+        self.sets.iter().all(|keys| keys.iter().any(has_signed))
+    }
+
+    /// Each key once.
+    fn keys(&self) -> Vec<&PublisherKey> {
+        let mut all = Vec::new();
+        for key in self.sets.iter().flatten() {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        all
+    }
 }
 
 impl Signatures {
@@ -36,25 +55,19 @@ impl Signatures {
         Self(Cache::new(KEPT))
     }
 
-    /// Fills in who signed the images of `pods`, where `policies` want to know it. What cannot be learned in time stays
-    /// unknown.
+    /// Fills in who signed the images of `pods`, where it is `wanted`. What cannot be learned in time stays unknown.
     pub(super) async fn learn(
         &self,
         asked: &Arc<Asked>,
-        policies: &PolicySet,
+        wanted: BTreeMap<OciDigest, Wanted>,
         pods: &mut [PodFacts],
         wait: &Wait,
     ) {
-        let wanted = wanted(policies, pods);
-        if wanted.is_empty() || wanted.len() > IMAGES_MAX {
-            return;
-        }
         let mut signers = BTreeMap::new();
         let mut calls = JoinSet::new();
         for (digest, wanted) in wanted {
-            let held = self.held(&digest, &wanted.keys);
-            // Any key is enough for a policy; of two policies each may name another one.
-            if held.len() == wanted.keys.len() {
+            let held = self.held(&digest, &wanted);
+            if wanted.is_met(&held) {
                 signers.insert(digest, held);
                 continue;
             }
@@ -71,9 +84,10 @@ impl Signatures {
             };
             match found {
                 Ok(Ok(found)) => {
-                    for key in found {
-                        self.0.insert((digest, key), ());
-                        held.push(key);
+                    for signed in found {
+                        self.0.insert((signed.image(), signed.key()), signed);
+                        held.retain(|one| *one != signed);
+                        held.push(signed);
                     }
                 }
                 Ok(Err(error)) => {
@@ -93,21 +107,21 @@ impl Signatures {
         }
     }
 
-    fn held(&self, digest: &OciDigest, keys: &[PublisherKey]) -> Vec<Sha256Digest> {
-        let ids = keys.iter().map(PublisherKey::id);
-        ids.filter(|id| self.0.get(&(*digest, *id)).is_some())
-            .collect()
+    fn held(&self, digest: &OciDigest, wanted: &Wanted) -> Vec<SignedImage> {
+        let keys = wanted.keys();
+        let held = keys.iter().map(|key| self.0.get(&(*digest, key.id())));
+        held.flatten().collect()
     }
 }
 
 impl Asked {
-    /// The keys among `wanted` that signed the image, asked for by pods of `namespace`.
+    /// What holders of keys that are `wanted` signed of the image.
     async fn signers(
         &self,
         wait: &Wait,
         wanted: &Wanted,
         digest: &OciDigest,
-    ) -> Result<Vec<Sha256Digest>, ContentError> {
+    ) -> Result<Vec<SignedImage>, ContentError> {
         let _turn = self
             .registries
             .turn(&wait.namespace)
@@ -122,16 +136,17 @@ impl Asked {
             .registries
             .manifest_under(image, &tag, SIGNATURES_MAX)
             .await?;
-        let mut signers = Vec::new();
+        let mut signers: Vec<SignedImage> = Vec::new();
         let mut why = SignatureError::Manifest("it names none".to_owned()).into();
         for candidate in Candidate::parse_all(&manifest)? {
             match self.signers_of(image, &candidate, wanted, digest).await {
-                Ok(found) => signers.extend(found),
+                Ok(found) => {
+                    signers.retain(|one| !found.contains(one));
+                    signers.extend(found);
+                }
                 Err(error) => why = error,
             }
-            signers.sort_unstable();
-            signers.dedup();
-            if signers.len() == wanted.keys.len() {
+            if wanted.is_met(&signers) {
                 break;
             }
         }
@@ -148,14 +163,14 @@ impl Asked {
         candidate: &Candidate,
         wanted: &Wanted,
         digest: &OciDigest,
-    ) -> Result<Vec<Sha256Digest>, ContentError> {
+    ) -> Result<Vec<SignedImage>, ContentError> {
         let blob = &candidate.payload;
         let payload = self.registries.blob(image, blob, PAYLOAD_MAX).await?;
         let mut signers = Vec::new();
         let mut why = SignatureError::OtherKey;
-        for key in &wanted.keys {
+        for key in wanted.keys() {
             match candidate.verify(&payload, key, digest) {
-                Ok(signed) => signers.push(signed.key()),
+                Ok(signed) => signers.push(signed),
                 Err(error) => why = error,
             }
         }
@@ -166,7 +181,8 @@ impl Asked {
     }
 }
 
-fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, Wanted> {
+/// By their digests, the images of `pods` of which `policies` want to know who signed them.
+pub(super) fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, Wanted> {
     let mut all: BTreeMap<OciDigest, Wanted> = BTreeMap::new();
     for (image, keys) in pods.iter().flat_map(|pod| to_verify(policies, pod)) {
         let (Some(digest), Some(name)) = (image.digest, ImageName::parse(&image.reference)) else {
@@ -174,13 +190,73 @@ fn wanted(policies: &PolicySet, pods: &[PodFacts]) -> BTreeMap<OciDigest, Wanted
         };
         let wanted = all.entry(digest).or_insert_with(|| Wanted {
             name,
-            keys: Vec::new(),
+            sets: Vec::new(),
         });
-        for key in keys {
-            if !wanted.keys.contains(key) {
-                wanted.keys.push(key.clone());
-            }
+        if !wanted.sets.iter().any(|set| set == keys) {
+            wanted.sets.push(keys.to_vec());
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    use super::*;
+
+    fn image() -> OciDigest {
+        OciDigest(Sha256Digest::of(b"image"))
+    }
+
+    /// A key, and what its holder signed of [`image`] as cosign does.
+    fn signed() -> (PublisherKey, SignedImage) {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        // RFC 8410.
+        let head = hex::decode("302a300506032b6570032100").unwrap();
+        let key = STANDARD.encode([&head[..], pair.public_key().as_ref()].concat());
+        let key = PublisherKey::parse(&key).unwrap();
+        let payload = json!({ "critical": {
+            "image": { "docker-manifest-digest": image() }, "type": "cosign container image signature",
+        } })
+        .to_string();
+        let signature = STANDARD.encode(pair.sign(payload.as_bytes()));
+        let manifest = json!({ "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "digest": OciDigest(Sha256Digest::of(payload.as_bytes())),
+            "annotations": { "dev.cosignproject.cosign/signature": signature },
+        }] });
+        let all = Candidate::parse_all(manifest.to_string().as_bytes()).unwrap();
+        let signed = all[0].verify(payload.as_bytes(), &key, &image());
+        (key, signed.unwrap())
+    }
+
+    #[test]
+    fn one_key_of_each_policy_is_enough_and_is_not_asked_for_again() {
+        let [(one, by_one), (two, by_two)] = [signed(), signed()];
+        let wanted = |sets: &[&[&PublisherKey]]| Wanted {
+            name: ImageName::parse("r.example/a").unwrap(),
+            sets: sets
+                .iter()
+                .map(|set| set.iter().copied().cloned().collect())
+                .collect(),
+        };
+        let signatures = Signatures::new();
+        signatures.0.insert((image(), by_one.key()), by_one);
+        let either = wanted(&[&[&two, &one]]);
+        let held = signatures.held(&image(), &either);
+        assert_eq!(held, [by_one]);
+        assert!(either.is_met(&held));
+        // Of two policies each may name another one.
+        let both = wanted(&[&[&two], &[&two, &one]]);
+        assert!(!both.is_met(&held));
+        assert!(both.is_met(&[by_two]) && both.is_met(&[by_one, by_two]));
+        let other = OciDigest(Sha256Digest::of(b"another image"));
+        assert!(signatures.held(&other, &either).is_empty());
+    }
 }

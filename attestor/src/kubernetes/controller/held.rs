@@ -1,0 +1,83 @@
+//! That pods stay where they must not, because too many nodes would lose theirs at once: told once, and so is its end.
+
+use crate::audit::Event;
+
+/// What was told last.
+#[derive(Default)]
+pub(super) struct Held {
+    held: bool,
+}
+
+impl Held {
+    /// Tells it, if it is not as it was told last; `nodes`: those that are held. What could not be written is told again.
+    pub(super) async fn note<E: AsRef<dyn std::error::Error + Send + Sync>>(
+        &mut self,
+        nodes: usize,
+        write: impl AsyncFnOnce(Event) -> Result<(), E>,
+    ) {
+        let held = nodes > 0;
+        if held == self.held {
+            return;
+        }
+        match held {
+            true => tracing::error!(
+                nodes,
+                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
+            ),
+            false => tracing::info!("pods that may not stay are ended again"),
+        }
+        match write(Event::EvictionsHeld { nodes, held }).await {
+            Ok(()) => self.held = held,
+            Err(error) => {
+                let error = error.as_ref() as &dyn std::error::Error;
+                tracing::error!(error, "an entry was not written");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Written = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_told_again() {
+        let mut held = Held::default();
+        let mut told = Vec::new();
+        for (nodes, written) in [
+            (0, true),
+            (3, false),
+            (2, true),
+            (4, true),
+            (0, false),
+            (0, true),
+        ] {
+            let write = async |event: Event| -> Written {
+                told.push((event, written));
+                match written {
+                    true => Ok(()),
+                    false => Err("the database is away".into()),
+                }
+            };
+            held.note(nodes, write).await;
+        }
+        let told: Vec<(usize, bool, bool)> = told
+            .into_iter()
+            .filter_map(|(event, written)| match event {
+                Event::EvictionsHeld { nodes, held } => Some((nodes, held, written)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (3, true, false),
+                (2, true, true),
+                (0, false, false),
+                (0, false, true)
+            ]
+        );
+    }
+}
