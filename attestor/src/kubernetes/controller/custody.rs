@@ -5,18 +5,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::TrustTier;
-use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::node::Node;
-use touchstone_kubernetes::pods::Pod;
-use touchstone_kubernetes::{pod, workload};
-use touchstone_policies::admit::workload::{changes, made_of};
-use touchstone_policies::admit::{PodFacts, Workload, concerns_namespace, policies_for};
+use touchstone_policies::admit::Workload;
+use touchstone_policies::admit::workload::{MadeOf, changes, made_of};
 
 use super::judged::Judged;
+use super::pods::{Known, Looked};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Custodian, Entry, Event, Moved};
 use crate::store::{KeptMove, KeptPlace, StoreError, Tx};
@@ -35,16 +32,14 @@ const READ_SECONDS: i64 = 3600;
 pub(super) struct Custody {
     /// By uid of the pod, and when they were read.
     places: Option<(i64, HashMap<String, KeptPlace>)>,
-    /// Pods that no policy is for, or that are workloads by themselves, under these policies.
-    passed: HashSet<String>,
-    policies: Sha256Digest,
 }
 
 /// A pod that was not there the last time.
 struct New {
     place: KeptPlace,
     workload: Workload,
-    facts: PodFacts,
+    /// What it is made of.
+    made: Vec<MadeOf>,
 }
 
 /// What one round changes.
@@ -60,11 +55,11 @@ impl Custody {
     pub(super) async fn round(
         &mut self,
         attestor: &Attestor,
-        cluster: &Cluster,
+        looked: &Looked,
         judged: &[(Arc<Node>, Judged)],
         now: i64,
     ) {
-        if let Err(error) = self.look(attestor, cluster, judged, now).await {
+        if let Err(error) = self.look(attestor, looked, judged, now).await {
             // Read anew: what was not written did not happen.
             self.places = None;
             let error = &error as &dyn std::error::Error;
@@ -75,7 +70,7 @@ impl Custody {
     async fn look(
         &mut self,
         attestor: &Attestor,
-        cluster: &Cluster,
+        looked: &Looked,
         judged: &[(Arc<Node>, Judged)],
         now: i64,
     ) -> Result<(), StoreError> {
@@ -85,17 +80,17 @@ impl Custody {
             Some(held) => held,
             None => (now, read(attestor).await?),
         };
-        let pods = cluster.bound_pods();
-        let pods: Vec<&Arc<Pod>> = pods.iter().filter(|pod| stays(pod)).collect();
+        let bound = looked.bound.iter().map(Arc::as_ref);
+        let pods: Vec<&Known> = bound.filter(|known| stays(known)).collect();
         let mut changed = Changed::default();
-        let there: HashSet<&str> = pods.iter().filter_map(|pod| uid(pod)).collect();
+        let there: HashSet<&str> = pods.iter().map(|known| known.uid()).collect();
         for place in places.values_mut() {
             if place.ended_at.is_none() && !there.contains(&*place.pod_uid) {
                 place.ended_at = Some(now);
                 changed.kept.push(place.clone());
             }
         }
-        for new in self.newcomers(attestor, &pods, &places, judged, now) {
+        for new in newcomers(&pods, &places, judged, now) {
             let before = before(&places, &new.place);
             if let Some(before) = before.and_then(|uid| places.remove(&uid)) {
                 changed
@@ -111,46 +106,19 @@ impl Custody {
         self.places = Some((read_at, places));
         Ok(())
     }
+}
 
-    /// The pods of controllers that a policy is for, and that have no place yet.
-    fn newcomers(
-        &mut self,
-        attestor: &Attestor,
-        pods: &[&Arc<Pod>],
-        places: &HashMap<String, KeptPlace>,
-        judged: &[(Arc<Node>, Judged)],
-        now: i64,
-    ) -> Vec<New> {
-        let policies = attestor.index.policies();
-        if self.policies != policies.digest {
-            self.passed.clear();
-            self.policies = policies.digest;
-        }
-        let mut passed = HashSet::new();
-        let mut all = Vec::new();
-        for pod in pods {
-            let Some(uid) = uid(pod).filter(|uid| !places.contains_key(*uid)) else {
-                continue;
-            };
-            if self.passed.contains(uid) {
-                passed.insert(uid.to_owned());
-                continue;
-            }
-            if all.len() == NEW_MAX {
-                continue;
-            }
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let concerned = concerns_namespace(&policies, namespace);
-            match newcomer(pod, judged, now)
-                .filter(|new| concerned && !policies_for(&policies, &new.facts).is_empty())
-            {
-                Some(new) => all.push(new),
-                None => drop(passed.insert(uid.to_owned())),
-            }
-        }
-        self.passed = passed;
-        all
-    }
+/// The pods of controllers that a policy is for, and that have no place yet.
+fn newcomers(
+    pods: &[&Known],
+    places: &HashMap<String, KeptPlace>,
+    judged: &[(Arc<Node>, Judged)],
+    now: i64,
+) -> Vec<New> {
+    let pods = pods.iter();
+    let unplaced = pods.filter(|known| !places.contains_key(known.uid()));
+    let new = unplaced.filter_map(|known| newcomer(known, judged, now));
+    new.take(NEW_MAX).collect()
 }
 
 async fn read(attestor: &Attestor) -> Result<HashMap<String, KeptPlace>, StoreError> {
@@ -159,38 +127,32 @@ async fn read(attestor: &Attestor) -> Result<HashMap<String, KeptPlace>, StoreEr
 }
 
 /// Whether it is not about to end, however long it takes for that.
-fn stays(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
+fn stays(known: &Known) -> bool {
+    known.pod.metadata.deletion_timestamp.is_none()
 }
 
-fn uid(pod: &Pod) -> Option<&str> {
-    pod.metadata.uid.as_deref()
-}
-
-/// A pod with its place; `None`: it has no controller.
-fn newcomer(pod: &Pod, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
-    let workload = workload::of_held(&pod.metadata).filter(|of| !of.is_alone())?;
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let node = pod.spec.node_name.clone().unwrap_or_default();
-    let labels = pod.metadata.labels.clone().unwrap_or_default();
+/// A pod with its place; `None`: no policy is for it, or it has no controller.
+fn newcomer(known: &Known, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
+    let facts = &known.meant.as_ref()?.facts;
+    let workload = facts.workload.as_ref().filter(|of| !of.is_alone())?;
+    let node = known.node();
     let behind = judged
         .iter()
-        .find(|(known, _)| known.metadata.name.as_ref() == Some(&node));
+        .find(|(other, _)| other.metadata.name.as_deref() == Some(node));
     let place = KeptPlace {
-        pod_uid: pod.metadata.uid.clone()?,
-        workload: workloads::id(&namespace, &workload),
-        pod: pod.metadata.name.clone().unwrap_or_default(),
+        pod_uid: known.uid().to_owned(),
+        workload: workloads::id(&facts.namespace, workload),
+        namespace: facts.namespace.clone(),
+        pod: known.pod.metadata.name.clone().unwrap_or_default(),
+        node: node.to_owned(),
         host: behind.and_then(|(_, judged)| judged.host.clone()),
         bound_at: now,
         ended_at: None,
-        node,
-        namespace: namespace.clone(),
     };
-    let facts = pod::facts(&namespace, &labels, &pod.spec);
     Some(New {
         place,
-        workload,
-        facts,
+        workload: workload.clone(),
+        made: made_of(facts),
     })
 }
 
@@ -215,8 +177,7 @@ async fn moved(
 ) -> Result<(Entry, KeptMove), StoreError> {
     let namespace = &new.place.namespace;
     let record = attestor.workloads.of(namespace, &new.workload).await?;
-    let made = made_of(&new.facts);
-    let mut images: Vec<OciDigest> = made.iter().filter_map(|image| image.digest).collect();
+    let mut images: Vec<OciDigest> = new.made.iter().filter_map(|image| image.digest).collect();
     images.sort_unstable();
     images.dedup();
     images.truncate(IMAGES_MAX);
@@ -226,7 +187,7 @@ async fn moved(
         from: custodian(attestor, before, now),
         to: custodian(attestor, &new.place, now),
         images,
-        same: record.map(|record| changes(&record.made, &made).is_empty()),
+        same: record.map(|record| changes(&record.made, &new.made).is_empty()),
     };
     let text = serde_json::to_string(&body).map_err(|_| StoreError::Malformed("move"))?;
     let entry = Entry::new(&Event::WorkloadMoved(Box::new(body)), &Actor::Attestor, now)?;
@@ -286,6 +247,8 @@ impl Changed {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_evidence::digest::Sha256Digest;
 
     use super::*;
 

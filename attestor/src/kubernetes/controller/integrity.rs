@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::{ContainerStatus, Pod};
-use touchstone_policies::admit::{Admission, ImageFacts, PodFacts};
-use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::admit::{ImageFacts, PodFacts};
+use touchstone_policies::manifest::WorkloadPolicy;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::Webhook;
@@ -82,21 +81,15 @@ impl Integrity {
     /// A reason for each container that runs another image than the pod names, where a policy asks for images.
     pub(super) fn refusals(
         &mut self,
-        policies: &PolicySet,
+        selected: &[(&str, &WorkloadPolicy)],
         pod: &Pod,
-        admission: &Admission,
+        facts: &PodFacts,
     ) -> Vec<Finding> {
-        let mut names = admission.policies.iter();
-        let asks = |name: &String| {
-            policies
-                .workloads
-                .get(name)
-                .is_some_and(|it| it.images.is_some())
-        };
-        if !names.any(asks) {
+        let mut selected = selected.iter();
+        if !selected.any(|(_, policy)| policy.images.is_some()) {
             return Vec::new();
         }
-        let differing = differing(pod);
+        let differing = differing(pod, facts);
         let found = differing.into_iter().filter_map(|(container, pair)| {
             let answer = self.answers.get(&pair).copied();
             self.seen.insert(pair.clone());
@@ -156,7 +149,7 @@ async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer
 }
 
 /// The containers of which a node reports another digest than the pod names.
-fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
+fn differing<'a>(pod: &'a Pod, facts: &PodFacts) -> Vec<(&'a ContainerStatus, Pair)> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
@@ -165,8 +158,6 @@ fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
         &status.init_container_statuses,
         &status.ephemeral_container_statuses,
     ];
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let facts: PodFacts = pod::facts(namespace, &Default::default(), &pod.spec);
     let pair = |reported: &ContainerStatus| -> Option<Pair> {
         let mut images = facts.images.iter();
         let image: &ImageFacts = images.find(|image| image.container == reported.name)?;
@@ -178,7 +169,7 @@ fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
             return None;
         }
         (*runs.digest() != asked).then(|| Pair {
-            namespace: namespace.to_owned(),
+            namespace: facts.namespace.clone(),
             reference: image.reference.clone(),
             asked,
             runs,
@@ -195,6 +186,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use serde_json::json;
+    use touchstone_kubernetes::pod;
 
     use super::*;
 
@@ -208,7 +200,8 @@ mod tests {
                 "status": { "containerStatuses": [{ "name": "c", "imageID": image_id, "state": { state: {} } }] },
             }))
             .unwrap();
-            differing(&pod).len()
+            let facts = pod::facts("n", &BTreeMap::new(), &pod.spec);
+            differing(&pod, &facts).len()
         };
         let differs = |image_id: &str| seen(image_id, "running");
         assert_eq!(differs(""), 0);
