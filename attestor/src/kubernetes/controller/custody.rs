@@ -2,6 +2,8 @@
 //! cluster shows of pods that are bound, not what reviews asked: that a pod was let onto a node does not show that it
 //! went there.
 
+mod places;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,11 +18,17 @@ use super::judged::Judged;
 use super::pods::{Known, Looked};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Custodian, Entry, Event, Moved};
-use crate::store::{KeptMove, KeptPlace, StoreError, Tx};
+use crate::store::{Group, KeptMove, KeptPlace, StoreError, Tx};
 use crate::workloads;
+
+use places::Places;
 
 /// Most pods that are seen for the first time in one round; the others are in the next one.
 const NEW_MAX: usize = 500;
+/// Most newcomers of one transaction: all commits wait for it.
+const GROUP_MAX: usize = 64;
+/// Most places of pods that ended in one transaction: they are one statement.
+const ENDED_MAX: usize = 512;
 /// Most images that an entry names.
 const IMAGES_MAX: usize = 64;
 
@@ -30,8 +38,8 @@ const READ_SECONDS: i64 = 3600;
 /// Where the pods of controllers are. Read by the replica that comes to write, and now and then.
 #[derive(Default)]
 pub(super) struct Custody {
-    /// By uid of the pod, and when they were read.
-    places: Option<(i64, HashMap<String, KeptPlace>)>,
+    /// And when they were read.
+    places: Option<(i64, Places)>,
 }
 
 /// A pod that was not there the last time.
@@ -82,27 +90,23 @@ impl Custody {
         };
         let bound = looked.bound.iter().map(Arc::as_ref);
         let pods: Vec<&Known> = bound.filter(|known| stays(known)).collect();
-        let mut changed = Changed::default();
         let there: HashSet<&str> = pods.iter().map(|known| known.uid()).collect();
-        for place in places.values_mut() {
-            if place.ended_at.is_none() && !there.contains(&*place.pod_uid) {
-                place.ended_at = Some(now);
-                changed.kept.push(place.clone());
-            }
+        for ended in places.end(&there, now).chunks(ENDED_MAX) {
+            keep(attestor, ended).await?;
         }
-        for new in newcomers(&pods, &places, judged, now) {
-            let before = before(&places, &new.place);
-            if let Some(before) = before.and_then(|uid| places.remove(&uid)) {
-                changed
-                    .moves
-                    .push(moved(attestor, &before, &new, now).await?);
-                changed.kept.retain(|kept| kept.pod_uid != before.pod_uid);
-                changed.dropped.push(before);
+        for group in newcomers(&pods, &places, judged, now).chunks(GROUP_MAX) {
+            let mut changed = Changed::default();
+            for new in group {
+                if let Some(before) = places.take_before(&new.place) {
+                    let moved = moved(attestor, &before, new, now).await?;
+                    changed.moves.push(moved);
+                    changed.dropped.push(before);
+                }
+                changed.kept.push(new.place.clone());
+                places.put(new.place.clone());
             }
-            changed.kept.push(new.place.clone());
-            places.insert(new.place.pod_uid.clone(), new.place);
+            changed.write(attestor).await?;
         }
-        changed.write(attestor).await?;
         self.places = Some((read_at, places));
         Ok(())
     }
@@ -111,19 +115,28 @@ impl Custody {
 /// The pods of controllers that a policy is for, and that have no place yet.
 fn newcomers(
     pods: &[&Known],
-    places: &HashMap<String, KeptPlace>,
+    places: &Places,
     judged: &[(Arc<Node>, Judged)],
     now: i64,
 ) -> Vec<New> {
+    let named = judged
+        .iter()
+        .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged.host.as_ref()?)));
+    let hosts: HashMap<&str, &HostId> = named.collect();
     let pods = pods.iter();
-    let unplaced = pods.filter(|known| !places.contains_key(known.uid()));
-    let new = unplaced.filter_map(|known| newcomer(known, judged, now));
+    let unplaced = pods.filter(|known| !places.has(known.uid()));
+    let new = unplaced.filter_map(|known| newcomer(known, &hosts, now));
     new.take(NEW_MAX).collect()
 }
 
-async fn read(attestor: &Attestor) -> Result<HashMap<String, KeptPlace>, StoreError> {
-    let kept = attestor.store.read().await?.places().await?.into_iter();
-    Ok(kept.map(|place| (place.pod_uid.clone(), place)).collect())
+async fn read(attestor: &Attestor) -> Result<Places, StoreError> {
+    Ok(Places::of(attestor.store.read().await?.places().await?))
+}
+
+async fn keep(attestor: &Attestor, places: &[KeptPlace]) -> Result<(), StoreError> {
+    let mut tx = attestor.store.write().await?;
+    tx.keep_places(places).await?;
+    tx.commit().await
 }
 
 /// Whether it is not about to end, however long it takes for that.
@@ -132,20 +145,17 @@ fn stays(known: &Known) -> bool {
 }
 
 /// A pod with its place; `None`: no policy is for it, or it has no controller.
-fn newcomer(known: &Known, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
+fn newcomer(known: &Known, hosts: &HashMap<&str, &HostId>, now: i64) -> Option<New> {
     let facts = &known.meant.as_ref()?.facts;
     let workload = facts.workload.as_ref().filter(|of| !of.is_alone())?;
     let node = known.node();
-    let behind = judged
-        .iter()
-        .find(|(other, _)| other.metadata.name.as_deref() == Some(node));
     let place = KeptPlace {
         pod_uid: known.uid().to_owned(),
         workload: workloads::id(&facts.namespace, workload),
         namespace: facts.namespace.clone(),
         pod: known.pod.metadata.name.clone().unwrap_or_default(),
         node: node.to_owned(),
-        host: behind.and_then(|(_, judged)| judged.host.clone()),
+        host: hosts.get(node).map(|host| (*host).clone()),
         bound_at: now,
         ended_at: None,
     };
@@ -154,19 +164,6 @@ fn newcomer(known: &Known, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<N
         workload: workload.clone(),
         made: made_of(facts),
     })
-}
-
-/// The uid of the pod that `new` comes after: one of its workload that ended and that none came after yet. Of several,
-/// one of its name, as of StatefulSets; else one of its node, as of DaemonSets; else the one that ended first.
-fn before(places: &HashMap<String, KeptPlace>, new: &KeptPlace) -> Option<String> {
-    let ended = places
-        .values()
-        .filter(|place| place.workload == new.workload && place.ended_at.is_some());
-    let first = ended.min_by_key(|place| {
-        let (other_name, other_node) = (place.pod != new.pod, place.node != new.node);
-        (other_name, other_node, place.ended_at, &place.pod_uid)
-    });
-    first.map(|place| place.pod_uid.clone())
 }
 
 async fn moved(
@@ -215,9 +212,6 @@ fn custodian(attestor: &Attestor, place: &KeptPlace, now: i64) -> Custodian {
 
 impl Changed {
     async fn write(self, attestor: &Attestor) -> Result<(), StoreError> {
-        if self.kept.is_empty() && self.dropped.is_empty() {
-            return Ok(());
-        }
         let mut tx = attestor.store.write().await?;
         let orders = self.put(&mut tx).await?;
         // COMMIT POINT: where the pods are is kept with what is said of their moves.
@@ -228,64 +222,19 @@ impl Changed {
         Ok(())
     }
 
-    async fn put(&self, tx: &mut Tx) -> Result<Vec<u64>, StoreError> {
-        if !self.kept.is_empty() {
-            tx.keep_places(&self.kept).await?;
+    async fn put(self, tx: &mut Tx) -> Result<Vec<u64>, StoreError> {
+        tx.keep_places(&self.kept).await?;
+        if self.moves.is_empty() {
+            return Ok(Vec::new());
         }
-        if !self.dropped.is_empty() {
-            tx.drop_places(&self.dropped).await?;
-        }
-        let mut orders = Vec::new();
-        for (entry, kept) in &self.moves {
-            orders.push(entry.append(tx).await?);
-            tx.add_move(kept).await?;
-        }
+        tx.drop_places(&self.dropped).await?;
+        let mut group = Group::of_entries(&tx.frontier().await?);
+        let entries = self.moves.iter();
+        let orders = entries.map(|(entry, _)| entry.append_to(&mut group));
+        let orders = orders.collect::<Result<Vec<u64>, StoreError>>()?;
+        tx.write_group(group).await?;
+        let moves: Vec<KeptMove> = self.moves.into_iter().map(|(_, kept)| kept).collect();
+        tx.add_moves(&moves).await?;
         Ok(orders)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use touchstone_evidence::digest::Sha256Digest;
-
-    use super::*;
-
-    fn place(uid: &str, workload: &str, pod: &str, node: &str, ended: Option<i64>) -> KeptPlace {
-        KeptPlace {
-            pod_uid: uid.to_owned(),
-            workload: Sha256Digest::of(workload.as_bytes()),
-            namespace: "payments".to_owned(),
-            pod: pod.to_owned(),
-            node: node.to_owned(),
-            host: None,
-            bound_at: 1,
-            ended_at: ended,
-        }
-    }
-
-    #[test]
-    fn a_pod_comes_after_one_of_its_workload_that_ended() {
-        let all = [
-            place("u1", "w", "api-a", "n1", Some(30)),
-            place("u2", "w", "api-b", "n2", Some(20)),
-            place("u3", "w", "api-c", "n3", Some(10)),
-            place("u4", "w", "api-d", "n4", None),
-            place("u5", "v", "api-e", "n5", Some(5)),
-        ];
-        let places: HashMap<String, KeptPlace> = all
-            .into_iter()
-            .map(|place| (place.pod_uid.clone(), place))
-            .collect();
-        let before = |workload, pod, node| {
-            let new = place("new", workload, pod, node, None);
-            before(&places, &new).unwrap_or_default()
-        };
-        assert_eq!(before("w", "api-b", "n1"), "u2");
-        assert_eq!(before("w", "api-x", "n1"), "u1");
-        assert_eq!(before("w", "api-x", "n9"), "u3");
-        assert_eq!(before("w", "api-d", "n4"), "u3");
-        assert_eq!(before("x", "api-a", "n1"), "");
     }
 }
