@@ -51,7 +51,9 @@ impl Held {
     fn now(&self) -> Self {
         Self {
             standing: self.at(Instant::now()).into_owned(),
-            ..self.clone()
+            entry: self.entry,
+            order: self.order,
+            ends: self.ends,
         }
     }
 }

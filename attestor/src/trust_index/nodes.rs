@@ -48,7 +48,7 @@ impl OnNode {
     /// The host, and what is held about it as it counts on this node.
     pub(crate) fn counting(self) -> (HostId, Option<Held>) {
         let held = self.held.map(|held| Held {
-            standing: of_boot(Cow::Borrowed(&held.standing), self.rebooted).into_owned(),
+            standing: of_boot(Cow::Owned(held.standing), self.rebooted).into_owned(),
             ..held
         });
         (self.host, held)
