@@ -7,7 +7,7 @@ mod known;
 mod learned;
 mod signatures;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,13 +46,13 @@ pub(crate) struct Images {
     signatures: Signatures,
 }
 
-/// For how long one review waits for registries, and what it shows them.
+/// For how long registries are waited for, as in one review, and what they are shown.
 #[derive(Clone)]
-struct Wait {
-    deadline: Instant,
+pub(super) struct Wait {
+    pub(super) deadline: Instant,
     /// Whose turns it takes.
-    namespace: Arc<str>,
-    secrets: Arc<PullSecrets>,
+    pub(super) namespace: Arc<str>,
+    pub(super) secrets: Arc<PullSecrets>,
 }
 
 /// What registries said.
@@ -63,7 +63,7 @@ struct Asked {
 
 /// What a digest stands for.
 #[derive(Clone)]
-enum Content {
+pub(super) enum Content {
     Image(Arc<Known>),
     Index(Arc<[OciDigest]>),
 }
@@ -129,6 +129,24 @@ impl Images {
             Content::Index(_) => None,
         };
         self.registered.get(digest).or_else(asked)
+    }
+
+    /// What each of `names` stands for, as the register or its registry has it; what was not learned in time is left out.
+    pub(super) async fn look(
+        &self,
+        store: &Store,
+        wait: &Wait,
+        names: &BTreeMap<OciDigest, ImageName>,
+    ) -> Result<HashMap<OciDigest, Content>, StoreError> {
+        let mut learned = Learned::default();
+        self.read_register(store, names, &mut learned).await?;
+        self.ask(names, wait, &mut learned).await;
+        let mut contents = learned.contents;
+        for digest in learned.registered.keys() {
+            let known = self.registered.get(digest).map(Content::Image);
+            contents.extend(known.map(|known| (*digest, known)));
+        }
+        Ok(contents)
     }
 
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.

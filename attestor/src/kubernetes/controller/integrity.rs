@@ -4,11 +4,14 @@
 //! One image has many digests. Where a node reports another one than the pod names, it is found out whether it is of the
 //! same image, beside the rounds; until that is known, no pod ends for it.
 
+mod turn;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_kubernetes::pods::{ContainerStatus, Pod};
@@ -17,10 +20,14 @@ use touchstone_policies::manifest::WorkloadPolicy;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::Webhook;
-use crate::kubernetes::same_image::Runs;
+use crate::kubernetes::same_image::{Runs, UnknownImage};
+
+use turn::Waiting;
 
 /// Most questions under way.
 const AT_ONCE: usize = 4;
+/// How long one question takes at most, of however many manifests.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Before what was not found out is asked again.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -50,6 +57,8 @@ pub(super) struct Integrity {
     seen: BTreeSet<Pair>,
     asking: BTreeSet<Pair>,
     questions: JoinSet<(Pair, Answer)>,
+    /// The namespace whose question was the last.
+    last: String,
 }
 
 impl Integrity {
@@ -61,6 +70,7 @@ impl Integrity {
             seen: BTreeSet::new(),
             asking: BTreeSet::new(),
             questions: JoinSet::new(),
+            last: String::new(),
         }
     }
 
@@ -107,20 +117,32 @@ impl Integrity {
     pub(super) fn ask(&mut self, attestor: &Arc<Attestor>) {
         let seen = std::mem::take(&mut self.seen);
         self.answers.retain(|pair, _| seen.contains(pair));
+        if self.questions.len() >= AT_ONCE {
+            return;
+        }
+        let mut waiting = Waiting::default();
         for pair in seen {
-            let again = match self.answers.get(&pair) {
-                None => true,
-                Some(Answer::Unknown(since)) => since.elapsed() >= PAUSE,
-                Some(Answer::Same | Answer::Other) => false,
+            let asked_at = match self.answers.get(&pair) {
+                None => None,
+                Some(Answer::Unknown(since)) if since.elapsed() >= PAUSE => Some(*since),
+                Some(_) => continue,
             };
-            if again && self.questions.len() < AT_ONCE && self.asking.insert(pair.clone()) {
-                let (attestor, webhook) = (Arc::clone(attestor), Arc::clone(&self.webhook));
-                let question = async move {
-                    let answer = find_out(&attestor, &webhook, &pair).await;
-                    (pair, answer)
-                };
-                self.questions.spawn(question);
+            if !self.asking.contains(&pair) {
+                waiting.add(asked_at, pair);
             }
+        }
+        while self.questions.len() < AT_ONCE {
+            let Some(pair) = waiting.next_after(&self.last) else {
+                return;
+            };
+            self.last.clone_from(&pair.namespace);
+            self.asking.insert(pair.clone());
+            let (attestor, webhook) = (Arc::clone(attestor), Arc::clone(&self.webhook));
+            let question = async move {
+                let answer = find_out(&attestor, &webhook, &pair).await;
+                (pair, answer)
+            };
+            self.questions.spawn(question);
         }
     }
 }
@@ -128,10 +150,10 @@ impl Integrity {
 async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer {
     let asked = (&*pair.reference, &pair.asked);
     let (store, images) = (&attestor.store, &webhook.images);
-    match images
-        .is_same(store, &pair.namespace, asked, &pair.runs)
-        .await
-    {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let wait = (&*pair.namespace, deadline);
+    let found = timeout_at(deadline, images.is_same(store, wait, asked, &pair.runs)).await;
+    match found.unwrap_or(Err(UnknownImage::Slow)) {
         Ok(true) => Answer::Same,
         Ok(false) => Answer::Other,
         Err(error) => {
