@@ -133,7 +133,7 @@ impl Controller {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
             breaker: Breaker::resume(lost.into_iter(), Instant::now()),
-            boots: Boots::load(&attestor.store).await?,
+            boots: Boots::load(&attestor.store, clock::now()).await?,
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
