@@ -39,6 +39,7 @@ use crate::audit::Actor;
 use asked::Asked;
 pub(crate) use images::Images;
 use judge::{Judge, Judged};
+use mutate::Fitting;
 pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
@@ -50,6 +51,7 @@ const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
 pub(crate) struct Webhook {
     pods: PodMemory,
     images: Images,
+    fitting: Fitting,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
@@ -63,6 +65,7 @@ impl Webhook {
         Self {
             pods: PodMemory::default(),
             images,
+            fitting: Fitting::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
         }

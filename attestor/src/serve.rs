@@ -65,8 +65,8 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub webhook_callers: Vec<Sha256Digest>,
-    /// File with credentials for registries, as `skopeo login` writes it: with them manifests of images are read that
-    /// a WorkloadPolicy demands something of
+    /// File with credentials for registries, as `skopeo login` writes it: shown to a registry that asks for one, where
+    /// manifests, signatures and tags of images are read that a WorkloadPolicy demands something of
     #[arg(long, env = "TOUCHSTONE_REGISTRY_CREDENTIALS")]
     pub registry_credentials: Option<PathBuf>,
     /// Registry on this machine that is asked without TLS, `HOST:PORT`

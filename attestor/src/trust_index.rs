@@ -9,7 +9,7 @@ mod nodes;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -57,7 +57,9 @@ impl Held {
     fn now(&self) -> Self {
         Self {
             standing: self.at(Instant::now()).into_owned(),
-            ..self.clone()
+            entry: self.entry,
+            order: self.order,
+            ends: self.ends,
         }
     }
 }
@@ -79,6 +81,7 @@ struct Inner {
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
+    changes: u64,
     /// Entries up to which nothing was missed.
     followed: u64,
     /// Entries from there on that this process published itself.
@@ -94,6 +97,7 @@ impl Default for Inner {
             nodes: HashMap::new(),
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
+            changes: 0,
             followed: 0,
             own: BTreeSet::new(),
             confirmed: None,
@@ -156,6 +160,11 @@ impl TrustIndex {
         });
     }
 
+    /// Another number after each change of what is held; entries alone are none.
+    pub(crate) fn changes(&self) -> u64 {
+        self.look(|inner| inner.changes)
+    }
+
     /// The policies in force.
     pub(crate) fn policies(&self) -> Arc<PolicySet> {
         self.look(|inner| Arc::clone(&inner.policies.1))
@@ -204,7 +213,7 @@ impl TrustIndex {
 
     /// Takes over an entry that changes nothing here.
     pub(crate) fn note(&self, order: u64) {
-        self.change(order, |_| ());
+        drop(self.written(order));
     }
 
     /// The first entry that may have been missed, and those from there on that were not.
@@ -245,12 +254,19 @@ impl TrustIndex {
     }
 
     fn change<T>(&self, order: u64, write: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.written(order);
+        inner.changes = inner.changes.wrapping_add(1);
+        write(&mut inner)
+    }
+
+    /// What is held, with the entry noted.
+    fn written(&self, order: u64) -> RwLockWriteGuard<'_, Inner> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         self.committed.raise(order.saturating_add(1));
         if order >= inner.followed {
             inner.own.insert(order);
         }
-        write(&mut inner)
+        inner
     }
 }
 
@@ -314,6 +330,7 @@ mod tests {
         for order in [2, 3, 5] {
             index.note(order);
         }
+        assert_eq!(index.changes(), 0);
         assert_eq!(index.unfollowed(), (3, BTreeSet::from([3, 5])));
         index.confirm(5, Instant::now());
         assert_eq!(index.unfollowed(), (5, BTreeSet::from([5])));

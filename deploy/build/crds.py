@@ -43,7 +43,7 @@ STATUS = {
     "type": "object",
     "properties": {
         "observedGeneration": {"description": "The generation that this is about", **INTEGER},
-        "effect": {"description": "Whether it is in force: `InForce` or `Refused`", "type": "string"},
+        "effect": {"description": "Whether it is in force: `InForce`, `Refused` or `Busy`", "type": "string"},
         "message": {"description": "Why not, in words", "type": "string"},
         "version": {"description": "The version that all manifests of the cluster make up together", **INTEGER},
         "digest": {

@@ -69,6 +69,7 @@ async fn a_watching_attestor_marks_nodes_and_ends_pods() {
     marks::a_pod_that_names_no_node_is_steered_to_a_host_that_fits(&cluster).await;
     marks::a_mark_that_somebody_else_wrote_is_taken_back(&cluster).await;
     marks::a_node_that_is_made_anew_under_its_name_has_no_host(&cluster).await;
+    marks::what_a_leader_before_said_is_taken_back_or_said_anew(&mut cluster).await;
     reboots::a_node_that_rebooted_loses_its_pods_until_it_proves_itself(&mut cluster).await;
     reboots::a_pod_that_is_written_strangely_keeps_nobody_from_the_others(&mut cluster).await;
     turns::a_webhook_that_is_taken_away_is_recorded(&cluster).await;

@@ -3,21 +3,25 @@
 //! It is there to be read. Nothing is decided by it, and what is signed in it names the node's uid and the host's boot.
 
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams,
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::lenient::Lenient;
 use crate::names::MANAGER;
 use crate::node::Node;
 
 /// Who writes the status.
 const STATUS_MANAGER: &str = "touchstone-status";
 
+/// Most objects that are listed at once.
+const PAGE: u32 = 500;
+
 /// `.status` of the object that is named as its node.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct HostTrustStatus {
     /// The host behind the node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,8 +50,8 @@ pub struct HostTrustStatus {
 }
 
 /// `metav1.Condition`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Condition {
     /// `Trusted`.
     #[serde(rename = "type")]
@@ -68,6 +72,22 @@ fn resource() -> ApiResource {
 }
 
 impl Cluster {
+    /// What is said of nodes, by their names; an object whose status cannot be read says nothing.
+    pub async fn said(&self) -> Result<Vec<(String, HostTrustStatus)>, ClusterError> {
+        type Object = Lenient<Value, HostTrustStatus>;
+        let api = Api::<Object>::all_with(self.client.clone(), &resource());
+        let mut parameters = ListParams::default().limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let page = self.look(api.list(&parameters)).await?;
+            all.extend(page.items.into_iter().filter_map(named));
+            parameters.continue_token = page.metadata.continue_.filter(|next| !next.is_empty());
+            if parameters.continue_token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Writes what is said of `node`. The object belongs to the node, and goes with it.
     pub async fn say(&self, node: &Node, status: &HostTrustStatus) -> Result<(), ClusterError> {
         let Some(name) = &node.metadata.name else {
@@ -103,5 +123,13 @@ impl Cluster {
             Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(()),
             outcome => outcome.map(drop),
         }
+    }
+}
+
+fn named(object: Lenient<Value, HostTrustStatus>) -> Option<(String, HostTrustStatus)> {
+    match object.whole() {
+        Ok(object) => Some((object.metadata.name?, object.status.unwrap_or_default())),
+        Err(ClusterError::Unreadable { name, .. }) => Some((name, HostTrustStatus::default())),
+        Err(_) => None,
     }
 }

@@ -31,7 +31,7 @@ pub struct PolicyObjects {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// `InForce` or `Refused`.
+    /// `InForce`, `Refused`, or `Busy`: applied once other changes of policies are through.
     pub effect: String,
     /// The version that all manifests of the cluster make up together.
     #[serde(skip_serializing_if = "Option::is_none")]

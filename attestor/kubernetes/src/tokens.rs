@@ -38,7 +38,6 @@ pub struct NodeRef {
 /// What the API server vouched for: the token was made for us, for an agent's pod that is there, on a node that is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReviewedToken {
-    pod: PodRef,
     node: NodeRef,
 }
 
@@ -79,13 +78,7 @@ impl TokenError {
 }
 
 impl ReviewedToken {
-    /// The agent's pod.
-    #[must_use]
-    pub fn pod(&self) -> &PodRef {
-        &self.pod
-    }
-
-    /// The node that the pod is on.
+    /// The node that the agent's pod is on.
     #[must_use]
     pub fn node(&self) -> &NodeRef {
         &self.node
@@ -103,10 +96,7 @@ impl Cluster {
             Some(node) => self.node_named(node).await?,
             None => self.node_of_pod(&said.pod).await?,
         };
-        Ok(ReviewedToken {
-            pod: said.pod,
-            node,
-        })
+        Ok(ReviewedToken { node })
     }
 
     async fn ask_about(&self, token: &str) -> Result<TokenReview, TokenError> {

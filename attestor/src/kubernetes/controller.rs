@@ -14,6 +14,9 @@ mod integrity;
 mod judged;
 mod lately;
 mod lease;
+#[cfg(test)]
+mod measure;
+mod pods;
 mod policy_objects;
 mod statement;
 mod webhooks;
@@ -47,6 +50,7 @@ use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
 use lease::Leading;
+use pods::{Looked, Pods};
 use policy_objects::Applier;
 use statement::Statements;
 use webhooks::Watched;
@@ -64,6 +68,7 @@ struct Controller {
     compared: Compared,
     custody: Custody,
     evictions: Evictions,
+    pods: Pods,
     statements: Statements,
     policies: Applier,
     webhooks: Watched,
@@ -140,10 +145,11 @@ impl Controller {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
             breaker: Breaker::resume(lost.into_iter(), Instant::now()),
-            boots: Boots::load(&attestor.store).await?,
+            boots: Boots::load(&attestor.store, clock::now()).await?,
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
+            pods: Pods::default(),
             statements: Statements::default(),
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
@@ -177,16 +183,21 @@ impl Controller {
                 (node, judged)
             })
             .collect();
+        let looked = self.pods.look(
+            self.attestor.index.policies(),
+            self.cluster.bound_pods(),
+            self.cluster.gated_pods(),
+        );
         self.custody
-            .round(&self.attestor, &self.cluster, &judged, now)
+            .round(&self.attestor, &looked, &judged, now)
             .await;
-        self.compared.round(&self.attestor, &self.cluster, at).await;
-        let turns = self.end_pods(&judged, at).await;
+        self.compared.round(&self.attestor, &looked, at).await;
+        let turns = self.end_pods(&looked, &judged, at).await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
-        gates::round(&self.attestor, &self.cluster, &judged, now).await;
+        gates::round(&self.cluster, &looked, &judged, now).await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
@@ -199,14 +210,20 @@ impl Controller {
     }
 
     /// Ends pods that may not stay, unless too many nodes would lose theirs at once.
-    async fn end_pods(&mut self, judged: &[(Arc<Node>, Judged)], at: Moment) -> Turns {
+    async fn end_pods(
+        &mut self,
+        looked: &Looked,
+        judged: &[(Arc<Node>, Judged)],
+        at: Moment,
+    ) -> Turns {
         let (attestor, cluster) = (&self.attestor, &self.cluster);
+        let config = cluster.config();
+        let compared = &self.compared;
         let refused = self
             .evictions
-            .look(attestor, cluster, judged, &self.compared, at);
-        let losing: HashSet<&str> = refused.iter().map(|refused| &*refused.node).collect();
+            .look((attestor, config), looked, judged, compared, at);
+        let losing: HashSet<&str> = refused.iter().map(|refused| refused.node).collect();
         let nodes = turns_of(judged, &losing, at.now);
-        let config = cluster.config();
         let grace = Duration::from_secs(config.grace_seconds);
         let percent = config.breaker_percent;
         let turns = self.breaker.look(&nodes, percent, grace, at.instant);

@@ -116,7 +116,7 @@ fn pods(webhook: &Webhook, pod: &Pod) -> Vec<PodFacts> {
         .recall(uid, &metadata.namespace, &metadata.name);
     let mut pods = match recalled {
         Recalled::Seen(pods) => pods,
-        // Its binding is refused whichever node it is to.
+        // What else it was seen with, its binding is judged by: as the cluster has it, or not at all.
         Recalled::Nothing | Recalled::TooMuch => Vec::new(),
     };
     pods.push(pod.facts(&metadata.namespace));

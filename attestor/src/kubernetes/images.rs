@@ -8,7 +8,7 @@ mod known;
 mod learned;
 mod signatures;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,8 @@ use super::registry::Registries;
 use crate::registries::{Credentials, CredentialsError, is_here};
 use crate::store::{Store, StoreError};
 
-use contents::{Asked, Content, ContentError, Wait};
+use contents::{Asked, ContentError};
+pub(super) use contents::{Content, Wait};
 pub(super) use known::Known;
 use learned::Learned;
 use signatures::Signatures;
@@ -96,6 +97,24 @@ impl Images {
             Content::Index(_) => None,
         };
         self.registered.get(digest).or_else(asked)
+    }
+
+    /// What each of `names` stands for, as the register or its registry has it; what was not learned in time is left out.
+    pub(super) async fn look(
+        &self,
+        store: &Store,
+        wait: &Wait,
+        names: &BTreeMap<OciDigest, ImageName>,
+    ) -> Result<HashMap<OciDigest, Content>, StoreError> {
+        let mut learned = Learned::default();
+        self.read_register(store, names, &mut learned).await?;
+        self.ask(names, wait, &mut learned).await;
+        let mut contents = learned.contents;
+        for digest in learned.registered.keys() {
+            let known = self.registered.get(digest).map(Content::Image);
+            contents.extend(known.map(|known| (*digest, known)));
+        }
+        Ok(contents)
     }
 
     /// Fills in what `policies` want to know of the images of `pods`, which may be one and the same pod as it was seen.

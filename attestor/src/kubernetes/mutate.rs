@@ -5,6 +5,7 @@
 
 mod affinity;
 mod ending;
+mod fitting;
 mod gate;
 mod notes;
 mod object;
@@ -13,6 +14,7 @@ mod pins;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -28,6 +30,8 @@ use super::resolve;
 use super::review::{Request, Response};
 use crate::attestor::Attestor;
 use crate::clock;
+
+pub(crate) use fitting::Fitting;
 
 /// Answers one review: allowed, and with a patch where a policy asks for one.
 pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Request) -> Response {
@@ -46,7 +50,8 @@ pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Req
     let mut changes = Vec::new();
     let created = request.operation == "CREATE";
     if created {
-        let held = placement::holds(&selected) && !fits_somewhere(attestor, &policies, &selected);
+        let held = placement::holds(&selected)
+            && !fits_somewhere(attestor, &webhook.fitting, &policies, &selected);
         changes.extend(place(&mut pod, &selected, held));
     }
     let old = request.old_object::<Value>().ok().flatten();
@@ -95,14 +100,22 @@ fn place(pod: &mut Value, selected: &[(&str, &WorkloadPolicy)], held: bool) -> V
 /// Whether the pod could run on any node now.
 fn fits_somewhere(
     attestor: &Attestor,
+    fitting: &Fitting,
     policies: &PolicySet,
     selected: &[(&str, &WorkloadPolicy)],
 ) -> bool {
-    let now = clock::now();
-    attestor.index.is_confirmed()
-        && attestor.index.any_behind_a_node(|standing| {
+    let index = &attestor.index;
+    if !index.is_confirmed() {
+        return false;
+    }
+    let basis = (policies.digest, index.changes());
+    let names = selected.iter().map(|(name, _)| (*name).to_owned());
+    fitting.of(basis, names.collect(), Instant::now(), || {
+        let now = clock::now();
+        index.any_behind_a_node(|standing| {
             refusals_of(policies, selected, Some(standing), now).is_empty()
         })
+    })
 }
 
 async fn resolve_tags(

@@ -13,7 +13,7 @@ use touchstone_policies::admit::PodFacts;
 const KEPT: Duration = Duration::from_secs(600);
 /// Most pods kept.
 const PODS_MAX: usize = 20_000;
-/// Longest order of a namespace: beyond it, places that stand for nothing are taken out.
+/// Longest order: beyond it, places that stand for nothing are taken out.
 const ORDER_MAX: usize = 2 * PODS_MAX;
 /// Most bytes of labels and images kept.
 const BYTES_MAX: usize = 64 << 20;
@@ -35,16 +35,21 @@ pub(crate) struct PodMemory {
 #[derive(Default)]
 struct Inner {
     pods: HashMap<String, Remembered>,
+    /// Those that a kept pod is of.
     namespaces: HashMap<String, Namespace>,
+    order: Order,
     bytes: usize,
 }
+
+/// Since when which pod is kept, the oldest first. One that was seen again stands in it once more.
+type Order = VecDeque<(Instant, String)>;
 
 /// What the pods of one namespace take.
 #[derive(Default)]
 struct Namespace {
+    pods: usize,
     bytes: usize,
-    /// Since when which pod is kept, the oldest first. One that was seen again stands in it once more.
-    order: VecDeque<(Instant, String)>,
+    order: Order,
 }
 
 struct Remembered {
@@ -80,7 +85,7 @@ impl PodMemory {
             since: now,
         });
         inner.put(uid, pod.seen_with(facts, now));
-        inner.make_room(now, namespace);
+        inner.make_room(now);
     }
 
     /// Keeps one more set of facts of a pod that is kept. One that is not stays unknown: what it was created with
@@ -89,9 +94,8 @@ impl PodMemory {
         let now = Instant::now();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pod) = inner.take(uid) {
-            let namespace = pod.namespace.clone();
             inner.put(uid.to_owned(), pod.seen_with(facts, now));
-            inner.make_room(now, &namespace);
+            inner.make_room(now);
         }
     }
 
@@ -134,17 +138,17 @@ impl Remembered {
 
 impl Inner {
     fn put(&mut self, uid: String, pod: Remembered) {
+        let place = (pod.since, uid.clone());
         let namespace = self.namespaces.entry(pod.namespace.clone()).or_default();
+        namespace.pods = namespace.pods.saturating_add(1);
         namespace.bytes = namespace.bytes.saturating_add(pod.bytes);
-        namespace.order.push_back((pod.since, uid.clone()));
         self.bytes = self.bytes.saturating_add(pod.bytes);
         self.pods.insert(uid, pod);
-        if namespace.order.len() > ORDER_MAX {
-            let pods = &self.pods;
-            let stands = |since: &Instant, uid: &String| {
-                pods.get(uid).is_some_and(|pod| pod.since == *since)
-            };
-            namespace.order.retain(|(since, uid)| stands(since, uid));
+        for order in [&mut namespace.order, &mut self.order] {
+            order.push_back(place.clone());
+            if order.len() > ORDER_MAX {
+                order.retain(|place| stands(&self.pods, place));
+            }
         }
     }
 
@@ -152,15 +156,26 @@ impl Inner {
         let pod = self.pods.remove(uid)?;
         self.bytes = self.bytes.saturating_sub(pod.bytes);
         if let Some(namespace) = self.namespaces.get_mut(&pod.namespace) {
+            namespace.pods = namespace.pods.saturating_sub(1);
             namespace.bytes = namespace.bytes.saturating_sub(pod.bytes);
+            if namespace.pods == 0 {
+                self.namespaces.remove(&pod.namespace);
+            }
         }
         Some(pod)
     }
 
-    /// Lets go of what has waited too long in `namespace`, and of as much as there is too much of.
-    fn make_room(&mut self, now: Instant, namespace: &str) {
-        while self.is_old(now, namespace) {
-            self.drop_oldest(namespace);
+    /// Lets go of what has waited too long, and of as much as there is too much of.
+    fn make_room(&mut self, now: Instant) {
+        while let Some(first) = self.order.front() {
+            let stands = stands(&self.pods, first);
+            if stands && now.duration_since(first.0) < KEPT {
+                break;
+            }
+            let first = self.order.pop_front().filter(|_| stands);
+            if let Some((_, uid)) = first {
+                self.take(&uid);
+            }
         }
         while self.pods.len() > PODS_MAX || self.bytes > BYTES_MAX {
             let largest = self.namespaces.iter().max_by_key(|(_, taken)| taken.bytes);
@@ -171,28 +186,24 @@ impl Inner {
         }
     }
 
-    /// Whether the first in order of `namespace` is over, or stands in it for nothing.
-    fn is_old(&self, now: Instant, namespace: &str) -> bool {
-        let first = self.namespaces.get(namespace);
-        let first = first.and_then(|taken| taken.order.front());
-        first.is_some_and(|(since, uid)| {
-            let stands = self.pods.get(uid).is_some_and(|pod| pod.since == *since);
-            !stands || now.duration_since(*since) >= KEPT
-        })
-    }
-
+    /// Drops the first pod of `namespace` that still stands where it stood in its order.
     fn drop_oldest(&mut self, namespace: &str) {
-        let taken = self.namespaces.get_mut(namespace);
-        match taken.and_then(|taken| taken.order.pop_front()) {
-            // Not if it was seen again after that.
-            Some((since, uid)) => {
-                if self.pods.get(&uid).is_some_and(|pod| pod.since == since) {
-                    self.take(&uid);
-                }
+        let Some(taken) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        while let Some(place) = taken.order.pop_front() {
+            if stands(&self.pods, &place) {
+                self.take(&place.1);
+                return;
             }
-            None => drop(self.namespaces.remove(namespace)),
         }
+        self.namespaces.remove(namespace);
     }
+}
+
+/// Whether the pod was not seen again since, nor dropped.
+fn stands(pods: &HashMap<String, Remembered>, (since, uid): &(Instant, String)) -> bool {
+    pods.get(uid).is_some_and(|pod| pod.since == *since)
 }
 
 fn size(facts: &PodFacts) -> usize {
@@ -269,12 +280,15 @@ mod tests {
         memory.remember("u1".to_owned(), "payments", "api", facts());
         let mut inner = memory.inner.lock().unwrap();
         let long_ago = Instant::now().checked_sub(KEPT).unwrap();
-        inner.namespaces.get_mut("payments").unwrap().order[0].0 = long_ago;
+        inner.order[0].0 = long_ago;
         inner.pods.get_mut("u1").unwrap().since = long_ago;
         drop(inner);
         assert_eq!(memory.recall("u1", "payments", "api"), Recalled::Nothing);
-        memory.remember("u2".to_owned(), "payments", "api", facts());
-        assert_eq!(memory.inner.lock().unwrap().pods.len(), 1);
+        // A pod of another namespace makes room for it: nobody may come back to the first.
+        memory.remember("u2".to_owned(), "default", "api", facts());
+        let inner = memory.inner.lock().unwrap();
+        assert_eq!(inner.pods.keys().collect::<Vec<_>>(), ["u2"]);
+        assert_eq!(inner.namespaces.keys().collect::<Vec<_>>(), ["default"]);
     }
 
     #[test]

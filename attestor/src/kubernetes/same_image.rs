@@ -1,15 +1,16 @@
 //! Whether two digests are of one image. A container runtime keeps an image once, under the digest of its configuration,
 //! and calls it by any manifest that it was ever pulled by: of another repository, or packed otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use tokio::time::Instant;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_evidence::oci_manifest::{Content, ManifestError};
 use touchstone_kubernetes::image::ImageName;
 
 use super::Images;
+use super::images::{Content, Wait};
 use super::pull_secrets::PullSecrets;
-use super::registry::{AskError, Source};
 use crate::store::{Store, StoreError};
 
 /// Most manifests of an index that are looked at.
@@ -36,16 +37,16 @@ struct Names {
 pub(super) enum UnknownImage {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    #[error("what `{0}` stands for was not learned")]
+    Unread(OciDigest),
+    #[error("the index names another index")]
+    Nested,
     #[error("the index names more than {PARTS_MAX} manifests")]
     TooMany,
     #[error("the image's name cannot be read")]
     Name,
-    #[error("the attestor ends")]
-    Ending,
+    #[error("it was not found out in time")]
+    Slow,
 }
 
 impl Runs {
@@ -73,85 +74,72 @@ impl Runs {
 }
 
 impl Names {
-    fn add(&mut self, other: Self) {
-        self.manifests.extend(other.manifests);
-        self.configs.extend(other.configs);
-    }
-
     fn has(&self, digest: &OciDigest) -> bool {
         self.manifests.contains(digest) || self.configs.contains(digest)
     }
 }
 
 impl Images {
-    /// Whether what `runs` on a node is what a pod of `namespace` asks for by `reference`, with its `digest`.
+    /// Whether what `runs` on a node is what a pod of `namespace` asks for by `reference`, with its `digest`; found out
+    /// until `deadline`.
     pub(super) async fn is_same(
         &self,
         store: &Store,
-        namespace: &str,
+        (namespace, deadline): (&str, Instant),
         (reference, digest): (&str, &OciDigest),
         runs: &Runs,
     ) -> Result<bool, UnknownImage> {
-        let asked = self.names(store, namespace, reference, digest).await?;
+        let wait = Wait {
+            deadline,
+            namespace: namespace.into(),
+            // What a pod may show to its registry is read for its reviews alone.
+            secrets: Arc::new(PullSecrets::none()),
+        };
+        let asked = self.names(store, &wait, reference, digest).await?;
         if asked.has(runs.digest()) {
             return Ok(true);
         }
         let Runs::Manifest { name, digest } = runs else {
             return Ok(false);
         };
-        let runs = self.names(store, namespace, name, digest).await?;
+        let runs = self.names(store, &wait, name, digest).await?;
         Ok(!asked.configs.is_disjoint(&runs.configs))
     }
 
     async fn names(
         &self,
         store: &Store,
-        namespace: &str,
+        wait: &Wait,
         reference: &str,
         digest: &OciDigest,
     ) -> Result<Names, UnknownImage> {
         let name = ImageName::parse(reference).ok_or(UnknownImage::Name)?;
-        let (mut names, parts) = self.look(store, namespace, &name, digest).await?;
+        let one = BTreeMap::from([(*digest, name.clone())]);
+        let parts = match self.look(store, wait, &one).await?.remove(digest) {
+            None => return Err(UnknownImage::Unread(*digest)),
+            Some(Content::Image(known)) => {
+                return Ok(Names {
+                    manifests: [*digest].into(),
+                    configs: [known.config].into(),
+                });
+            }
+            Some(Content::Index(parts)) => parts,
+        };
         if parts.len() > PARTS_MAX {
             return Err(UnknownImage::TooMany);
         }
-        for part in parts {
-            let (more, nested) = self.look(store, namespace, &name, &part).await?;
-            if !nested.is_empty() {
-                return Err(ManifestError::Index.into());
-            }
-            names.add(more);
+        let named = parts.iter().map(|part| (*part, name.clone()));
+        let contents = self.look(store, wait, &named.collect()).await?;
+        let mut names = Names::default();
+        for part in &*parts {
+            match contents.get(part) {
+                Some(Content::Image(known)) => names.configs.insert(known.config),
+                Some(Content::Index(_)) => return Err(UnknownImage::Nested),
+                None => return Err(UnknownImage::Unread(*part)),
+            };
         }
+        names.manifests = parts.iter().copied().chain([*digest]).collect();
         Ok(names)
-    }
-
-    /// One manifest, and those that it names if it is an index: as it was registered, or as its registry has it.
-    async fn look(
-        &self,
-        store: &Store,
-        namespace: &str,
-        name: &ImageName,
-        digest: &OciDigest,
-    ) -> Result<(Names, Vec<OciDigest>), UnknownImage> {
-        let of = |config: Option<OciDigest>| Names {
-            manifests: [*digest].into(),
-            configs: config.into_iter().collect(),
-        };
-        if let Some(image) = store.read().await?.image(digest).await? {
-            return Ok((of(Some(image.config)), Vec::new()));
-        }
-        let turn = self.registries().turn(namespace).await;
-        let _turn = turn.ok_or(UnknownImage::Ending)?;
-        // What a pod may show to its registry is read for its reviews alone.
-        let secrets = PullSecrets::none();
-        let source = Source {
-            image: name.reference(),
-            secrets: &secrets,
-        };
-        match self.registries().content(source, digest).await? {
-            Content::Image(image) => Ok((of(Some(image.config)), Vec::new())),
-            Content::Index(index) => Ok((of(None), index.manifests)),
-        }
     }
 }
 
@@ -224,11 +212,12 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let store = store.unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
         let runs = async |asked: &Value, image_id: &str| {
             let reference = format!("{name}/a@{}", digest(asked));
             let asked = (&*reference, &digest(asked));
             let runs = Runs::read(image_id).unwrap();
-            images.is_same(&store, "n", asked, &runs).await
+            images.is_same(&store, ("n", deadline), asked, &runs).await
         };
         let elsewhere = |manifest: &Value| format!("{name}/other@{}", digest(manifest));
         for (asked, image_id) in [

@@ -56,6 +56,14 @@ struct PlaceJson<'a> {
     ended_at: Option<i64>,
 }
 
+#[derive(Serialize)]
+struct MoveJson<'a> {
+    entry: Sha256Digest,
+    workload: Sha256Digest,
+    moved_at: i64,
+    body: &'a str,
+}
+
 type Row = (
     String,
     Vec<u8>,
@@ -132,22 +140,34 @@ impl Tx {
         rows.into_iter().map(place).collect()
     }
 
-    /// Keeps a move, and lets go of older ones of its workload.
-    pub(crate) async fn add_move(&mut self, kept: &KeptMove) -> Result<(), StoreError> {
+    /// Keeps moves, and lets go of older ones of their workloads.
+    pub(crate) async fn add_moves(&mut self, moves: &[KeptMove]) -> Result<(), StoreError> {
+        let rows = moves.iter().map(|kept| MoveJson {
+            entry: kept.entry,
+            workload: kept.workload,
+            moved_at: kept.moved_at,
+            body: &kept.body,
+        });
+        let list = serde_json::to_string(&rows.collect::<Vec<_>>())
+            .map_err(|_| StoreError::Malformed("move"))?;
         on!(self, connection => {
-            sqlx::query("INSERT INTO workload_moves (entry, workload, moved_at, body) VALUES ($1, $2, $3, $4)")
-                .bind(&kept.entry.0[..])
-                .bind(&kept.workload.0[..])
-                .bind(kept.moved_at)
-                .bind(&kept.body)
-                .execute(&mut *connection)
-                .await?;
             sqlx::query(
-                "DELETE FROM workload_moves WHERE entry IN (
-                     SELECT entry FROM workload_moves WHERE workload = $1
-                     ORDER BY moved_at DESC, entry LIMIT 1000000 OFFSET $2)",
+                "INSERT INTO workload_moves (entry, workload, moved_at, body)
+                 SELECT unhex(j.value ->> 'entry'), unhex(j.value ->> 'workload'),
+                     CAST(j.value ->> 'moved_at' AS BIGINT), j.value ->> 'body'
+                 FROM json_each($1) AS j",
             )
-            .bind(&kept.workload.0[..])
+            .bind(&list)
+            .execute(&mut *connection)
+            .await?;
+            sqlx::query(
+                "DELETE FROM workload_moves WHERE entry IN (SELECT entry FROM (
+                     SELECT entry, row_number() OVER (PARTITION BY workload ORDER BY moved_at DESC, entry) AS place
+                     FROM workload_moves
+                     WHERE workload IN (SELECT unhex(j.value ->> 'workload') FROM json_each($1) AS j)) AS kept
+                 WHERE place > $2)",
+            )
+            .bind(&list)
             .bind(MOVES_KEPT)
             .execute(connection)
             .await?;
@@ -207,4 +227,39 @@ fn place(row: Row) -> Result<KeptPlace, StoreError> {
         bound_at,
         ended_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::super::Store;
+    use super::*;
+
+    #[tokio::test]
+    async fn of_each_workload_the_latest_moves_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let store = store.unwrap();
+        let (often, seldom) = (Sha256Digest::of(b"often"), Sha256Digest::of(b"seldom"));
+        let moved = |workload: Sha256Digest, moved_at: i64| KeptMove {
+            entry: Sha256Digest::of(format!("{workload} {moved_at}").as_bytes()),
+            workload,
+            moved_at,
+            body: format!("{{\"at\":{moved_at}}}"),
+        };
+        let mut all: Vec<KeptMove> = (0..MOVES_KEPT + 2).map(|at| moved(often, at)).collect();
+        all.push(moved(seldom, 0));
+        let mut tx = store.write().await.unwrap();
+        for group in all.chunks(40) {
+            tx.add_moves(group).await.unwrap();
+        }
+        let kept = tx.moves_of(&often).await.unwrap();
+        let times: Vec<i64> = kept.iter().map(|kept| kept.moved_at).collect();
+        assert_eq!(times, (2..MOVES_KEPT + 2).rev().collect::<Vec<_>>());
+        assert_eq!(kept[0].body, format!("{{\"at\":{}}}", MOVES_KEPT + 1));
+        let kept = tx.moves_of(&seldom).await.unwrap();
+        assert_eq!(kept[0].entry, moved(seldom, 0).entry);
+    }
 }

@@ -48,7 +48,7 @@ impl OnNode {
     /// The host, and what is held about it as it counts on this node.
     pub(crate) fn counting(self) -> (HostId, Option<Held>) {
         let held = self.held.map(|held| Held {
-            standing: of_boot(Cow::Borrowed(&held.standing), self.rebooted).into_owned(),
+            standing: of_boot(Cow::Owned(held.standing), self.rebooted).into_owned(),
             ..held
         });
         (self.host, held)
@@ -229,15 +229,15 @@ impl TrustIndex {
 
     /// Whether any node that there is has a host behind it of whose standing there `fits` is true.
     pub(crate) fn any_behind_a_node(&self, fits: impl Fn(&HostStanding) -> bool) -> bool {
-        let instant = Instant::now();
-        self.look(|inner| {
-            inner.nodes.iter().any(|(node, (_, behind))| {
-                let standing = behind.as_ref().and_then(|b| b.standing(inner, instant));
-                let fits = standing.is_some_and(|standing| fits(&standing));
-                // Last: it asks about a name.
-                let uid = || self.uid_now(node);
-                fits && behind.as_ref().is_some_and(|b| b.is_now(uid().as_ref()))
-            })
+        let nodes: Vec<String> = self.look(|inner| {
+            let mapped = inner.nodes.iter();
+            let mapped = mapped.filter(|(_, (_, behind))| behind.is_some());
+            mapped.map(|(node, _)| node.clone()).collect()
+        });
+        nodes.chunks(JUDGED_AT_ONCE).any(|nodes| {
+            let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+            let fitting = self.judge_nodes(&nodes, |_, _, standing| standing.is_some_and(&fits));
+            fitting.contains(&true)
         })
     }
 }

@@ -163,6 +163,37 @@ pub(super) async fn a_node_that_is_made_anew_under_its_name_has_no_host(cluster:
     let _labels = labels_once(cluster, "us-1", "affirming").await;
 }
 
+/// An object of a node that lost its host while nobody led, and that of a node which did not.
+pub(super) async fn what_a_leader_before_said_is_taken_back_or_said_anew(cluster: &mut Cluster) {
+    const ALL: &str = "/apis/touchstone.dev/v1/hosttrusts";
+    let (kept, lost) = (six("de-1").node(), six("de-5").node());
+    let (kept, left) = (format!("{ALL}/{kept}"), format!("{ALL}/{lost}"));
+    let before = cluster.api().get(&kept).await.unwrap()["status"].clone();
+    cluster.stop_attestor();
+    let object = json!({
+        "apiVersion": "touchstone.dev/v1", "kind": "HostTrust", "metadata": { "name": lost },
+    });
+    cluster.api().create(ALL, &object).await.unwrap();
+    let status = json!({ "status": before });
+    let said = cluster
+        .api()
+        .patch(&format!("{left}/status"), &status)
+        .await;
+    assert_eq!(said.unwrap()["status"]["tier"], "affirming");
+    cluster.start_attestor();
+    until("the HostTrust is taken back", PATIENCE, async || {
+        Ok(cluster.api().find(&left).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    let anew = until("the HostTrust is written anew", PATIENCE, async || {
+        let status = cluster.api().get(&kept).await?["status"].clone();
+        Ok((status["signed"] != before["signed"]).then_some(status))
+    });
+    // It stands as it did: since when, is not since another leads.
+    assert_eq!(anew.await.unwrap()["conditions"], before["conditions"]);
+}
+
 fn came_of(mended: bool) -> &'static str {
     match mended {
         true => "mended",

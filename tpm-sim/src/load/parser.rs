@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use super::metrics;
 
 /// Largest review, as attestors take them.
-const REVIEW_MAX: usize = 3 << 20;
+const REVIEW_MAX: usize = 4 << 20;
 /// Where reviews go.
 const REVIEWS: &str = "/reviews";
 

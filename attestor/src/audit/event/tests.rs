@@ -2,10 +2,91 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use touchstone_evidence::result::TrustTier;
+use std::collections::BTreeSet;
+
+use touchstone_evidence::result::{TrustTier, TrustVector};
 
 use super::super::{Actor, Staff};
 use super::*;
+
+/// A kind that is missing does not compile.
+macro_rules! kinds {
+    ($($name:ident)*) => {
+        const KINDS: [&str; [$(stringify!($name)),*].len()] = [$(stringify!($name)),*];
+
+        fn kind(event: &Event) -> &'static str {
+            match event {
+                $(Event::$name { .. } => stringify!($name),)*
+            }
+        }
+    };
+}
+
+kinds! {
+    LogStarted
+    LogResumed
+    CheckpointKeyRotated
+    EndorsementImported
+    RevocationListImported
+    InventoryAdded
+    InventoryImported
+    InventoryEksAdded
+    InventoryRemoved
+    OemAdded
+    PlatformAdmitted
+    HostApproved
+    HostRejected
+    ReenrolmentOpened
+    HostRetired
+    HostReplaced
+    JoinTokenCreated
+    JoinTokenRevoked
+    LocationAuthorityAdded
+    LocationTagIssued
+    LocationTagRevoked
+    LocationAuthorityRevoked
+    HostMoved
+    CredentialCreated
+    ResultKeyAdded
+    ResultKeyRevoked
+    CaAnnounced
+    CaActivated
+    WebhookRotated
+    WebhookRevoked
+    MasterKeyReplaced
+    LayerKeyCreated
+    LayerKeyRotated
+    ImportKeyMade
+    LayerKeyImported
+    LayerKeyDisabled
+    LayerKeyEnabled
+    LayerKeyDestroyed
+    LayerWrapped
+    LayerKeyReleased
+    LayerKeyRefused
+    DataKeyReleased
+    DataKeyRefused
+    LeasesRevoked
+    LeasesRestored
+    ImageRegistered
+    CredentialRevoked
+    PolicyApplied
+    ReferenceCaptured
+    NodeUnmapped
+    NodeMapped
+    HostEnrolled
+    FirmwareAccepted
+    HostAppraised
+    ImagesPurged
+    Refused
+    AdmissionDecided
+    NodeRebooted
+    RefusalsFolded
+    PodEnded
+    WorkloadMoved
+    WebhooksChanged
+    EvictionsHeld
+}
 
 #[test]
 fn no_field_of_an_event_hides_one_of_the_envelope() {
@@ -290,14 +371,92 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             leases: Vec::new(),
         },
         Event::FirmwareAccepted {
-            host,
+            host: host.clone(),
             version: String::new(),
             before: String::new(),
         },
         Event::Refused {
             counts: BTreeMap::new(),
         },
+        Event::LogResumed {
+            size: 1,
+            root: digest,
+        },
+        Event::InventoryEksAdded {
+            host: host.clone(),
+            ek_digests: vec![digest],
+        },
+        Event::HostRejected { ek_digest: digest },
+        Event::HostRetired {
+            host: host.clone(),
+            reason: None,
+        },
+        Event::HostReplaced {
+            host: host.clone(),
+            ek_digests: vec![digest],
+            reason: None,
+        },
+        Event::HostEnrolled {
+            host: host.clone(),
+            ek_digest: digest,
+            ak: digest,
+            tls_key: digest,
+            root_class: "cloud",
+            join_token: String::new(),
+            replaced_ak: Some(digest),
+        },
+        Event::HostAppraised(Box::new(Appraised {
+            host: host.clone(),
+            tier: TrustTier::None,
+            vector: TrustVector::NONE,
+            findings: Vec::new(),
+            place: Some(place),
+            policy: String::new(),
+            policy_digest: digest,
+            evidence: digest,
+            boot_log: digest,
+            runtime: None,
+            result: String::new(),
+            challenged_at: 1,
+            expires_at: 2,
+            firmware_version: 1,
+            reset_count: 1,
+            restart_count: 0,
+            clock: 1,
+        })),
+        Event::LayerKeyRotated {
+            key: "k".parse().unwrap(),
+            version: 2,
+            reason: None,
+        },
+        Event::LayerKeyDisabled {
+            key: "k".parse().unwrap(),
+            reason: None,
+        },
+        Event::LayerKeyEnabled {
+            key: "k".parse().unwrap(),
+            reason: None,
+        },
+        Event::AdmissionDecided {
+            review: String::new(),
+            operation: String::new(),
+            namespace: String::new(),
+            pod: String::new(),
+            pod_uid: Some(String::new()),
+            node: Some(String::new()),
+            host: Some(host),
+            policies: Vec::new(),
+            policy_digest: digest,
+            admitted: true,
+            refusals: Vec::new(),
+            result_entry: Some(digest),
+            images: vec![OciDigest(digest)],
+            workload: None,
+            recorded: true,
+        },
     ];
+    let here: BTreeSet<&str> = events.iter().map(kind).collect();
+    assert_eq!(here, BTreeSet::from(KINDS), "of each kind there is one");
     let officer = Actor::Staff(Staff {
         name: "anna".parse().unwrap(),
         role: Role::Officer,

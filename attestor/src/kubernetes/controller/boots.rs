@@ -13,9 +13,19 @@ use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
 use crate::store::{NodeBoot, Store, StoreError};
 
+/// For how long the boot of a node that is not shown is remembered, seconds: one that comes back under its uid may have
+/// begun another.
+const REMEMBERED_SECONDS: i64 = 24 * 3600;
+
 /// By node uid: the boot that was seen last.
 pub(super) struct Boots {
-    seen: HashMap<String, String>,
+    seen: HashMap<String, Seen>,
+}
+
+struct Seen {
+    boot: String,
+    /// When the node was shown last, seconds since 1970.
+    shown_at: i64,
 }
 
 /// What is seen of a node for the first time.
@@ -29,11 +39,33 @@ enum News {
 
 impl Boots {
     /// As whoever led before left them.
-    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
-        let boots = store.read().await?.node_boots().await?.into_iter();
-        Ok(Self {
-            seen: boots.map(|seen| (seen.uid, seen.boot)).collect(),
-        })
+    pub(super) async fn load(store: &Store, now: i64) -> Result<Self, StoreError> {
+        let mut boots = Self {
+            seen: HashMap::new(),
+        };
+        for seen in store.read().await?.node_boots().await? {
+            boots.saw(seen, now);
+        }
+        Ok(boots)
+    }
+
+    fn saw(&mut self, seen: NodeBoot, now: i64) {
+        let boot = Seen {
+            boot: seen.boot,
+            shown_at: now,
+        };
+        self.seen.insert(seen.uid, boot);
+    }
+
+    /// Forgets nodes that were not shown for long.
+    fn forget(&mut self, nodes: &[Arc<Node>], now: i64) {
+        for uid in nodes.iter().filter_map(|node| node.metadata.uid.as_ref()) {
+            if let Some(seen) = self.seen.get_mut(uid) {
+                seen.shown_at = now;
+            }
+        }
+        let remembered = |seen: &Seen| now.saturating_sub(seen.shown_at) < REMEMBERED_SECONDS;
+        self.seen.retain(|_, seen| remembered(seen));
     }
 
     /// Writes down what is new of the nodes that a host stands behind. A reboot is an entry: what was appraised before it
@@ -44,6 +76,7 @@ impl Boots {
         nodes: &[Arc<Node>],
         now: i64,
     ) -> Result<(), StoreError> {
+        self.forget(nodes, now);
         let mut first = Vec::new();
         for node in nodes {
             match self.news(node, now) {
@@ -57,7 +90,7 @@ impl Boots {
                     let behind = attestor.index.host_behind(&boot.node, &boot.uid);
                     if let Some(host) = behind {
                         note_reboot(attestor, host, &boot, before, now).await?;
-                        self.seen.insert(boot.uid, boot.boot);
+                        self.saw(boot, now);
                     }
                 }
             }
@@ -70,15 +103,16 @@ impl Boots {
             tx.set_node_boot(boot).await?;
         }
         tx.commit().await?;
-        let first = first.into_iter().map(|boot| (boot.uid, boot.boot));
-        self.seen.extend(first);
+        for boot in first {
+            self.saw(boot, now);
+        }
         Ok(())
     }
 
     fn news(&self, node: &Node, now: i64) -> Option<News> {
         let uid = node.metadata.uid.clone()?;
         let boot = node.status.as_ref()?.node_info.as_ref()?.boot_id.clone();
-        let before = self.seen.get(&uid);
+        let before = self.seen.get(&uid).map(|seen| &seen.boot);
         if boot.is_empty() || before == Some(&boot) {
             return None;
         }
@@ -158,7 +192,7 @@ mod tests {
         };
         let news = boots.news(&node("u", "1"), 100);
         assert_eq!(news, Some(News::First(seen("u", "1", None))));
-        boots.seen.insert("u".to_owned(), "1".to_owned());
+        boots.saw(seen("u", "1", None), 100);
         assert_eq!(boots.news(&node("u", "1"), 101), None);
         assert_eq!(boots.news(&node("u", ""), 101), None);
         let rebooted = News::Rebooted {
@@ -168,6 +202,27 @@ mod tests {
         assert_eq!(boots.news(&node("u", "2"), 102), Some(rebooted));
         let news = boots.news(&node("v", "2"), 103);
         assert_eq!(news, Some(News::First(seen("v", "2", None))));
+    }
+
+    #[test]
+    fn a_node_that_is_gone_for_long_is_forgotten_and_one_that_comes_back_before_is_not() {
+        let mut boots = Boots {
+            seen: HashMap::new(),
+        };
+        for uid in ["u", "v"] {
+            let seen = NodeBoot {
+                node: "a".to_owned(),
+                uid: uid.to_owned(),
+                boot: "1".to_owned(),
+                booted_at: None,
+            };
+            boots.saw(seen, 100);
+        }
+        let shown = [Arc::new(node("u", "1"))];
+        boots.forget(&shown, 99 + REMEMBERED_SECONDS);
+        assert_eq!(boots.news(&node("v", "1"), 101), None);
+        boots.forget(&shown, 100 + REMEMBERED_SECONDS);
+        assert_eq!(boots.seen.keys().collect::<Vec<_>>(), ["u"]);
     }
 
     #[tokio::test]
@@ -200,7 +255,7 @@ mod tests {
         assert!(tx.set_node_boot(&boot("1", None)).await.unwrap());
         tx.commit().await.unwrap();
         // It rebooted while nobody led.
-        let boots = Boots::load(&store).await.unwrap();
+        let boots = Boots::load(&store, 6).await.unwrap();
         let news = boots.news(&node("u", "2"), 7);
         assert!(matches!(news, Some(News::Rebooted { before, .. }) if before == "1"));
         let mut tx = store.write().await.unwrap();

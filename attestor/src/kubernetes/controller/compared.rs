@@ -2,18 +2,15 @@
 //! recorded may have changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
-use touchstone_kubernetes::cluster::Cluster;
-use touchstone_kubernetes::pods::Pod;
-use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::workload::{changes, made_of};
-use touchstone_policies::admit::{Workload, concerns_namespace, policies_for};
-use touchstone_policies::manifest::PolicySet;
 
 use super::Moment;
+use super::pods::{Known, Looked, Meant};
 use crate::attestor::Attestor;
 use crate::store::StoreError;
 use crate::workloads;
@@ -32,8 +29,8 @@ const SAID_MAX: usize = 500;
 pub(super) struct Compared(HashMap<String, Seen>);
 
 struct Seen {
-    /// Of the pod and the policies that it was seen with.
-    version: (Option<String>, Sha256Digest),
+    /// The pod, as it was seen.
+    known: Arc<Known>,
     at: Instant,
     /// The workload's id, if there is a record of it.
     recorded: Option<Sha256Digest>,
@@ -42,43 +39,40 @@ struct Seen {
 }
 
 impl Seen {
-    fn is_good(&self, version: &(Option<String>, Sha256Digest), now: Instant) -> bool {
+    fn is_good(&self, known: &Arc<Known>, now: Instant) -> bool {
         let lasting = self.recorded.is_some() || now.duration_since(self.at) < RETRY;
-        self.version == *version && lasting
+        Arc::ptr_eq(&self.known, known) && lasting
     }
 }
 
 impl Compared {
-    /// Looks at all pods that are bound. What cannot be read stays as it was seen.
-    pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster, at: Moment) {
-        let policies = attestor.index.policies();
+    /// Looks at all pods that a policy is for. What cannot be read stays as it was seen.
+    pub(super) async fn round(&mut self, attestor: &Attestor, looked: &Looked, at: Moment) {
         let mut before = std::mem::take(&mut self.0);
         let mut looks = 0;
-        for pod in cluster.bound_pods() {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let Some(uid) = pod.metadata.uid.clone() else {
+        for known in &looked.bound {
+            let Some(meant) = &known.meant else {
                 continue;
             };
-            if !concerns_namespace(&policies, namespace) {
-                continue;
-            }
-            let version = (pod.metadata.resource_version.clone(), policies.digest);
-            let known = before.remove(&uid);
-            let good = known.as_ref();
-            let good = good.is_some_and(|seen| seen.is_good(&version, at.instant));
+            let seen = before.remove_entry(known.uid());
+            let (uid, seen) = match seen {
+                Some((uid, seen)) => (uid, Some(seen)),
+                None => (known.uid().to_owned(), None),
+            };
+            let good = seen.as_ref();
+            let good = good.is_some_and(|seen| seen.is_good(known, at.instant));
             // What is too much for one round is looked at in the next one.
             let seen = match good || looks == LOOKS_MAX {
-                true => known,
+                true => seen,
                 false => {
                     looks += 1;
-                    let looked = look(attestor, &policies, &pod, version, at.instant).await;
-                    looked.map_or_else(|error| told(&error, known), Some)
+                    let anew = look(attestor, known, meant, at.instant).await;
+                    anew.map_or_else(|error| told(&error, seen), Some)
                 }
             };
-            let Some(seen) = seen else {
-                continue;
-            };
-            self.0.insert(uid, seen);
+            if let Some(seen) = seen {
+                self.0.insert(uid, seen);
+            }
         }
         if let Err(error) = self.say_seen(attestor, at).await {
             let error = &error as &dyn std::error::Error;
@@ -124,28 +118,24 @@ fn told(error: &StoreError, known: Option<Seen>) -> Option<Seen> {
 
 async fn look(
     attestor: &Attestor,
-    policies: &PolicySet,
-    pod: &Pod,
-    version: (Option<String>, Sha256Digest),
+    known: &Arc<Known>,
+    meant: &Meant,
     at: Instant,
 ) -> Result<Seen, StoreError> {
     let mut seen = Seen {
-        version,
+        known: Arc::clone(known),
         at,
         recorded: None,
         said: None,
         refusals: Vec::new(),
     };
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let facts = pod::facts(namespace, &labels, &pod.spec);
-    let of: Option<Workload> = workload::of_held(&pod.metadata);
-    let Some(of) = of.filter(|_| !policies_for(policies, &facts).is_empty()) else {
+    let facts = &meant.facts;
+    let Some(of) = &facts.workload else {
         return Ok(seen);
     };
-    if let Some(record) = attestor.workloads.of(namespace, &of).await? {
-        seen.recorded = Some(workloads::id(namespace, &of));
-        seen.refusals = changes(&record.made, &made_of(&facts));
+    if let Some(record) = attestor.workloads.of(&facts.namespace, of).await? {
+        seen.recorded = Some(workloads::id(&facts.namespace, of));
+        seen.refusals = changes(&record.made, &made_of(facts));
     }
     Ok(seen)
 }

@@ -10,15 +10,14 @@ use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
-use touchstone_kubernetes::pod;
-use touchstone_kubernetes::pods::Pod;
-use touchstone_policies::admit::{Admission, concerns_namespace, policies_for, refusals_of};
-use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::admit::refusals_of;
+use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::prose;
 
 use super::compared::Compared;
 use super::integrity::Integrity;
 use super::judged::{Fault, Judged};
+use super::pods::{Known, Looked};
 use super::{Moment, write};
 use crate::attestor::Attestor;
 use crate::audit::Event;
@@ -37,10 +36,12 @@ pub(super) struct Evictions {
 
 /// A pod that may not stay where it runs.
 pub(super) struct Refused<'a> {
-    pod: Arc<Pod>,
-    pub(super) node: String,
+    known: Arc<Known>,
+    pub(super) node: &'a str,
     judged: Option<&'a Judged>,
-    admission: Admission,
+    /// Names of the policies that are for it.
+    policies: &'a [String],
+    refusals: Vec<Finding>,
     /// Whether its grace is over.
     due: bool,
 }
@@ -58,46 +59,62 @@ impl Evictions {
     /// Every pod that may not stay where it runs.
     pub(super) fn look<'a>(
         &mut self,
-        attestor: &Arc<Attestor>,
-        cluster: &Cluster,
+        (attestor, config): (&Arc<Attestor>, &Config),
+        looked: &'a Looked,
         judged: &'a [(Arc<Node>, Judged)],
         compared: &Compared,
-        Moment { now, instant }: Moment,
+        at: Moment,
     ) -> Vec<Refused<'a>> {
         let by_name: HashMap<&str, &Judged> = judged
             .iter()
             .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged)))
             .collect();
-        let policies = attestor.index.policies();
-        let mut all = Vec::new();
         self.integrity.begin();
-        for pod in cluster.bound_pods() {
-            let node = pod.spec.node_name.clone().unwrap_or_default();
-            let judged = by_name.get(&*node).copied();
-            let mut admission = admission(&policies, &pod, judged, &node, now);
-            let refusals = self.integrity.refusals(&policies, &pod, &admission);
-            admission.refusals.extend(refusals);
-            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-            let compared = compared.refusals(uid);
-            admission.refusals.extend_from_slice(compared);
-            let Some(uid) = pod.metadata.uid.clone().filter(|_| !admission.admitted()) else {
-                continue;
-            };
-            let since = *self.refused.entry(uid).or_insert(instant);
-            let grace = grace(cluster.config(), judged);
-            all.push(Refused {
-                pod,
-                node,
+        let bound = looked.bound.iter();
+        let refused = bound.filter_map(|known| {
+            let judged = by_name.get(known.node()).copied();
+            let (policies, refusals) = self.refusals(&looked.policies, known, judged, compared, at);
+            if refusals.is_empty() {
+                return None;
+            }
+            let since = *self
+                .refused
+                .entry(known.uid().to_owned())
+                .or_insert(at.instant);
+            Some(Refused {
+                known: Arc::clone(known),
+                node: known.node(),
                 judged,
-                admission,
-                due: instant.duration_since(since) >= grace,
-            });
-        }
+                policies,
+                refusals,
+                due: at.instant.duration_since(since) >= grace(config, judged),
+            })
+        });
+        let all: Vec<Refused<'a>> = refused.collect();
         self.integrity.ask(attestor);
-        let uids: HashSet<&String> = all.iter().filter_map(Refused::uid).collect();
-        self.refused.retain(|uid, _| uids.contains(uid));
-        self.written.retain(|uid| uids.contains(uid));
+        let uids: HashSet<&str> = all.iter().map(|refused| refused.known.uid()).collect();
+        self.refused.retain(|uid, _| uids.contains(uid.as_str()));
+        self.written.retain(|uid| uids.contains(uid.as_str()));
         all
+    }
+
+    /// The policies that are for a pod, and why it may not stay where it runs.
+    fn refusals<'a>(
+        &mut self,
+        policies: &PolicySet,
+        known: &'a Known,
+        judged: Option<&Judged>,
+        compared: &Compared,
+        at: Moment,
+    ) -> (&'a [String], Vec<Finding>) {
+        let Some(meant) = &known.meant else {
+            return (&[], Vec::new());
+        };
+        let selected = meant.selected(policies);
+        let mut refusals = refusals(policies, &selected, judged, known.node(), at.now);
+        refusals.extend(self.integrity.refusals(&selected, &known.pod, &meant.facts));
+        refusals.extend_from_slice(compared.refusals(known.uid()));
+        (&meant.policies, refusals)
     }
 
     /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes of those that were
@@ -112,11 +129,11 @@ impl Evictions {
     ) -> HashSet<String> {
         let mut ended = HashSet::new();
         let due = refused.iter().filter(|refused| refused.due);
-        for refused in due.filter(|refused| !held.contains(&refused.node)) {
+        for refused in due.filter(|refused| !held.contains(refused.node)) {
             match self.end(attestor, cluster, refused, now).await {
-                Ok(()) => drop(ended.insert(refused.node.clone())),
+                Ok(()) => drop(ended.insert(refused.node.to_owned())),
                 Err(error) => {
-                    let node = &refused.node;
+                    let node = refused.node;
                     tracing::warn!(error = &*error, k8s.node = node, "a pod could not be ended");
                 }
             }
@@ -131,8 +148,8 @@ impl Evictions {
         refused: &Refused<'_>,
         now: i64,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let (pod, admission) = (&refused.pod, &refused.admission);
-        let uid = refused.uid().cloned().unwrap_or_default();
+        let pod = &refused.known.pod;
+        let uid = refused.known.uid().to_owned();
         // Written first: what is not in the log does not happen.
         if !self.written.contains(&uid) {
             let held = refused.judged.and_then(|judged| judged.held.as_ref());
@@ -140,10 +157,10 @@ impl Evictions {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 pod: pod.metadata.name.clone().unwrap_or_default(),
                 pod_uid: uid.clone(),
-                node: refused.node.clone(),
+                node: refused.node.to_owned(),
                 host: refused.judged.and_then(|judged| judged.host.clone()),
-                policies: admission.policies.clone(),
-                refusals: admission.refusals.iter().map(|f| f.code.clone()).collect(),
+                policies: refused.policies.to_vec(),
+                refusals: refused.refusals.iter().map(|f| f.code.clone()).collect(),
                 result_entry: held.map(|held| held.entry),
             };
             write(attestor, &event, now).await?;
@@ -159,16 +176,10 @@ impl Evictions {
                 k8s.pod = pod.metadata.name,
                 k8s.node = pod.spec.node_name,
                 "pod ended: {}",
-                prose::summary(&admission.refusals)
+                prose::summary(&refused.refusals)
             );
         }
         Ok(())
-    }
-}
-
-impl Refused<'_> {
-    fn uid(&self) -> Option<&String> {
-        self.pod.metadata.uid.as_ref()
     }
 }
 
@@ -183,35 +194,19 @@ fn grace(config: &Config, judged: Option<&Judged>) -> Duration {
     }
 }
 
-/// As its binding would be judged now, by its host. What registries say of its images was judged when it was placed.
-pub(super) fn admission(
+/// As the binding of a pod of these policies would be judged now, by its host. What registries say of its images was
+/// judged when it was placed.
+pub(super) fn refusals(
     policies: &PolicySet,
-    pod: &Pod,
+    selected: &[(&str, &WorkloadPolicy)],
     judged: Option<&Judged>,
     node: &str,
     now: i64,
-) -> Admission {
-    let mut admission = Admission {
-        policies: Vec::new(),
-        refusals: Vec::new(),
-    };
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    if !concerns_namespace(policies, namespace) {
-        return admission;
-    }
-    let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let facts = pod::facts(namespace, &labels, &pod.spec);
-    let selected = policies_for(policies, &facts);
-    if selected.is_empty() {
-        return admission;
-    }
+) -> Vec<Finding> {
     let held = judged.and_then(|judged| judged.held.as_ref());
     let standing = held.map(|held| &held.standing);
-    admission.refusals = match judged.is_some_and(|judged| judged.host.is_some()) {
-        true => refusals_of(policies, &selected, standing, now),
+    match judged.is_some_and(|judged| judged.host.is_some()) {
+        true => refusals_of(policies, selected, standing, now),
         false => vec![Finding::new("node-unmapped").about(node)],
-    };
-    let names = selected.into_iter().map(|(name, _)| name.to_owned());
-    admission.policies = names.collect();
-    admission
+    }
 }

@@ -1,39 +1,42 @@
 //! Pods that wait for a host that fits: once there is one, schedulers may look at them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::node::Node;
 
-use super::evictions::admission;
+use super::evictions::refusals;
 use super::judged::Judged;
-use crate::attestor::Attestor;
+use super::pods::{Looked, Meant};
 
 /// Most gates that are opened in one round: each is a request, and others wait behind it.
 const OPENED_MAX: usize = 20;
 
 /// Opens the gate of each pod that some node would be admitted for, and of those that no policy is for any more.
 pub(super) async fn round(
-    attestor: &Attestor,
     cluster: &Cluster,
+    looked: &Looked,
     judged: &[(Arc<Node>, Judged)],
     now: i64,
 ) {
-    let policies = attestor.index.policies();
+    let mut fitting = HashMap::new();
     let mut tried = 0;
-    for pod in cluster.gated_pods() {
+    for known in &looked.gated {
         if tried == OPENED_MAX {
             return;
         }
-        let fits = |(node, judged): &(Arc<Node>, Judged)| {
-            let name = node.metadata.name.as_deref().unwrap_or_default();
-            admission(&policies, &pod, Some(judged), name, now).admitted()
-        };
-        if !judged.iter().any(fits) {
+        let fits = known.meant.as_ref().is_none_or(|meant| {
+            // What a host is asked for stands in the policies: the same for all their pods.
+            let fits = || fits_somewhere(looked, meant, judged, now);
+            *fitting.entry(&meant.policies).or_insert_with(fits)
+        });
+        if !fits {
             continue;
         }
+        let pod = &known.pod;
         tried += 1;
-        if let Err(error) = cluster.open_gate(&pod).await {
+        if let Err(error) = cluster.open_gate(pod).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(
                 error,
@@ -43,4 +46,18 @@ pub(super) async fn round(
             );
         }
     }
+}
+
+/// Whether a pod of these policies would be let onto any node.
+pub(super) fn fits_somewhere(
+    looked: &Looked,
+    meant: &Meant,
+    judged: &[(Arc<Node>, Judged)],
+    now: i64,
+) -> bool {
+    let selected = meant.selected(&looked.policies);
+    judged.iter().any(|(node, judged)| {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        refusals(&looked.policies, &selected, Some(judged), name, now).is_empty()
+    })
 }

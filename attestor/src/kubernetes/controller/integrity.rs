@@ -4,24 +4,30 @@
 //! One image has many digests. Where a node reports another one than the pod names, it is found out whether it is of the
 //! same image, beside the rounds; until that is known, no pod ends for it.
 
+mod turn;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::{ContainerStatus, Pod};
-use touchstone_policies::admit::{Admission, ImageFacts, PodFacts};
-use touchstone_policies::manifest::PolicySet;
+use touchstone_policies::admit::{ImageFacts, PodFacts};
+use touchstone_policies::manifest::WorkloadPolicy;
 
 use crate::attestor::Attestor;
 use crate::kubernetes::Webhook;
-use crate::kubernetes::same_image::Runs;
+use crate::kubernetes::same_image::{Runs, UnknownImage};
+
+use turn::Waiting;
 
 /// Most questions under way.
 const AT_ONCE: usize = 4;
+/// How long one question takes at most, of however many manifests.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Before what was not found out is asked again.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -51,6 +57,8 @@ pub(super) struct Integrity {
     seen: BTreeSet<Pair>,
     asking: BTreeSet<Pair>,
     questions: JoinSet<(Pair, Answer)>,
+    /// The namespace whose question was the last.
+    last: String,
 }
 
 impl Integrity {
@@ -62,6 +70,7 @@ impl Integrity {
             seen: BTreeSet::new(),
             asking: BTreeSet::new(),
             questions: JoinSet::new(),
+            last: String::new(),
         }
     }
 
@@ -82,21 +91,15 @@ impl Integrity {
     /// A reason for each container that runs another image than the pod names, where a policy asks for images.
     pub(super) fn refusals(
         &mut self,
-        policies: &PolicySet,
+        selected: &[(&str, &WorkloadPolicy)],
         pod: &Pod,
-        admission: &Admission,
+        facts: &PodFacts,
     ) -> Vec<Finding> {
-        let mut names = admission.policies.iter();
-        let asks = |name: &String| {
-            policies
-                .workloads
-                .get(name)
-                .is_some_and(|it| it.images.is_some())
-        };
-        if !names.any(asks) {
+        let mut selected = selected.iter();
+        if !selected.any(|(_, policy)| policy.images.is_some()) {
             return Vec::new();
         }
-        let differing = differing(pod);
+        let differing = differing(pod, facts);
         let found = differing.into_iter().filter_map(|(container, pair)| {
             let answer = self.answers.get(&pair).copied();
             self.seen.insert(pair.clone());
@@ -114,20 +117,32 @@ impl Integrity {
     pub(super) fn ask(&mut self, attestor: &Arc<Attestor>) {
         let seen = std::mem::take(&mut self.seen);
         self.answers.retain(|pair, _| seen.contains(pair));
+        if self.questions.len() >= AT_ONCE {
+            return;
+        }
+        let mut waiting = Waiting::default();
         for pair in seen {
-            let again = match self.answers.get(&pair) {
-                None => true,
-                Some(Answer::Unknown(since)) => since.elapsed() >= PAUSE,
-                Some(Answer::Same | Answer::Other) => false,
+            let asked_at = match self.answers.get(&pair) {
+                None => None,
+                Some(Answer::Unknown(since)) if since.elapsed() >= PAUSE => Some(*since),
+                Some(_) => continue,
             };
-            if again && self.questions.len() < AT_ONCE && self.asking.insert(pair.clone()) {
-                let (attestor, webhook) = (Arc::clone(attestor), Arc::clone(&self.webhook));
-                let question = async move {
-                    let answer = find_out(&attestor, &webhook, &pair).await;
-                    (pair, answer)
-                };
-                self.questions.spawn(question);
+            if !self.asking.contains(&pair) {
+                waiting.add(asked_at, pair);
             }
+        }
+        while self.questions.len() < AT_ONCE {
+            let Some(pair) = waiting.next_after(&self.last) else {
+                return;
+            };
+            self.last.clone_from(&pair.namespace);
+            self.asking.insert(pair.clone());
+            let (attestor, webhook) = (Arc::clone(attestor), Arc::clone(&self.webhook));
+            let question = async move {
+                let answer = find_out(&attestor, &webhook, &pair).await;
+                (pair, answer)
+            };
+            self.questions.spawn(question);
         }
     }
 }
@@ -135,10 +150,10 @@ impl Integrity {
 async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer {
     let asked = (&*pair.reference, &pair.asked);
     let (store, images) = (&attestor.store, &webhook.images);
-    match images
-        .is_same(store, &pair.namespace, asked, &pair.runs)
-        .await
-    {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let wait = (&*pair.namespace, deadline);
+    let found = timeout_at(deadline, images.is_same(store, wait, asked, &pair.runs)).await;
+    match found.unwrap_or(Err(UnknownImage::Slow)) {
         Ok(true) => Answer::Same,
         Ok(false) => Answer::Other,
         Err(error) => {
@@ -156,7 +171,7 @@ async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer
 }
 
 /// The containers of which a node reports another digest than the pod names.
-fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
+fn differing<'a>(pod: &'a Pod, facts: &PodFacts) -> Vec<(&'a ContainerStatus, Pair)> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
@@ -165,8 +180,6 @@ fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
         &status.init_container_statuses,
         &status.ephemeral_container_statuses,
     ];
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let facts: PodFacts = pod::facts(namespace, &Default::default(), &pod.spec);
     let pair = |reported: &ContainerStatus| -> Option<Pair> {
         let mut images = facts.images.iter();
         let image: &ImageFacts = images.find(|image| image.container == reported.name)?;
@@ -178,7 +191,7 @@ fn differing(pod: &Pod) -> Vec<(&ContainerStatus, Pair)> {
             return None;
         }
         (*runs.digest() != asked).then(|| Pair {
-            namespace: namespace.to_owned(),
+            namespace: facts.namespace.clone(),
             reference: image.reference.clone(),
             asked,
             runs,
@@ -195,6 +208,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use serde_json::json;
+    use touchstone_kubernetes::pod;
 
     use super::*;
 
@@ -208,7 +222,8 @@ mod tests {
                 "status": { "containerStatuses": [{ "name": "c", "imageID": image_id, "state": { state: {} } }] },
             }))
             .unwrap();
-            differing(&pod).len()
+            let facts = pod::facts("n", &BTreeMap::new(), &pod.spec);
+            differing(&pod, &facts).len()
         };
         let differs = |image_id: &str| seen(image_id, "running");
         assert_eq!(differs(""), 0);

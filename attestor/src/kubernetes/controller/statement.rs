@@ -1,6 +1,6 @@
 //! `HostTrust` objects: written when what they say changed, or when half of the time that they hold is over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use touchstone_evidence::digest::Sha256Digest;
@@ -22,6 +22,8 @@ const REASON_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct Statements {
     said: HashMap<String, Said>,
+    /// Whether it is known what whoever led before said.
+    resumed: bool,
     /// Whether it was logged that the cluster does not take them.
     complained: bool,
 }
@@ -43,12 +45,11 @@ impl Statements {
         judged: &[(Arc<Node>, Judged)],
         now: i64,
     ) {
+        let mut failed = self.resume(cluster).await.err();
         let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
-        let mut failed = None;
-        let mut gone: Vec<String> = self.said.keys().cloned().collect();
+        let mut named = HashSet::new();
         for (node, judged) in mapped {
-            let name = node.metadata.name.clone().unwrap_or_default();
-            gone.retain(|other| *other != name);
+            named.insert(node.metadata.name.as_deref().unwrap_or_default());
             if let Err(error) = self.say(attestor, cluster, node, judged, now).await {
                 failed = Some(error);
             }
@@ -60,12 +61,37 @@ impl Statements {
             );
         }
         self.complained = failed.is_some();
+        let said = self.said.keys();
+        let gone: Vec<String> = said
+            .filter(|name| !named.contains(name.as_str()))
+            .cloned()
+            .collect();
         for name in gone {
             match cluster.unsay(&name).await {
                 Ok(()) => drop(self.said.remove(&name)),
                 Err(error) => tracing::warn!("a HostTrust could not be taken back: {error}"),
             }
         }
+    }
+
+    /// Takes over, once, what whoever led before said: it is all said anew, or taken back.
+    async fn resume(
+        &mut self,
+        cluster: &Cluster,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.resumed {
+            return Ok(());
+        }
+        for (name, status) in cluster.said().await? {
+            let node_uid = status.node_uid.clone();
+            self.said.entry(name).or_insert(Said {
+                node_uid,
+                status,
+                again_at: 0,
+            });
+        }
+        self.resumed = true;
+        Ok(())
     }
 
     async fn say(
@@ -78,10 +104,8 @@ impl Statements {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let name = node.metadata.name.clone().unwrap_or_default();
         let node_uid = node.metadata.uid.clone().unwrap_or_default();
-        let before = self
-            .said
-            .get(&name)
-            .filter(|said| said.node_uid == node_uid);
+        let before = self.said.get(&name);
+        let before = before.filter(|said| said.node_uid == node_uid);
         let due = before.is_none_or(|said| now >= said.again_at);
         let status = status_of(judged, &node_uid, before.map(|said| &said.status), now);
         if !due && before.is_some_and(|said| says_the_same(&said.status, &status)) {
@@ -172,13 +196,23 @@ fn status_of(
 
 /// Whether a person would read the same: what is signed and when it ends is new with each round of the host.
 fn says_the_same(said: &HostTrustStatus, status: &HostTrustStatus) -> bool {
-    let plain = |status: &HostTrustStatus| HostTrustStatus {
-        boot: None,
-        expires_at: None,
-        signed: None,
-        ..status.clone()
-    };
-    plain(said) == plain(status)
+    let HostTrustStatus {
+        host,
+        tier,
+        country,
+        node_uid,
+        boot: _,
+        expires_at: _,
+        reason,
+        conditions,
+        signed: _,
+    } = said;
+    *host == status.host
+        && *tier == status.tier
+        && *country == status.country
+        && *node_uid == status.node_uid
+        && *reason == status.reason
+        && *conditions == status.conditions
 }
 
 /// What is signed of a node.

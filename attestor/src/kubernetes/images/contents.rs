@@ -15,11 +15,11 @@ use super::Known;
 
 /// For how long one review waits for registries, and what it shows them.
 #[derive(Clone)]
-pub(super) struct Wait {
-    pub(super) deadline: Instant,
+pub(in super::super) struct Wait {
+    pub(in super::super) deadline: Instant,
     /// Whose turns it takes.
-    pub(super) namespace: Arc<str>,
-    pub(super) secrets: Arc<PullSecrets>,
+    pub(in super::super) namespace: Arc<str>,
+    pub(in super::super) secrets: Arc<PullSecrets>,
 }
 
 /// What registries said.
@@ -30,7 +30,7 @@ pub(super) struct Asked {
 
 /// What a digest stands for.
 #[derive(Clone)]
-pub(super) enum Content {
+pub(in super::super) enum Content {
     Image(Arc<Known>),
     Index(Arc<[OciDigest]>),
 }

@@ -67,7 +67,7 @@ impl<T: Clone> Reviews<T> {
         }
     }
 
-    /// Remembers what came of a token; `None`: it was refused.
+    /// Remembers what came of a token; `None`: it was refused. What counts no more is forgotten.
     pub(super) fn keep(
         &mut self,
         host: &HostId,
@@ -81,6 +81,8 @@ impl<T: Clone> Reviews<T> {
             reviewed,
             at,
         };
+        self.last
+            .retain(|_, last| at.saturating_duration_since(last.at) < COUNTS);
         self.last.insert(host.clone(), review);
     }
 }
@@ -121,5 +123,22 @@ mod tests {
         reviews.keep(&host, &token, None, begun);
         assert_eq!(recall(&reviews, &token, true, later), Recalled::Settled);
         assert_eq!(recall(&reviews, &token, true, COUNTS), Recalled::Nothing);
+    }
+
+    #[test]
+    fn a_host_that_comes_no_more_is_forgotten() {
+        let token = Sha256Digest::of(b"a");
+        let mut reviews = Reviews::default();
+        let begun = Instant::now();
+        for (host, after) in [
+            ("de-1", COUNTS / 2),
+            ("de-2", Duration::ZERO),
+            ("de-3", COUNTS),
+        ] {
+            reviews.keep(&host.parse().unwrap(), &token, Some(NODE), begun + after);
+        }
+        let mut kept: Vec<&str> = reviews.last.keys().map(HostId::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["de-1", "de-3"]);
     }
 }
