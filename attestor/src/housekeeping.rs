@@ -91,8 +91,8 @@ mod tests {
     async fn challenges_are_forgotten_though_workloads_cannot_be() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("database");
-        let store = Store::open(&format!("sqlite:{}", file.display()));
-        let store = store.await.unwrap();
+        let url = format!("sqlite:{}", file.display());
+        let store = Store::open(&url).await.unwrap();
         let mut tx = store.write().await.unwrap();
         for statement in [
             "INSERT INTO challenges (nonce, host, pcrs, issued_at, expires_at) VALUES (x'01', 'host-1', '[]', 0, 0)",

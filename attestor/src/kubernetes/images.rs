@@ -323,8 +323,8 @@ mod tests {
     async fn of_more_images_than_are_looked_at_it_is_said_that_nothing_is_learned() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("database");
-        let store = Store::open(&format!("sqlite:{}", file.display()));
-        let store = store.await.unwrap();
+        let url = format!("sqlite:{}", file.display());
+        let store = Store::open(&url).await.unwrap();
         let images = Images::new(None, vec!["127.0.0.1:1".to_owned()]).unwrap();
         let secrets = Arc::new(PullSecrets::none());
         let key = "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=";
