@@ -231,17 +231,19 @@ impl Decision {
             workloads.note(&first, leaf, now).await?;
             return Ok(leaf);
         }
-        if workloads
-            .of(&first.namespace, &first.workload)
-            .await?
-            .is_none()
-        {
-            let begun = entry(self, true)?;
-            match workloads.begin(&first, &begun, now).await? {
-                None => return Ok(begun.leaf()),
-                // Another pod was the first, meanwhile.
-                Some(record) => self.refuse_for(record.changes(&first)),
+        let record = match workloads.of(&first.namespace, &first.workload).await? {
+            None => {
+                let begun = entry(self, true)?;
+                match workloads.begin(&first, &begun, now).await? {
+                    None => return Ok(begun.leaf()),
+                    others => others,
+                }
             }
+            others => others,
+        };
+        // Another pod may have been the first since this one was judged.
+        if let Some(record) = record {
+            self.refuse_for(record.changes(&first));
         }
         commit(attestor, entry(self, false)?).await
     }

@@ -14,7 +14,7 @@ use super::lookup;
 use super::pod_memory::Recalled;
 use super::pull_secrets::PullSecrets;
 use super::review::Request;
-use super::workload;
+use super::workload::{self, changes};
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::store::StoreError;
@@ -78,7 +78,8 @@ impl Judge<'_> {
         let (secrets, too_many) = self.learn(&mut learned).await?;
         let mut decision = Decision::without_node(self.policies, &learned);
         decision.refuse_for(Vec::from_iter(too_many));
-        decision.refuse_for(self.changes(&learned, None).await?);
+        let records = self.records(self.policies, &learned).await?;
+        decision.refuse_for(changes(self.policies, &learned, None, &records));
         decision.explain(&secrets);
         if !decision.admitted() {
             return Ok(Judged::Decided(Box::new(decision)));
@@ -103,7 +104,7 @@ impl Judge<'_> {
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
         let (secrets, too_many) = self.learn(&mut pods).await?;
-        let changes = self.changes(&pods, before).await?;
+        let records = self.records(&self.attestor.index.policies(), &pods).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
@@ -116,7 +117,7 @@ impl Judge<'_> {
         let policies = index.policies();
         let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(Vec::from_iter(too_many));
-        decision.refuse_for(changes);
+        decision.refuse_for(changes(&policies, &pods, before, &records));
         decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
