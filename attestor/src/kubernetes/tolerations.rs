@@ -6,7 +6,7 @@
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::TAINT;
 use touchstone_kubernetes::pod::{Pod, Toleration};
-use touchstone_policies::admit::{PodFacts, policies_for_any};
+use touchstone_policies::admit::{PodFacts, tolerating};
 use touchstone_policies::manifest::PolicySet;
 
 use super::review::Request;
@@ -38,14 +38,11 @@ pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding
     let both = [Some(&pod), before.as_ref()];
     let both = both.into_iter().flatten();
     let both: Vec<PodFacts> = both.map(|pod| pod.facts(&request.namespace)).collect();
-    if policies_for_any(policies, &both).is_empty() {
-        return None;
-    }
     let tolerated = match new.key.as_str() {
         "" => "every taint",
         key => key,
     };
-    Some(Finding::new("toleration-of-untrusted").observed(tolerated))
+    tolerating(policies, &both, tolerated)
 }
 
 #[cfg(test)]

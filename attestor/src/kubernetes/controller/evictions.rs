@@ -6,13 +6,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
 use touchstone_kubernetes::pod;
 use touchstone_kubernetes::pods::Pod;
-use touchstone_policies::admit::{Admission, concerns_namespace, policies_for, refusals_of};
+use touchstone_policies::admit::{Admission, Behind, admit_host, concerns_namespace};
 use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
@@ -76,10 +75,10 @@ impl Evictions {
             let judged = by_name.get(&*node).copied();
             let mut admission = admission(&policies, &pod, judged, &node, now);
             let refusals = self.integrity.refusals(&policies, &pod, &admission);
-            admission.refusals.extend(refusals);
+            admission.refuse(refusals);
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
             let compared = compared.refusals(uid);
-            admission.refusals.extend_from_slice(compared);
+            admission.refuse(compared.iter().cloned());
             let Some(uid) = pod.metadata.uid.clone().filter(|_| !admission.admitted()) else {
                 continue;
             };
@@ -142,8 +141,12 @@ impl Evictions {
                 pod_uid: uid.clone(),
                 node: refused.node.clone(),
                 host: refused.judged.and_then(|judged| judged.host.clone()),
-                policies: admission.policies.clone(),
-                refusals: admission.refusals.iter().map(|f| f.code.clone()).collect(),
+                policies: admission.policies().to_vec(),
+                refusals: admission
+                    .refusals()
+                    .iter()
+                    .map(|f| f.code.clone())
+                    .collect(),
                 result_entry: held.map(|held| held.entry),
             };
             write(attestor, &event, now).await?;
@@ -159,7 +162,7 @@ impl Evictions {
                 k8s.pod = pod.metadata.name,
                 k8s.node = pod.spec.node_name,
                 "pod ended: {}",
-                prose::summary(&admission.refusals)
+                prose::summary(admission.refusals())
             );
         }
         Ok(())
@@ -191,27 +194,16 @@ pub(super) fn admission(
     node: &str,
     now: i64,
 ) -> Admission {
-    let mut admission = Admission {
-        policies: Vec::new(),
-        refusals: Vec::new(),
-    };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if !concerns_namespace(policies, namespace) {
-        return admission;
+        return Admission::unconcerned();
     }
     let labels = pod.metadata.labels.clone().unwrap_or_default();
     let facts = pod::facts(namespace, &labels, &pod.spec);
-    let selected = policies_for(policies, &facts);
-    if selected.is_empty() {
-        return admission;
-    }
     let held = judged.and_then(|judged| judged.held.as_ref());
-    let standing = held.map(|held| &held.standing);
-    admission.refusals = match judged.is_some_and(|judged| judged.host.is_some()) {
-        true => refusals_of(policies, &selected, standing, now),
-        false => vec![Finding::new("node-unmapped").about(node)],
+    let behind = match judged.is_some_and(|judged| judged.host.is_some()) {
+        true => Behind::Host(held.map(|held| &held.standing)),
+        false => Behind::Nobody(node),
     };
-    let names = selected.into_iter().map(|(name, _)| name.to_owned());
-    admission.policies = names.collect();
-    admission
+    admit_host(policies, &facts, behind, now)
 }

@@ -86,7 +86,7 @@ impl Integrity {
         pod: &Pod,
         admission: &Admission,
     ) -> Vec<Finding> {
-        let mut names = admission.policies.iter();
+        let mut names = admission.policies().iter();
         let asks = |name: &String| {
             policies
                 .workloads
