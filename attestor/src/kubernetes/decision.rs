@@ -184,8 +184,9 @@ impl Decision {
             return commit(attestor, entry(self, false)?).await;
         };
         if first.workload.is_alone() {
-            let leaf = commit(attestor, entry(self, true)?).await?;
-            workloads.note(&first, leaf, now).await?;
+            // Its record is written behind and may be lost: the entry promises none, and what it admits is admitted.
+            let leaf = commit(attestor, entry(self, false)?).await?;
+            workloads.note(&first, leaf, now).await;
             return Ok(leaf);
         }
         let record = match workloads.of(&first.namespace, &first.workload).await? {
