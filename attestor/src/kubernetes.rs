@@ -99,13 +99,14 @@ pub(crate) async fn answer(
     if request.asks_about_pods() && !concerns_namespace(&policies, &request.namespace) {
         return Ok(Response::allowed(request, None));
     }
-    if let Some(finding) = tolerations::refusal(&policies, request) {
-        return Ok(refuse(attestor, request, &finding).await);
-    }
     let asked = match Asked::read(request) {
         Ok(asked) => asked,
         Err(finding) => return Ok(refuse(attestor, request, &finding).await),
     };
+    let opens = asked.opens.as_ref();
+    if let Some(finding) = opens.and_then(|opens| opens.refusal(&policies)) {
+        return Ok(refuse(attestor, request, &finding).await);
+    }
     let judge = Judge {
         attestor,
         webhook,

@@ -79,6 +79,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    fn of(first: &First) -> Self {
+        Self {
+            made: first.images.iter().map(MadeImage::made_of).collect(),
+        }
+    }
+
     /// How the pod that left `first` differs from it.
     pub(crate) fn changes(&self, first: &First) -> Vec<Finding> {
         let now: Vec<MadeOf> = first.images.iter().map(MadeImage::made_of).collect();
@@ -153,21 +159,29 @@ impl Workloads {
         // COMMIT POINT: from here on every other pod of it is to be the same.
         tx.commit().await?;
         self.index.note(order);
-        self.held.insert(kept.id, Arc::new(read(&kept)?));
+        self.held.insert(kept.id, Arc::new(Record::of(first)));
         Ok(None)
     }
 
-    /// Records a pod without a controller that was admitted by the entry with this leaf hash.
-    pub(crate) async fn note(
-        &self,
-        first: &First,
-        leaf: Sha256Digest,
-        now: i64,
-    ) -> Result<(), RoundError> {
-        let kept = kept(first, leaf, now)?;
-        self.held.insert(kept.id, Arc::new(read(&kept)?));
-        let sent = self.alone.send(Waiting::Record(Box::new(kept))).await;
-        sent.map_err(|_| RoundError::Cancelled)
+    /// Records a pod without a controller that was admitted by the entry with this leaf hash. What cannot be recorded is
+    /// told: the pod is admitted, whatever becomes of its record.
+    pub(crate) async fn note(&self, first: &First, leaf: Sha256Digest, now: i64) {
+        let kept = match kept(first, leaf, now) {
+            Ok(kept) => kept,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    "a pod without a controller was not recorded as a workload"
+                );
+                return;
+            }
+        };
+        self.held.insert(kept.id, Arc::new(Record::of(first)));
+        let waiting = Waiting::Record(Box::new(kept));
+        if self.alone.send(waiting).await.is_err() {
+            tracing::error!("a pod without a controller was not recorded: nobody writes any more");
+        }
     }
 
     /// Ends once all that was noted is written.

@@ -1,5 +1,7 @@
 //! Admission: may this pod run on this host?
 
+mod admission;
+mod becoming;
 mod images;
 mod pod;
 pub mod workload;
@@ -11,6 +13,8 @@ use touchstone_evidence::result::TrustTier;
 
 use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
 
+pub use admission::Admission;
+pub use becoming::{Update, mirror, tolerating, update};
 pub use images::{to_learn, to_verify};
 pub use pod::{ImageFacts, ImageUse, PodFacts};
 pub use workload::Workload;
@@ -35,34 +39,36 @@ pub struct HostStanding {
     pub expires_at: i64,
 }
 
-/// The answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Names of the `WorkloadPolicy` manifests that are for this pod; none: the pod is not our concern.
-    pub policies: Vec<String>,
-    /// Why not. Empty: admitted.
-    pub refusals: Vec<Finding>,
+/// What a pod is to run on.
+#[derive(Clone, Copy, Debug)]
+pub enum Behind<'a> {
+    /// The node of this name, behind which no host stands.
+    Nobody(&'a str),
+    /// A host; `None`: it has no result.
+    Host(Option<&'a HostStanding>),
 }
 
-impl Admission {
-    /// No policy yet, and no refusal.
-    fn open() -> Self {
-        Self {
-            policies: Vec::new(),
-            refusals: Vec::new(),
+impl HostStanding {
+    /// The tier that counts at `now`, seconds since 1970: a stale result says nothing about now.
+    #[must_use]
+    pub fn tier_at(&self, now: i64) -> TrustTier {
+        match self.is_over(now) {
+            true => TrustTier::None,
+            false => self.tier,
         }
     }
 
-    /// Adds what is not there yet.
-    fn add(&mut self, more: Self) {
-        add(&mut self.policies, more.policies);
-        add(&mut self.refusals, more.refusals);
+    /// Why that tier is not better.
+    #[must_use]
+    pub fn findings_at(&self, now: i64) -> Vec<Finding> {
+        match self.is_over(now) {
+            true => vec![Finding::new("result-expired").about(&self.host)],
+            false => self.findings.clone(),
+        }
     }
 
-    /// Whether the pod may run there.
-    #[must_use]
-    pub fn admitted(&self) -> bool {
-        self.refusals.is_empty()
+    fn is_over(&self, now: i64) -> bool {
+        now >= self.expires_at
     }
 }
 
@@ -106,20 +112,25 @@ pub fn policies_for_any<'a>(
         .collect()
 }
 
-/// Why pods of the policies in `selected` may not run on `host`, each reason once; empty: they may. `host` is `None`
-/// when the node is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
+fn names_of(policies: &PolicySet, pod: &PodFacts) -> Vec<String> {
+    let names = selecting(policies, pod).map(|(name, _)| name.to_owned());
+    names.collect()
+}
+
+/// Why pods of the policies in `selected` may not run on what is `behind`, each reason once; empty: they may. `now` in
+/// seconds since 1970.
 #[must_use]
 pub fn refusals_of(
     policies: &PolicySet,
     selected: &[(&str, &WorkloadPolicy)],
-    host: Option<&HostStanding>,
+    behind: Behind<'_>,
     now: i64,
 ) -> Vec<Finding> {
-    let mut all = Vec::new();
+    let mut all = Admission::unconcerned();
     for (_, policy) in selected {
-        add(&mut all, refusals(policies, &policy.host, host, now));
+        all.refuse(refusals(policies, &policy.host, behind, now));
     }
-    all
+    all.refusals().to_vec()
 }
 
 /// For how many more seconds `host` may satisfy all of `selected`, if it attests no more; below zero: for none. `now`
@@ -134,32 +145,30 @@ pub fn seconds_left(selected: &[(&str, &WorkloadPolicy)], host: &HostStanding, n
     end.saturating_sub(now)
 }
 
-/// Judges pod and host by every `WorkloadPolicy` that is for this pod. `host` is `None` when the node
-/// is mapped to no host or the host has no result: that refuses. `now` in seconds since 1970.
+/// Judges a pod, and what it is to run on, by every `WorkloadPolicy` that is for this pod. `now` in seconds since 1970.
 #[must_use]
-pub fn admit(
-    policies: &PolicySet,
-    pod: &PodFacts,
-    host: Option<&HostStanding>,
-    now: i64,
-) -> Admission {
+pub fn admit(policies: &PolicySet, pod: &PodFacts, behind: Behind<'_>, now: i64) -> Admission {
     let mut admission = admit_images(policies, pod);
-    for (_, policy) in selecting(policies, pod) {
-        let refusals = refusals(policies, &policy.host, host, now);
-        add(&mut admission.refusals, refusals);
-    }
+    admission.add(admit_host(policies, pod, behind, now));
+    admission
+}
+
+/// Judges what a pod is to run on alone, by every `WorkloadPolicy` that is for this pod: what may change while it runs.
+#[must_use]
+pub fn admit_host(policies: &PolicySet, pod: &PodFacts, behind: Behind<'_>, now: i64) -> Admission {
+    let selected = policies_for(policies, pod);
+    let mut admission = Admission::by(names_of(policies, pod));
+    admission.refuse(refusals_of(policies, &selected, behind, now));
     admission
 }
 
 /// Judges the images of a pod alone, by every `WorkloadPolicy` that is for it: what can be said before it has a node.
 #[must_use]
 pub fn admit_images(policies: &PolicySet, pod: &PodFacts) -> Admission {
-    let mut admission = Admission::open();
-    for (name, policy) in selecting(policies, pod) {
-        admission.policies.push(name.to_owned());
-        let demands = policy.images.iter();
-        let refusals = demands.flat_map(|demands| images::refusals(demands, pod));
-        add(&mut admission.refusals, refusals.collect());
+    let mut admission = Admission::by(names_of(policies, pod));
+    let demands = selecting(policies, pod).filter_map(|(_, policy)| policy.images.as_ref());
+    for demands in demands {
+        admission.refuse(images::refusals(demands, pod));
     }
     admission
 }
@@ -170,37 +179,24 @@ pub fn admit_images(policies: &PolicySet, pod: &PodFacts) -> Admission {
 pub fn admit_each(
     policies: &PolicySet,
     pods: &[PodFacts],
-    host: Option<&HostStanding>,
+    behind: Behind<'_>,
     now: i64,
 ) -> Admission {
-    let mut all = Admission::open();
+    let mut all = Admission::unconcerned();
     if pods.is_empty() {
-        all.refusals.push(Finding::new("pod-unknown"));
+        all.refuse([Finding::new("pod-unknown")]);
     }
     for pod in pods {
-        all.add(admit(policies, pod, host, now));
+        all.add(admit(policies, pod, behind, now));
     }
     all
 }
 
-/// Adds what is not there yet.
-fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
-    for one in more {
-        if !all.contains(&one) {
-            all.push(one);
-        }
-    }
-}
-
-fn refusals(
-    policies: &PolicySet,
-    half: &HostHalf,
-    host: Option<&HostStanding>,
-    now: i64,
-) -> Vec<Finding> {
-    match host {
-        Some(host) => host_refusals(policies, half, host, now),
-        None => vec![Finding::new("host-unknown")],
+fn refusals(policies: &PolicySet, half: &HostHalf, behind: Behind<'_>, now: i64) -> Vec<Finding> {
+    match behind {
+        Behind::Host(Some(host)) => host_refusals(policies, half, host, now),
+        Behind::Host(None) => vec![Finding::new("host-unknown")],
+        Behind::Nobody(node) => vec![Finding::new("node-unmapped").about(node)],
     }
 }
 
@@ -213,8 +209,8 @@ pub fn host_refusals(
     now: i64,
 ) -> Vec<Finding> {
     // A stale result says nothing about now: not why it was good, nor why it was bad.
-    if now >= host.expires_at {
-        return vec![Finding::new("result-expired").about(&host.host)];
+    if host.is_over(now) {
+        return host.findings_at(now);
     }
     // Nor does a result of the future: a clock that was set back makes everything look fresh.
     if now < host.challenged_at.saturating_sub(CLOCK_TOLERANCE) {
@@ -292,14 +288,50 @@ mod tests {
             expires_at: 9000,
         };
         let policies = PolicySet::parse(&manifest).unwrap();
-        let admission = admit(&policies, &pod, Some(&host), now);
-        admission.refusals.into_iter().map(|f| f.code).collect()
+        let admission = admit(&policies, &pod, Behind::Host(Some(&host)), now);
+        let refusals = admission.refusals().iter();
+        refusals.map(|finding| finding.code.clone()).collect()
     }
 
     #[test]
     fn a_workload_may_demand_a_younger_result() {
         assert!(refused("freshnessSeconds: 30", 1030).is_empty());
         assert_eq!(refused("freshnessSeconds: 30", 1031), ["result-too-old"]);
+    }
+
+    #[test]
+    fn a_node_without_a_host_is_told_by_its_name_and_once() {
+        let manifest = ["v", "w"].map(|name| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: {name}}}\n\
+                 spec: {{pod: {{namespaces: [a]}}, host: {{tier: affirming}}}}\n"
+            )
+        });
+        let policies = PolicySet::parse(&manifest.join("---\n")).unwrap();
+        let pod = PodFacts {
+            namespace: "a".to_owned(),
+            ..PodFacts::default()
+        };
+        let refused = |behind| admit(&policies, &pod, behind, 0).refusals().to_vec();
+        let unmapped = Finding::new("node-unmapped").about("node-1");
+        assert_eq!(refused(Behind::Nobody("node-1")), [unmapped]);
+        assert_eq!(refused(Behind::Host(None)), [Finding::new("host-unknown")]);
+    }
+
+    #[test]
+    fn what_was_appraised_counts_until_it_is_over() {
+        let host = HostStanding {
+            host: "host-1".parse().unwrap(),
+            tier: TrustTier::Warning,
+            place: None,
+            findings: vec![Finding::new("a")],
+            challenged_at: 0,
+            expires_at: 10,
+        };
+        assert_eq!(host.tier_at(9), TrustTier::Warning);
+        assert_eq!(host.findings_at(9), host.findings);
+        assert_eq!(host.tier_at(10), TrustTier::None);
+        assert_eq!(host.findings_at(10)[0].code, "result-expired");
     }
 
     #[test]
@@ -317,18 +349,18 @@ mod tests {
             labels: [("app".to_owned(), app.to_owned())].into(),
             ..PodFacts::default()
         };
-        let judged = |pods: &[PodFacts]| admit_each(&policies, pods, None, 0);
-        assert!(judged(&[pod("y")]).policies.is_empty());
+        let judged = |pods: &[PodFacts]| admit_each(&policies, pods, Behind::Host(None), 0);
+        assert!(judged(&[pod("y")]).policies().is_empty());
         for pods in [
             vec![pod("x")],
             vec![pod("y"), pod("x")],
             vec![pod("x"), pod("y"), pod("x")],
         ] {
-            let Admission { policies, refusals } = judged(&pods);
-            assert_eq!(policies, ["w"]);
-            assert_eq!(refusals.len(), 1);
+            let judged = judged(&pods);
+            assert_eq!(judged.policies(), ["w"]);
+            assert_eq!(judged.refusals().len(), 1);
         }
         let none = judged(&[]);
-        assert!(!none.admitted() && none.policies.is_empty());
+        assert!(!none.admitted() && none.policies().is_empty());
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::result::TrustTier;
-use touchstone_policies::admit::{HostStanding, ImageFacts, ImageUse, PodFacts, admit};
+use touchstone_policies::admit::{Behind, HostStanding, ImageFacts, ImageUse, PodFacts, admit};
 use touchstone_policies::manifest::PolicySet;
 
 /// The moment at which all cases are decided, seconds since 1970.
@@ -76,8 +76,12 @@ fn every_sample_answers_its_cases() {
             let name = format!("{}: {}", sample.display(), case.case);
             let pod = facts(case.pod);
             let host = case.host.map(standing);
-            let admission = admit(&policies, &pod, host.as_ref(), NOW);
-            let codes: Vec<&str> = admission.refusals.iter().map(|f| f.code.as_str()).collect();
+            let admission = admit(&policies, &pod, Behind::Host(host.as_ref()), NOW);
+            let codes: Vec<&str> = admission
+                .refusals()
+                .iter()
+                .map(|f| f.code.as_str())
+                .collect();
             assert_eq!(codes, case.refusals, "{name}");
             decided += 1;
         }

@@ -5,13 +5,16 @@ use touchstone_kubernetes::pod::{ObjectMeta, Pod};
 use touchstone_policies::admit::PodFacts;
 
 use super::review::{Binding, Request};
+use super::tolerations::Opens;
 
-/// A pod, and what is to happen with it.
+/// A pod, and what is to happen with it: read once.
 pub(super) struct Asked {
     /// The pod's name.
     pub(super) name: String,
     pub(super) uid: Option<String>,
     pub(super) what: What,
+    /// What it comes to tolerate that keeps pods from hosts that are not trusted.
+    pub(super) opens: Option<Opens>,
 }
 
 pub(super) enum What {
@@ -52,6 +55,11 @@ impl Asked {
     fn created(request: &Request) -> Result<Self, Finding> {
         let pod: Pod = request.object()?;
         let facts = pod.facts(&request.namespace);
+        let opens = match pod.is_mirror() {
+            // Kubelets let every static pod tolerate all that evicts: what is to be said of its mirror is that it is one.
+            true => None,
+            false => Opens::of((&pod, &facts), None),
+        };
         let node = pod.node().map(str::to_owned);
         let what = match node {
             // Kubelets mirror what runs on themselves; without a node it is on none that could be named.
@@ -59,22 +67,30 @@ impl Asked {
             Some(node) => What::CreatedOn(facts, node),
             None => What::Created(facts),
         };
-        Ok(Self::of(request, &pod.metadata, what))
+        Ok(Self {
+            opens,
+            ..Self::of(request, &pod.metadata, what)
+        })
     }
 
     fn updated(request: &Request) -> Result<Self, Finding> {
         let pod: Pod = request.object()?;
-        let before: Option<Pod> = request.old_object()?;
+        let old: Option<Pod> = request.old_object()?;
         let after = pod.facts(&request.namespace);
+        let before = old.as_ref().map(|old| old.facts(&request.namespace));
+        let opens = Opens::of((&pod, &after), old.as_ref().zip(before.as_ref()));
         let what = match pod.node() {
             Some(node) => What::UpdatedOn {
-                before: before.map(|before| Box::new(before.facts(&request.namespace))),
+                before: before.map(Box::new),
                 after,
                 node: node.to_owned(),
             },
             None => What::Updated(after),
         };
-        Ok(Self::of(request, &pod.metadata, what))
+        Ok(Self {
+            opens,
+            ..Self::of(request, &pod.metadata, what)
+        })
     }
 
     fn of(request: &Request, object: &ObjectMeta, what: What) -> Self {
@@ -82,6 +98,7 @@ impl Asked {
             name: request.name(object).to_owned(),
             uid: object.uid.clone().filter(|uid| !uid.is_empty()),
             what,
+            opens: None,
         }
     }
 }

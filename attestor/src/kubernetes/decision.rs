@@ -4,9 +4,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
-use touchstone_policies::admit::{
-    Admission, PodFacts, Workload, admit_each, admit_images, selecting,
-};
+use touchstone_policies::admit::{Admission, Behind, PodFacts, Workload, admit_each, admit_images};
 use touchstone_policies::manifest::PolicySet;
 use touchstone_policies::prose;
 
@@ -52,16 +50,12 @@ impl Decision {
     ) -> Self {
         let now = clock::now();
         let standing = on.as_ref().and_then(OnNode::standing);
-        let mut admission = admit_each(policies, pods, standing.as_ref(), now);
-        if on.is_none() {
-            for refusal in &mut admission.refusals {
-                if refusal.code == "host-unknown" {
-                    *refusal = Finding::new("node-unmapped").about(node);
-                }
-            }
-        }
+        let behind = match on {
+            Some(_) => Behind::Host(standing.as_ref()),
+            None => Behind::Nobody(node),
+        };
         Self {
-            admission,
+            admission: admit_each(policies, pods, behind, now),
             policy_digest: policies.digest,
             node: Some(node.to_owned()),
             result_entry: on.as_ref().and_then(|on| Some(on.held.as_ref()?.entry)),
@@ -88,48 +82,16 @@ impl Decision {
         }
     }
 
-    /// What becomes of the mirror of a pod that a kubelet runs without asking.
-    pub(super) fn of_static(
-        attestor: &Attestor,
-        policies: &PolicySet,
-        pod: &PodFacts,
-        node: &str,
-    ) -> Self {
-        let names = selecting(policies, pod).map(|(name, _)| name.to_owned());
-        let names: Vec<String> = names.collect();
-        let refusal = Finding::new("pod-static").about(node);
-        let refusals = match names.is_empty() {
-            true => Vec::new(),
-            false => vec![refusal],
-        };
-        Self::without_host(attestor, policies, pod, node, (names, refusals))
-    }
-
-    /// What becomes of an update after which these policies would not be for a pod any more that is on `node`.
-    pub(super) fn of_leaving(
-        attestor: &Attestor,
-        policies: &PolicySet,
-        left: Vec<String>,
-        pod: &PodFacts,
-        node: &str,
-    ) -> Self {
-        let refusal = Finding::new("pod-leaves-policy").observed(left.join(", "));
-        Self::without_host(attestor, policies, pod, node, (left, vec![refusal]))
-    }
-
     /// What the host behind `node` has no part in.
-    fn without_host(
+    pub(super) fn without_host(
         attestor: &Attestor,
         policies: &PolicySet,
+        admission: Admission,
         pod: &PodFacts,
         node: &str,
-        (names, refusals): (Vec<String>, Vec<Finding>),
     ) -> Self {
         Self {
-            admission: Admission {
-                policies: names,
-                refusals,
-            },
+            admission,
             policy_digest: policies.digest,
             node: Some(node.to_owned()),
             host: attestor.index.host_of(node),
@@ -146,19 +108,14 @@ impl Decision {
     }
 
     /// Refuses for these reasons, too.
-    pub(super) fn refuse_for(&mut self, reasons: Vec<Finding>) {
-        let refusals = &mut self.admission.refusals;
-        for reason in reasons {
-            if !refusals.contains(&reason) {
-                refusals.push(reason);
-            }
-        }
+    pub(super) fn refuse_for(&mut self, reasons: impl IntoIterator<Item = Finding>) {
+        self.admission.refuse(reasons);
     }
 
     /// Says that pull secrets were not read, where that may be why.
     pub(super) fn explain(&mut self, secrets: &PullSecrets) {
-        let unread = secrets.unread(&self.admission.refusals);
-        self.admission.refusals.extend(unread);
+        let unread = secrets.unread(self.admission.refusals());
+        self.admission.refuse(unread);
     }
 
     /// Has it recorded what its workload is made of, if it is admitted and the first of it.
@@ -175,7 +132,7 @@ impl Decision {
         caller: &Actor,
         asked: &Asked,
     ) -> Result<Response, RoundError> {
-        if self.admission.policies.is_empty() && self.admitted() {
+        if self.admission.policies().is_empty() && self.admitted() {
             return Ok(Response::allowed(request, None));
         }
         let is_written = !request.dry_run
@@ -192,19 +149,19 @@ impl Decision {
         }
         let why = format!(
             "touchstone: {} (policy {}) ({})",
-            prose::summary(&self.admission.refusals),
-            self.admission.policies.join(", "),
-            codes(&self.admission.refusals),
+            prose::summary(self.admission.refusals()),
+            self.admission.policies().join(", "),
+            codes(self.admission.refusals()),
         );
         Ok(Response::refused(request, &why, entry))
     }
 
     /// What it is counted with, where it is a refusal.
     fn kind(&self, request: &Request) -> RefusalKind {
-        let refusals = self.admission.refusals.iter();
+        let refusals = self.admission.refusals().iter();
         RefusalKind {
             operation: format!("{} {}", request.operation, request.resource_name()),
-            policies: self.admission.policies.clone(),
+            policies: self.admission.policies().to_vec(),
             refusals: refusals.map(|finding| finding.code.clone()).collect(),
         }
     }
@@ -227,21 +184,24 @@ impl Decision {
             return commit(attestor, entry(self, false)?).await;
         };
         if first.workload.is_alone() {
-            let leaf = commit(attestor, entry(self, true)?).await?;
-            workloads.note(&first, leaf, now).await?;
+            // Its record is written behind and may be lost: the entry promises none, and what it admits is admitted.
+            let leaf = commit(attestor, entry(self, false)?).await?;
+            workloads.note(&first, leaf, now).await;
             return Ok(leaf);
         }
-        if workloads
-            .of(&first.namespace, &first.workload)
-            .await?
-            .is_none()
-        {
-            let begun = entry(self, true)?;
-            match workloads.begin(&first, &begun, now).await? {
-                None => return Ok(begun.leaf()),
-                // Another pod was the first, meanwhile.
-                Some(record) => self.refuse_for(record.changes(&first)),
+        let record = match workloads.of(&first.namespace, &first.workload).await? {
+            None => {
+                let begun = entry(self, true)?;
+                match workloads.begin(&first, &begun, now).await? {
+                    None => return Ok(begun.leaf()),
+                    others => others,
+                }
             }
+            others => others,
+        };
+        // Another pod may have been the first since this one was judged.
+        if let Some(record) = record {
+            self.refuse_for(record.changes(&first));
         }
         commit(attestor, entry(self, false)?).await
     }

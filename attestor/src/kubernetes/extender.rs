@@ -8,7 +8,7 @@ mod wire;
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::EXEMPT;
 use touchstone_kubernetes::pod::Pod;
-use touchstone_policies::admit::{PodFacts, policies_for_any, refusals_of, seconds_left};
+use touchstone_policies::admit::{Behind, PodFacts, policies_for_any, refusals_of, seconds_left};
 use touchstone_policies::prose;
 
 use super::Webhook;
@@ -51,12 +51,13 @@ fn judge(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<Option<S
         return vec![None; nodes.len()];
     }
     let now = clock::now();
-    let refusals = attestor
-        .index
-        .judge_nodes(nodes, |node, host, standing| match host {
-            Some(_) => refusals_of(&policies, &selected, standing, now),
-            None => vec![Finding::new("node-unmapped").about(node)],
-        });
+    let refusals = attestor.index.judge_nodes(nodes, |node, host, standing| {
+        let behind = match host {
+            Some(_) => Behind::Host(standing),
+            None => Behind::Nobody(node),
+        };
+        refusals_of(&policies, &selected, behind, now)
+    });
     refusals
         .iter()
         .map(|refusals| (!refusals.is_empty()).then(|| prose::summary(refusals)))
@@ -90,8 +91,8 @@ fn seconds(attestor: &Attestor, pods: &[PodFacts], nodes: &[&str]) -> Vec<i64> {
     }
     let now = clock::now();
     attestor.index.judge_nodes(nodes, |_, _, standing| {
-        let fits =
-            standing.filter(|host| refusals_of(&policies, &selected, Some(host), now).is_empty());
+        let fits = standing
+            .filter(|_| refusals_of(&policies, &selected, Behind::Host(standing), now).is_empty());
         fits.map_or(0, |host| {
             seconds_left(&selected, host, now).clamp(0, i64::from(u32::MAX))
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_policies::admit::{PodFacts, selecting};
+use touchstone_policies::admit::{Admission, PodFacts, Update, mirror, update};
 use touchstone_policies::manifest::PolicySet;
 
 use super::Webhook;
@@ -14,7 +14,7 @@ use super::lookup;
 use super::pod_memory::Recalled;
 use super::pull_secrets::PullSecrets;
 use super::review::Request;
-use super::workload;
+use super::workload::{self, changes};
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::store::StoreError;
@@ -45,27 +45,25 @@ impl Judge<'_> {
                 before,
                 after,
                 node,
-            } => match changed(self.policies, before.as_deref(), after) {
-                Changed::Nothing => Ok(Judged::Unconcerned),
-                Changed::Leaves(left) => {
-                    let decision =
-                        Decision::of_leaving(self.attestor, self.policies, left, after, node);
-                    Ok(Judged::Decided(Box::new(decision)))
-                }
-                Changed::Becomes => {
-                    let pods = vec![stays(before.as_deref(), after)];
-                    self.on_node(pods, before.as_deref(), node).await
-                }
+            } => match update(self.policies, before.as_deref(), after) {
+                Update::Nothing => Ok(Judged::Unconcerned),
+                Update::Leaves(refused) => Ok(self.whichever_host(refused, after, node)),
+                Update::Becomes(pod) => self.on_node(vec![*pod], before.as_deref(), node).await,
             },
             What::Bound(node) => match self.to_be_bound(asked).await {
                 Ok(pods) => self.on_node(pods, None, node).await,
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
-                let decision = Decision::of_static(self.attestor, self.policies, pod, node);
-                Ok(Judged::Decided(Box::new(decision)))
+                let admission = mirror(self.policies, pod, node);
+                Ok(self.whichever_host(admission, pod, node))
             }
         }
+    }
+
+    fn whichever_host(&self, admission: Admission, pod: &PodFacts, node: &str) -> Judged {
+        let decision = Decision::without_host(self.attestor, self.policies, admission, pod, node);
+        Judged::Decided(Box::new(decision))
     }
 
     /// A pod that waits for a node: it is remembered as it is now, and its binding will be judged.
@@ -77,8 +75,9 @@ impl Judge<'_> {
         let mut learned = [pod.clone()];
         let (secrets, too_many) = self.learn(&mut learned).await?;
         let mut decision = Decision::without_node(self.policies, &learned);
-        decision.refuse_for(Vec::from_iter(too_many));
-        decision.refuse_for(self.changes(&learned, None).await?);
+        decision.refuse_for(too_many);
+        let records = self.records(self.policies, &learned).await?;
+        decision.refuse_for(changes(self.policies, &learned, None, &records));
         decision.explain(&secrets);
         if !decision.admitted() {
             return Ok(Judged::Decided(Box::new(decision)));
@@ -103,7 +102,7 @@ impl Judge<'_> {
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
         let (secrets, too_many) = self.learn(&mut pods).await?;
-        let changes = self.changes(&pods, before).await?;
+        let records = self.records(&self.attestor.index.policies(), &pods).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
@@ -115,8 +114,8 @@ impl Judge<'_> {
         }
         let policies = index.policies();
         let mut decision = Decision::on_node(&policies, &pods, node, host);
-        decision.refuse_for(Vec::from_iter(too_many));
-        decision.refuse_for(changes);
+        decision.refuse_for(too_many);
+        decision.refuse_for(changes(&policies, &pods, before, &records));
         decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
@@ -162,92 +161,5 @@ impl Judge<'_> {
         let (store, images) = (&self.attestor.store, &self.webhook.images);
         let too_many = images.learn(store, self.policies, pods, &secrets).await?;
         Ok((secrets, too_many))
-    }
-}
-
-/// What an update makes of a pod on a node.
-#[derive(Debug, Eq, PartialEq)]
-enum Changed {
-    /// Nothing that matters.
-    Nothing,
-    /// Policies that were for it are so no more.
-    Leaves(Vec<String>),
-    /// It is to be judged as what it becomes.
-    Becomes,
-}
-
-/// What becomes of a pod on a node that is `after` from now on. It stays under the policies that were for it: the host was
-/// chosen by them, what the pod opened there stays open, and no other look finds out what it was.
-fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) -> Changed {
-    let Some(before) = before else {
-        return Changed::Becomes;
-    };
-    let names = |pod| -> Vec<&str> { selecting(policies, pod).map(|(name, _)| name).collect() };
-    let (was_for, is_for) = (names(before), names(after));
-    let left = was_for.iter().filter(|name| !is_for.contains(name));
-    let left: Vec<String> = left.map(|name| (*name).to_owned()).collect();
-    if !left.is_empty() {
-        return Changed::Leaves(left);
-    }
-    // Labels come and go on a pod whose host has fallen, too: only a policy that was not for it before judges it.
-    match before.images == after.images && is_for.len() == was_for.len() {
-        true => Changed::Nothing,
-        false => Changed::Becomes,
-    }
-}
-
-/// The pod as it becomes: labels and owners may change with it, and it stays of the workload that it was made for.
-fn stays(before: Option<&PodFacts>, after: &PodFacts) -> PodFacts {
-    let workload = before.map_or(&after.workload, |before| &before.workload);
-    PodFacts {
-        workload: workload.clone(),
-        ..after.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use touchstone_policies::admit::{ImageFacts, ImageUse};
-
-    use super::*;
-
-    fn pod(app: &str, image: &str) -> PodFacts {
-        PodFacts {
-            namespace: "a".to_owned(),
-            labels: [("app".to_owned(), app.to_owned())].into(),
-            service_account: "default".to_owned(),
-            images: vec![ImageFacts {
-                container: "c".to_owned(),
-                used: ImageUse::Ordinary,
-                reference: image.to_owned(),
-                name: None,
-                digest: None,
-                encrypted: None,
-                registered: None,
-                signers: None,
-            }],
-            workload: None,
-            pull_secrets: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_pod_on_a_node_is_judged_again_where_its_images_change_or_a_policy_comes_to_be_for_it() {
-        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
-             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
-        let policies = PolicySet::parse(manifest).unwrap();
-        let changed = |before: &PodFacts, after: &PodFacts| changed(&policies, Some(before), after);
-        let (x, y) = (pod("x", "1"), pod("y", "1"));
-        assert_eq!(changed(&x, &x), Changed::Nothing);
-        assert_eq!(changed(&y, &pod("z", "1")), Changed::Nothing);
-        assert_eq!(changed(&y, &x), Changed::Becomes);
-        assert_eq!(changed(&x, &pod("x", "2")), Changed::Becomes);
-        assert_eq!(super::changed(&policies, None, &y), Changed::Becomes);
-        // Whatever else comes with it.
-        let left = Changed::Leaves(vec!["w".to_owned()]);
-        assert_eq!(changed(&x, &y), left);
-        assert_eq!(changed(&x, &pod("y", "2")), left);
     }
 }

@@ -20,7 +20,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_kubernetes::pod::Pod;
-use touchstone_policies::admit::{policies_for, refusals_of};
+use touchstone_policies::admit::{Behind, policies_for, refusals_of};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::placement;
 
@@ -113,7 +113,7 @@ fn fits_somewhere(
     fitting.of(basis, names.collect(), Instant::now(), || {
         let now = clock::now();
         index.any_behind_a_node(|standing| {
-            refusals_of(policies, selected, Some(standing), now).is_empty()
+            refusals_of(policies, selected, Behind::Host(Some(standing)), now).is_empty()
         })
     })
 }

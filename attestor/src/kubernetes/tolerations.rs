@@ -6,10 +6,8 @@
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::TAINT;
 use touchstone_kubernetes::pod::{Pod, Toleration};
-use touchstone_policies::admit::{PodFacts, policies_for_any};
+use touchstone_policies::admit::{PodFacts, tolerating};
 use touchstone_policies::manifest::PolicySet;
-
-use super::review::Request;
 
 /// Whether a pod with it could stay where our taint is. Which values of it there are does not count: there may be more of
 /// them one day.
@@ -18,34 +16,38 @@ fn lets_pass(toleration: &Toleration) -> bool {
     (any || toleration.key == TAINT) && toleration.effect != "PreferNoSchedule"
 }
 
-/// Why the pod may not be made, or changed, as it is asked; `None`: its tolerations are no reason. What a pod tolerates
-/// already is no reason to refuse its other changes. Kubelets let every static pod tolerate all that evicts: what is to
-/// be said of its mirror is that it is one.
-pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding> {
-    let resource = request.resource_name();
-    if !["pods", "pods/ephemeralcontainers"].contains(&resource.as_str()) {
-        return None;
+/// What a pod comes to tolerate that lets it pass.
+pub(super) struct Opens {
+    tolerated: String,
+    /// What the pod is, and what it was.
+    pods: Vec<PodFacts>,
+}
+
+impl Opens {
+    /// What `pod`, with these `facts`, tolerates and did not `before`; `None`: nothing that lets it pass. What it tolerates
+    /// already is no reason to refuse its other changes.
+    pub(super) fn of(
+        (pod, facts): (&Pod, &PodFacts),
+        before: Option<(&Pod, &PodFacts)>,
+    ) -> Option<Self> {
+        let held = before.map(|(pod, _)| pod.spec.tolerations.as_slice());
+        let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
+        let new = passing.find(|one| !held.unwrap_or_default().contains(one))?;
+        let tolerated = match new.key.as_str() {
+            "" => "every taint",
+            key => key,
+        };
+        let before = before.map(|(_, facts)| facts.clone());
+        Some(Self {
+            tolerated: tolerated.to_owned(),
+            pods: before.into_iter().chain([facts.clone()]).collect(),
+        })
     }
-    let pod: Pod = request.object().ok()?;
-    if request.operation == "CREATE" && pod.is_mirror() {
-        return None;
+
+    /// Why it may not.
+    pub(super) fn refusal(&self, policies: &PolicySet) -> Option<Finding> {
+        tolerating(policies, &self.pods, &self.tolerated)
     }
-    let before = request.old_object::<Pod>().ok().flatten();
-    let held = before.as_ref().map(|pod| pod.spec.tolerations.as_slice());
-    let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
-    let new = passing.find(|one| !held.unwrap_or_default().contains(one))?;
-    // What it is and what it was: a pod that leaves its policy takes no leave of what it opened under it.
-    let both = [Some(&pod), before.as_ref()];
-    let both = both.into_iter().flatten();
-    let both: Vec<PodFacts> = both.map(|pod| pod.facts(&request.namespace)).collect();
-    if policies_for_any(policies, &both).is_empty() {
-        return None;
-    }
-    let tolerated = match new.key.as_str() {
-        "" => "every taint",
-        key => key,
-    };
-    Some(Finding::new("toleration-of-untrusted").observed(tolerated))
 }
 
 #[cfg(test)]

@@ -145,8 +145,9 @@ mod tests {
 
     fn codes(demands: &str, images: &[ImageFacts]) -> Vec<String> {
         let admission = admit_images(&policies(demands), &pod(images));
-        assert_eq!(admission.policies, ["w"]);
-        admission.refusals.into_iter().map(|f| f.code).collect()
+        assert_eq!(admission.policies(), ["w"]);
+        let refusals = admission.refusals().iter();
+        refusals.map(|finding| finding.code.clone()).collect()
     }
 
     /// Who signs images with a key of its own.

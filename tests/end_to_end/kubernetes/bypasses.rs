@@ -43,20 +43,19 @@ pub(super) async fn a_binding_without_the_uid_of_a_known_pod_is_refused(cluster:
     let _uid = unscheduled(cluster, "unnamed").await;
     let path = format!("{}/binding", pods::path(NAMESPACE, "unnamed"));
     let wrong = "11111111-2222-3333-4444-555555555555";
-    let before = unknown(cluster).await;
+    let before = refused_as(cluster, "pod-unknown").await;
     // Where the host may not run it, no way of looking the pod up lets it pass.
     for uid in [None, Some(wrong)] {
         let binding = pods::binding(NAMESPACE, "unnamed", uid, &six("us-1").node());
         let refused = refused(cluster.api().create(&path, &binding).await);
         assert!(refused.message.contains("not reviewed here"), "{refused}");
     }
-    assert_eq!(unknown(cluster).await - before, 2.0);
+    assert_eq!(refused_as(cluster, "pod-unknown").await - before, 2.0);
     has_no_node(cluster, "unnamed").await;
 }
 
-/// How many reviews were refused since their pod is not known.
-async fn unknown(cluster: &Cluster) -> f64 {
-    let code = "pod-unknown";
+/// How many reviews were refused for this reason.
+async fn refused_as(cluster: &Cluster, code: &str) -> f64 {
     let name = format!("touchstone_refusals_total{{code=\"{code}\"}} ");
     let metrics = cluster.world.server.text("/metrics").await;
     let count = metrics.lines().find_map(|line| line.strip_prefix(&name));

@@ -200,13 +200,12 @@ async fn moved(
 fn custodian(attestor: &Attestor, place: &KeptPlace, now: i64) -> Custodian {
     let host: Option<&HostId> = place.host.as_ref();
     let held = host.and_then(|host| attestor.index.standing(host));
-    let in_force = held.filter(|held| now < held.standing.expires_at);
     Custodian {
         pod: place.pod.clone(),
         pod_uid: place.pod_uid.clone(),
         node: place.node.clone(),
         host: place.host.clone(),
-        tier: in_force.map_or(TrustTier::None, |held| held.standing.tier),
+        tier: held.map_or(TrustTier::None, |held| held.standing.tier_at(now)),
     }
 }
 

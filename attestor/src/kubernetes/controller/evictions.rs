@@ -10,7 +10,7 @@ use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
-use touchstone_policies::admit::refusals_of;
+use touchstone_policies::admit::{Behind, refusals_of};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::prose;
 
@@ -205,8 +205,9 @@ pub(super) fn refusals(
 ) -> Vec<Finding> {
     let held = judged.and_then(|judged| judged.held.as_ref());
     let standing = held.map(|held| &held.standing);
-    match judged.is_some_and(|judged| judged.host.is_some()) {
-        true => refusals_of(policies, selected, standing, now),
-        false => vec![Finding::new("node-unmapped").about(node)],
-    }
+    let behind = match judged.is_some_and(|judged| judged.host.is_some()) {
+        true => Behind::Host(standing),
+        false => Behind::Nobody(node),
+    };
+    refusals_of(policies, selected, behind, now)
 }

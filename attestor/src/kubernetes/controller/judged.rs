@@ -54,11 +54,7 @@ impl Judged {
                 TrustTier::None,
                 vec![Finding::new("host-unknown").about(&host)],
             ),
-            Some(held) if now >= held.standing.expires_at => (
-                TrustTier::None,
-                vec![Finding::new("result-expired").about(&host)],
-            ),
-            Some(held) => (held.standing.tier, held.standing.findings.clone()),
+            Some(Held { standing, .. }) => (standing.tier_at(now), standing.findings_at(now)),
         };
         Self {
             host: Some(host),
@@ -105,8 +101,7 @@ fn fault(on: &OnNode, now: i64) -> Option<Fault> {
     let Some(held) = &on.held else {
         return Some(Fault::New);
     };
-    let standing = &held.standing;
-    if now >= standing.expires_at || !standing.tier.satisfies(TrustTier::Warning) {
+    if !held.standing.tier_at(now).satisfies(TrustTier::Warning) {
         return Some(Fault::Untrusted);
     }
     on.rebooted.then_some(Fault::Rebooted)

@@ -1,0 +1,147 @@
+//! What a pod may not be, or become, on whichever host.
+
+use touchstone_evidence::finding::Finding;
+
+use super::{Admission, PodFacts, names_of, policies_for_any};
+use crate::manifest::PolicySet;
+
+/// What an update makes of a pod on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Nothing that matters.
+    Nothing,
+    /// Policies that were for it are so no more: refused.
+    Leaves(Admission),
+    /// It is to be judged as this, which it becomes.
+    Becomes(Box<PodFacts>),
+}
+
+/// Judges that a pod on a node is `after` from now on; `before`: what it was, `None`: nobody said. It stays under the
+/// policies that were for it: the host was chosen by them, what the pod opened there stays open, and no other look finds
+/// out what it was.
+#[must_use]
+pub fn update(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) -> Update {
+    let Some(before) = before else {
+        return Update::Becomes(Box::new(after.clone()));
+    };
+    let (was_for, is_for) = (names_of(policies, before), names_of(policies, after));
+    let mut left = was_for.clone();
+    left.retain(|name| !is_for.contains(name));
+    if !left.is_empty() {
+        let reason = Finding::new("pod-leaves-policy").observed(left.join(", "));
+        let mut refused = Admission::by(left);
+        refused.refuse([reason]);
+        return Update::Leaves(refused);
+    }
+    // Labels come and go on a pod whose host has fallen, too: only a policy that was not for it before judges it.
+    if before.images == after.images && is_for.len() == was_for.len() {
+        return Update::Nothing;
+    }
+    // Labels and owners may change with it, and it stays of the workload that it was made for.
+    Update::Becomes(Box::new(PodFacts {
+        workload: before.workload.clone(),
+        ..after.clone()
+    }))
+}
+
+/// Judges the mirror of a pod that runs on `node` already, without asking.
+#[must_use]
+pub fn mirror(policies: &PolicySet, pod: &PodFacts, node: &str) -> Admission {
+    let mut admission = Admission::by(names_of(policies, pod));
+    if !admission.policies().is_empty() {
+        admission.refuse([Finding::new("pod-static").about(node)]);
+    }
+    admission
+}
+
+/// Why a pod may not come to tolerate what is `tolerated`, which keeps pods from hosts that are not trusted. `pods`: what
+/// it is and what it was: one that leaves its policy takes no leave of what it opened under it.
+#[must_use]
+pub fn tolerating(policies: &PolicySet, pods: &[PodFacts], tolerated: &str) -> Option<Finding> {
+    let concerned = !policies_for_any(policies, pods).is_empty();
+    concerned.then(|| Finding::new("toleration-of-untrusted").observed(tolerated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::{ImageFacts, ImageUse, Workload};
+
+    fn pod(app: &str, image: &str) -> PodFacts {
+        PodFacts {
+            namespace: "a".to_owned(),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            images: vec![ImageFacts {
+                container: "c".to_owned(),
+                used: ImageUse::Ordinary,
+                reference: image.to_owned(),
+                name: None,
+                digest: None,
+                encrypted: None,
+                registered: None,
+                signers: None,
+            }],
+            ..PodFacts::default()
+        }
+    }
+
+    fn policies() -> PolicySet {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
+        PolicySet::parse(manifest).unwrap()
+    }
+
+    #[test]
+    fn a_pod_on_a_node_is_judged_again_where_its_images_change_or_a_policy_comes_to_be_for_it() {
+        let policies = policies();
+        let update = |before: &PodFacts, after: &PodFacts| update(&policies, Some(before), after);
+        let becomes = |pod: &PodFacts| Update::Becomes(Box::new(pod.clone()));
+        let (x, y) = (pod("x", "1"), pod("y", "1"));
+        assert_eq!(update(&x, &x), Update::Nothing);
+        assert_eq!(update(&y, &pod("z", "1")), Update::Nothing);
+        assert_eq!(update(&y, &x), becomes(&x));
+        assert_eq!(update(&x, &pod("x", "2")), becomes(&pod("x", "2")));
+        assert_eq!(super::update(&policies, None, &y), becomes(&y));
+        // Whatever else comes with it.
+        for after in [&y, &pod("y", "2")] {
+            let Update::Leaves(refused) = update(&x, after) else {
+                panic!("{after:?}");
+            };
+            assert_eq!(refused.policies(), ["w"]);
+            assert_eq!(refused.refusals()[0].code, "pod-leaves-policy");
+        }
+    }
+
+    #[test]
+    fn a_pod_stays_of_the_workload_that_it_was_made_for() {
+        let of = |uid: &str| {
+            Some(Workload {
+                kind: "ReplicaSet".to_owned(),
+                name: "api".to_owned(),
+                uid: uid.to_owned(),
+                revision: String::new(),
+            })
+        };
+        let (mut before, mut after) = (pod("x", "1"), pod("x", "2"));
+        (before.workload, after.workload) = (of("1"), of("2"));
+        let Update::Becomes(pod) = update(&policies(), Some(&before), &after) else {
+            panic!("it is another image");
+        };
+        assert_eq!(pod.workload, before.workload);
+    }
+
+    #[test]
+    fn only_pods_that_a_policy_is_for_are_refused_for_what_they_are() {
+        let policies = policies();
+        for (app, refused) in [("x", true), ("y", false)] {
+            let pod = pod(app, "1");
+            let mirror = mirror(&policies, &pod, "node-1");
+            assert_eq!(
+                (mirror.admitted(), mirror.policies().len() == 1),
+                (!refused, refused)
+            );
+            let tolerates = tolerating(&policies, &[pod], "every taint");
+            assert_eq!(tolerates.is_some(), refused);
+        }
+    }
+}
