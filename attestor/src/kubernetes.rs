@@ -21,6 +21,7 @@ mod registry;
 mod resolve;
 pub(crate) mod review;
 mod same_image;
+mod strangers;
 mod tolerations;
 mod turns;
 mod workload;
@@ -42,6 +43,7 @@ use judge::{Judge, Judged};
 pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
+use strangers::Strangers;
 
 /// Who sets labels and taints on nodes where no cluster is configured: the service account of an installation.
 const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
@@ -50,6 +52,8 @@ const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
 pub(crate) struct Webhook {
     pods: PodMemory,
     images: Images,
+    /// Reviews that were not let in.
+    pub(crate) strangers: Strangers,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
@@ -63,6 +67,7 @@ impl Webhook {
         Self {
             pods: PodMemory::default(),
             images,
+            strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
         }

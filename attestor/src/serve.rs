@@ -15,6 +15,8 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
@@ -98,7 +100,10 @@ pub struct Settings {
 /// Logs to standard error; `RUST_LOG` chooses what.
 pub fn start_logging(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        // What that target says of each request that fails, the cluster says once, and better.
+        .unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new("info,kube_client::client::builder=off")
+        });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -182,14 +187,16 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         attestor.index.see_cluster(uids);
     }
     let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster.clone()));
+    let (stop, stopped) = oneshot::channel();
     let controller = cluster.map(|cluster| {
         let webhook = Arc::clone(&app.webhook);
-        tokio::spawn(controller::run(Arc::clone(&attestor), cluster, webhook))
+        let attestor = Arc::clone(&attestor);
+        tokio::spawn(controller::run(attestor, cluster, webhook, stopped))
     });
     let handle = Handle::new();
     // Before anybody is told that it serves: from then on it ends in order.
     let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::spawn(stop_on_signal(terminate, handle.clone()));
+    tokio::spawn(stop_on_signal(terminate, handle.clone(), stop));
     let acceptor = PeerAcceptor::new(tls);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
@@ -201,7 +208,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     end_idle_connections(&mut server);
     server.serve(http::router(app).into_make_service()).await?;
     house.abort();
-    if let Some(controller) = controller {
+    if let Some(mut controller) = controller
+        && timeout(GRACE, &mut controller).await.is_err()
+    {
         controller.abort();
     }
     attestor.flush_refusals().await;
@@ -320,11 +329,17 @@ fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAccepto
         .header_read_timeout(PATIENCE);
 }
 
-async fn stop_on_signal(mut terminate: Signal, handle: Handle<SocketAddr>) {
+/// `controller`: ends the work on the cluster, so that another attestor goes on with it while requests here come to an end.
+async fn stop_on_signal(
+    mut terminate: Signal,
+    handle: Handle<SocketAddr>,
+    controller: oneshot::Sender<()>,
+) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+    let _where_none_is = controller.send(());
     handle.graceful_shutdown(Some(GRACE));
 }
 

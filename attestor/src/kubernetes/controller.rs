@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_kubernetes::leader::Candidate;
+use touchstone_kubernetes::leader::{self, Candidate};
 use touchstone_kubernetes::marks::Marks;
 use touchstone_kubernetes::names::{TAINT, TIER};
 use touchstone_kubernetes::node::{Node, Taint};
@@ -67,21 +68,44 @@ struct Controller {
     held: bool,
 }
 
-/// Works until it is dropped, whenever this replica leads.
-pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
-    cluster.ready().await;
-    let Ok(identity) = random::bytes::<8>() else {
+/// Works until `stop` is said, whenever this replica leads. Then it gives back what it leads by.
+pub(crate) async fn run(
+    attestor: Arc<Attestor>,
+    cluster: Arc<Cluster>,
+    webhook: Arc<Webhook>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let Ok(random) = random::bytes::<8>() else {
         tracing::error!("no random bytes; the node controller does not work");
         return;
     };
-    let candidate = Candidate::new(hex::encode(identity));
+    tokio::select! {
+        () = cluster.ready() => {}
+        _ = &mut stop => return,
+    }
+    let candidate = Candidate::new(leader::identity(&random));
     let mut leading = Leading::start(candidate, Arc::clone(&cluster));
+    tokio::select! {
+        () = lead(&mut leading, &attestor, &cluster, &webhook) => {}
+        _ = &mut stop => {}
+    }
+    leading.give_back().await;
+}
+
+async fn lead(
+    leading: &mut Leading,
+    attestor: &Arc<Attestor>,
+    cluster: &Arc<Cluster>,
+    webhook: &Arc<Webhook>,
+) {
     loop {
         leading.begins().await;
         tokio::select! {
-            () = work(&attestor, &cluster, &webhook) => {}
+            () = work(attestor, cluster, webhook) => {}
             () = leading.ends() => {}
         }
+        // Whoever leads now looks.
+        attestor.metrics.webhook_gaps(None);
     }
 }
 
@@ -142,6 +166,11 @@ impl Controller {
     async fn round(&mut self) {
         // What nobody confirmed lately says nothing, neither that a host is good nor that it is bad.
         if !self.attestor.index.is_confirmed() {
+            return;
+        }
+        // That it is away was told; the Lease finds out when it is back.
+        if !self.cluster.is_reachable() {
+            self.attestor.metrics.webhook_gaps(None);
             return;
         }
         let at = Moment {
