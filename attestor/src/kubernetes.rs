@@ -21,6 +21,7 @@ mod registry;
 mod resolve;
 pub(crate) mod review;
 mod same_image;
+mod strangers;
 mod tolerations;
 mod turns;
 mod workload;
@@ -43,6 +44,7 @@ use mutate::Fitting;
 pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
+use strangers::Strangers;
 
 /// Who sets labels and taints on nodes where no cluster is configured: the service account of an installation.
 const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
@@ -52,6 +54,8 @@ pub(crate) struct Webhook {
     pods: PodMemory,
     images: Images,
     fitting: Fitting,
+    /// Reviews that were not let in.
+    pub(crate) strangers: Strangers,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
@@ -66,6 +70,7 @@ impl Webhook {
             pods: PodMemory::default(),
             images,
             fitting: Fitting::default(),
+            strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
         }

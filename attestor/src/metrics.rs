@@ -29,7 +29,11 @@ pub(crate) struct Metrics {
     master_key: Gauge,
     evictions_held: Gauge,
     pods_ended: Counter,
-    webhook_gaps: Gauge,
+    reviews_denied: Counter,
+    /// Nothing where nobody looked.
+    webhook_gaps: Family<[(String, String); 0], Gauge>,
+    /// Nothing where no cluster is configured.
+    cluster_reachable: Family<[(String, String); 0], Gauge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,11 +113,23 @@ impl Metrics {
             "Pods that were told to end where they ran",
             pods_ended.clone(),
         );
-        let webhook_gaps = Gauge::default();
+        let reviews_denied = Counter::default();
+        registry.register(
+            "reviews_denied",
+            "Reviews that were not let in: with another secret in the path, or by a TLS key that nobody named",
+            reviews_denied.clone(),
+        );
+        let webhook_gaps = Family::default();
         registry.register(
             "webhook_gaps",
             "Kinds of requests that the API server does not ask about though it must",
             webhook_gaps.clone(),
+        );
+        let cluster_reachable = Family::default();
+        registry.register(
+            "cluster_reachable",
+            "Whether the API server of the cluster answers",
+            cluster_reachable.clone(),
         );
         Self {
             registry,
@@ -127,7 +143,9 @@ impl Metrics {
             master_key,
             evictions_held,
             pods_ended,
+            reviews_denied,
             webhook_gaps,
+            cluster_reachable,
         }
     }
 
@@ -160,10 +178,26 @@ impl Metrics {
             .set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
-    /// Notes how much the API server does not ask about though it must.
-    pub(crate) fn webhook_gaps(&self, gaps: usize) {
-        self.webhook_gaps
-            .set(i64::try_from(gaps).unwrap_or(i64::MAX));
+    /// Notes how much the API server does not ask about though it must; `None`: nobody knows.
+    pub(crate) fn webhook_gaps(&self, gaps: Option<usize>) {
+        match gaps {
+            Some(gaps) => {
+                let gaps = i64::try_from(gaps).unwrap_or(i64::MAX);
+                self.webhook_gaps.get_or_create(&[]).set(gaps);
+            }
+            None => self.webhook_gaps.clear(),
+        }
+    }
+
+    /// Notes whether the API server answers.
+    pub(crate) fn cluster_reachable(&self, reachable: bool) {
+        let gauge = self.cluster_reachable.get_or_create(&[]);
+        gauge.set(i64::from(reachable));
+    }
+
+    /// Counts a review that was not let in.
+    pub(crate) fn review_denied(&self) {
+        self.reviews_denied.inc();
     }
 
     /// Counts a pod that was told to end.
@@ -232,5 +266,23 @@ mod tests {
             .find_map(|line| line.strip_prefix("process_cpu_seconds_total "))
             .and_then(|value| value.parse::<f64>().ok());
         assert!(cpu.is_some_and(|cpu| cpu > 0.0), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_knows_of_a_cluster_is_not_exposed_as_if_it_were_good() {
+        let metrics = Metrics::new();
+        let says = |line: &str| metrics.expose(&[], 0).lines().any(|other| other == line);
+        let names = |name: &str| {
+            let text = metrics.expose(&[], 0);
+            text.lines().any(|line| line.starts_with(name))
+        };
+        let (gaps, reachable) = ("touchstone_webhook_gaps", "touchstone_cluster_reachable");
+        assert!(!names(gaps) && !names(reachable));
+        metrics.webhook_gaps(Some(0));
+        metrics.cluster_reachable(true);
+        assert!(says("touchstone_webhook_gaps 0") && says("touchstone_cluster_reachable 1"));
+        metrics.webhook_gaps(None);
+        metrics.cluster_reachable(false);
+        assert!(!names(gaps) && says("touchstone_cluster_reachable 0"));
     }
 }

@@ -15,7 +15,9 @@ use hyper_util::rt::TokioTimer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
@@ -24,7 +26,7 @@ use crate::attestor::{Attestor, OpenError};
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
-use crate::kubernetes::controller;
+use crate::kubernetes::controller::{self, ControllerError};
 use crate::kubernetes::{Images, Webhook};
 use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
@@ -99,7 +101,10 @@ pub struct Settings {
 /// Logs to standard error; `RUST_LOG` chooses what.
 pub fn start_logging(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        // What that target says of each request that fails, the cluster says once, and better.
+        .unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new("info,kube_client::client::builder=off")
+        });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -183,14 +188,16 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         attestor.index.see_cluster(uids);
     }
     let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster.clone()));
+    let (stop, stopped) = oneshot::channel();
     let mut controller = cluster.map(|cluster| {
         let webhook = Arc::clone(&app.webhook);
-        tokio::spawn(controller::run(Arc::clone(&attestor), cluster, webhook))
+        let attestor = Arc::clone(&attestor);
+        tokio::spawn(controller::run(attestor, cluster, webhook, stopped))
     });
     let handle = Handle::new();
     // Before anybody is told that it serves: from then on it ends in order.
     let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::spawn(stop_on_signal(terminate, handle.clone()));
+    tokio::spawn(stop_on_signal(terminate, handle.clone(), stop));
     let acceptor = PeerAcceptor::new(tls);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
@@ -202,12 +209,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     end_idle_connections(&mut server);
     let served = tokio::select! {
         served = server.serve(http::router(app).into_make_service()) => served.map_err(Into::into),
-        () = ends(&mut controller) => Err(anyhow::anyhow!(
-            "the node controller ended, and without it no pod is; the log says why"
-        )),
+        error = fails(&mut controller) => Err(error),
     };
     house.abort();
-    if let Some(controller) = controller {
+    if let Some(mut controller) = controller
+        && timeout(GRACE, &mut controller).await.is_err()
+    {
         controller.abort();
     }
     attestor.flush_refusals().await;
@@ -217,16 +224,19 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     served
 }
 
-/// Waits for the end of a task that is to work for ever; where there is none, for ever.
-async fn ends(task: &mut Option<JoinHandle<()>>) {
-    match task {
-        Some(task) => {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task that works for ever ended");
-            }
-        }
+/// Waits until the controller cannot go on; where there is none, or where it was told to stop, for ever.
+async fn fails(controller: &mut Option<JoinHandle<Result<(), ControllerError>>>) -> anyhow::Error {
+    let ended = match controller {
+        Some(running) => running.await,
         None => std::future::pending().await,
-    }
+    };
+    *controller = None;
+    let error = match ended {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => error.into(),
+        Err(error) => anyhow::Error::from(error),
+    };
+    error.context("the node controller ended, and without it no pod is")
 }
 
 /// The cluster that the settings name. It may be away: it is reached once it is there.
@@ -338,11 +348,17 @@ fn end_idle_connections(server: &mut axum_server::Server<SocketAddr, PeerAccepto
         .header_read_timeout(PATIENCE);
 }
 
-async fn stop_on_signal(mut terminate: Signal, handle: Handle<SocketAddr>) {
+/// `controller`: ends the work on the cluster, so that another attestor goes on with it while requests here come to an end.
+async fn stop_on_signal(
+    mut terminate: Signal,
+    handle: Handle<SocketAddr>,
+    controller: oneshot::Sender<()>,
+) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+    let _where_none_is = controller.send(());
     handle.graceful_shutdown(Some(GRACE));
 }
 

@@ -43,7 +43,8 @@ STATUS = {
     "type": "object",
     "properties": {
         "observedGeneration": {"description": "The generation that this is about", **INTEGER},
-        "effect": {"description": "Whether it is in force: `InForce`, `Refused` or `Busy`", "type": "string"},
+        "effect": {"description": "Whether it is in force: `InForce`, `Refused`, `Busy` until the next try, or `Ignored` where the attestor takes "
+            "policies from elsewhere", "type": "string"},
         "message": {"description": "Why not, in words", "type": "string"},
         "version": {"description": "The version that all manifests of the cluster make up together", **INTEGER},
         "digest": {

@@ -10,8 +10,10 @@ mod entries;
 mod extender;
 mod healing;
 mod kubelets;
+mod leading;
 mod marks;
 mod node_links;
+mod objects;
 mod pace;
 mod placement;
 mod pull_secrets;
@@ -131,4 +133,15 @@ async fn a_watching_attestor_reads_pull_secrets_where_it_is_let() {
     let cluster = Cluster::start_watched_with(assets, settings, &plain).await;
     pull_secrets::a_pull_secret_is_shown_where_its_namespace_is_named(&cluster, &registry, &image)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watching_attestor_says_how_it_stands_with_its_cluster() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let mut cluster = Cluster::start_watched(assets, "").await;
+    objects::a_policy_object_that_nobody_takes_says_so(&cluster).await;
+    leading::an_api_server_that_is_away_is_seen_and_so_is_its_return(&mut cluster).await;
+    leading::the_next_one_leads_at_once_after_an_orderly_stop(&mut cluster).await;
 }

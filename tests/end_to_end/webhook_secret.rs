@@ -43,6 +43,8 @@ async fn both_urls_of_the_webhook_work_until_the_first_is_revoked() {
     assert!(!file(&server, "webhook.key.before").exists());
     for _ in 0..2 {
         assert_eq!(status(&server, &first).await, StatusCode::UNAUTHORIZED);
+        let denied = server.metric("touchstone_reviews_denied_total").await;
+        assert_eq!(denied, 1.0);
         assert_eq!(status(&server, &second).await, StatusCode::OK);
         server.restart_with(&database, &[]);
     }

@@ -186,6 +186,12 @@ impl Cluster {
         self.world.server.restart_with(&database, &arguments);
     }
 
+    /// Another attestor for this cluster, which knows nothing of its hosts.
+    #[must_use]
+    pub fn rival(&self) -> Server {
+        Server::start_with(&Database::under_test(), &borrowed(&self.arguments))
+    }
+
     /// All decisions about a pod, oldest first.
     #[must_use]
     pub fn decisions(&self, pod: &str) -> Vec<Value> {

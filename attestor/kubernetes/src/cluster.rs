@@ -2,28 +2,26 @@
 //!
 //! What is held is behind by as much as a watch is. Whoever decides by it looks again once the decision was carried out.
 
-use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future};
 use kube::Client;
-use kube::api::{Api, ApiResource, Object};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::config::{Config, PolicySource};
+pub use crate::error::ClusterError;
 use crate::lenient::Lenient;
 use crate::node::{self, Node};
 use crate::objects::PolicyObjects;
 use crate::pod::PodSpec;
 use crate::pods::{self, Pod, PodStatus};
+use crate::reach::Reach;
+use crate::watched::watched;
 
 /// How long one look at the API server may take, inside of a review that may take three seconds.
 const LOOK: Duration = Duration::from_millis(1500);
@@ -34,65 +32,45 @@ const LOOKS: usize = 16;
 pub struct Cluster {
     pub(crate) client: Client,
     pub(crate) config: Config,
+    pub(crate) reach: Arc<Reach>,
     pods: Store<Pod>,
     nodes: Store<Node>,
     looks: Semaphore,
-    policies: Option<PolicyObjects>,
-    pub(crate) watches: Vec<AbortHandle>,
-}
-
-/// Why the cluster did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// How it is reached is not known.
-    #[error("the kubeconfig cannot be used")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
-    /// This process is in no pod.
-    #[error("no `kubeconfig` is set, and this process is not in a pod with a service account")]
-    OutOfCluster(#[from] kube::config::InClusterError),
-    /// It refused or failed.
-    #[error("the API server refused or failed")]
-    Api(#[from] kube::Error),
-    /// It took too long.
-    #[error("the API server did not answer in time")]
-    Slow,
-    /// It answered with an object of another shape.
-    #[error("`{name}` is not written as this version of the attestor knows it: {why}")]
-    Unreadable {
-        /// The object.
-        name: String,
-        /// What is not.
-        why: String,
-    },
+    policies: PolicyObjects,
+    watches: Vec<AbortHandle>,
 }
 
 impl Cluster {
     /// Begins to watch. Does not wait for the API server: while it is away, nothing is known of any pod.
     pub async fn connect(config: Config) -> Result<Self, ClusterError> {
         let settings = match &config.kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path)?;
-                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
-            }
+            Some(path) => outside(path).await?,
             None => kube::Config::incluster()?,
         };
-        let client = Client::try_from(settings)?;
+        let url = settings.cluster_url.to_string();
+        let reach = Arc::new(Reach::new(url.trim_end_matches('/').to_owned()));
+        let client = Client::try_from(settings).map_err(ClusterError::Credential)?;
         let mut watches = Vec::new();
-        let pods = watched::<PodSpec, PodStatus>(&client, &pods::resource(), &mut watches);
-        let nodes = watched(&client, &node::resource(), &mut watches);
-        let mut cluster = Self {
+        let pods = pods::resource();
+        let pods = watched::<PodSpec, PodStatus>(&client, &reach, &pods, &mut watches);
+        let nodes = watched(&client, &reach, &node::resource(), &mut watches);
+        let policies = PolicyObjects::watch(&client, &reach, &mut watches);
+        Ok(Self {
             client,
+            reach,
             pods,
             nodes,
             looks: Semaphore::new(LOOKS),
-            policies: None,
+            policies,
             watches,
             config,
-        };
-        if cluster.config.policies == PolicySource::Objects {
-            cluster.policies = Some(PolicyObjects::watch(&mut cluster));
-        }
-        Ok(cluster)
+        })
+    }
+
+    /// Whether its API server answered, and has not gone away since.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.reach.is_open()
     }
 
     /// The settings that it was connected with.
@@ -144,7 +122,15 @@ impl Cluster {
     /// The policy manifests in the cluster, where they are taken from there.
     #[must_use]
     pub fn policies(&self) -> Option<&PolicyObjects> {
-        self.policies.as_ref()
+        let from_here = self.config.policies == PolicySource::Objects;
+        from_here.then_some(&self.policies)
+    }
+
+    /// The same, where they are taken from elsewhere, so that these are in vain.
+    #[must_use]
+    pub fn policies_in_vain(&self) -> Option<&PolicyObjects> {
+        let from_here = self.config.policies == PolicySource::Objects;
+        (!from_here).then_some(&self.policies)
     }
 
     /// All nodes, as they are held.
@@ -178,10 +164,15 @@ impl Cluster {
         &self,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ClusterError> {
-        match timeout(LOOK, request).await {
-            Ok(answer) => Ok(answer?),
+        let answer = match timeout(LOOK, request).await {
+            Ok(answer) => answer.map_err(ClusterError::from),
             Err(_) => Err(ClusterError::Slow),
+        };
+        match &answer {
+            Ok(_) => self.reach.answered(),
+            Err(error) => self.reach.failed(error),
         }
+        answer
     }
 
     pub(crate) async fn look<T>(
@@ -202,37 +193,14 @@ impl Drop for Cluster {
     }
 }
 
-/// Watches all objects of a resource for as long as the process lives. What nobody looks at is not kept.
-pub(crate) fn watched<P, U>(
-    client: &Client,
-    resource: &ApiResource,
-    watches: &mut Vec<AbortHandle>,
-) -> Store<Object<P, U>>
-where
-    P: Clone + Debug + Default + DeserializeOwned + Serialize + Send + Sync + 'static,
-    U: Clone + Debug + Default + DeserializeOwned + Serialize + Send + Sync + 'static,
-{
-    let writer = reflector::store::Writer::new(resource.clone());
-    let store = writer.as_reader();
-    let api = Api::<Lenient<P, U>>::all_with(client.clone(), resource);
-    let kind = resource.kind.clone();
-    let stream = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .filter_map(|event| {
-            let shown = event.map(Lenient::shown).transpose();
-            future::ready(shown)
-        })
-        .reflect(writer);
-    let run = async move {
-        stream
-            .for_each(|event| {
-                if let Err(error) = event {
-                    tracing::warn!(k8s.kind = kind, "the watch was interrupted: {error}");
-                }
-                future::ready(())
-            })
-            .await;
+/// How the API server is reached from outside of the cluster.
+async fn outside(path: &Path) -> Result<kube::Config, ClusterError> {
+    let unusable = |why| ClusterError::Kubeconfig {
+        path: path.to_owned(),
+        why,
     };
-    watches.push(tokio::spawn(run).abort_handle());
-    store
+    let file = Kubeconfig::read_from(path).map_err(unusable)?;
+    let options = KubeConfigOptions::default();
+    let settings = kube::Config::from_custom_kubeconfig(file, &options).await;
+    settings.map_err(unusable)
 }

@@ -104,7 +104,8 @@ impl Cluster {
             "metadata": { "name": name, "ownerReferences": [owner] },
         });
         let object = Patch::Apply(object);
-        self.look(api.patch(name, &parameters, &object)).await?;
+        let written = self.look(api.patch(name, &parameters, &object)).await;
+        written.map_err(|error| error.or_undefined("HostTrust"))?;
         let status = json!({
             "apiVersion": "touchstone.dev/v1", "kind": "HostTrust", "status": status,
         });

@@ -64,6 +64,27 @@ impl Candidate {
         }
     }
 
+    /// Gives the lease back, if it is ours: the next one takes it with its next look.
+    pub async fn release(&self, cluster: &Cluster) -> Result<(), ClusterError> {
+        let api = Api::<Lease>::namespaced(cluster.client.clone(), &cluster.config.namespace);
+        let Some(lease) = cluster.hurry(api.get_opt(NAME)).await? else {
+            return Ok(());
+        };
+        let Some(released) = self.released(lease) else {
+            return Ok(());
+        };
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let written = cluster.hurry(api.replace(NAME, &parameters, &released));
+        match written.await {
+            // Another one has it by now.
+            Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 409 => Ok(()),
+            written => written.map(drop),
+        }
+    }
+
     /// Ours, nobody's, or one that nobody renewed for its duration.
     fn may_take(&mut self, lease: &Lease, now: Instant) -> bool {
         let holder = lease
@@ -81,6 +102,22 @@ impl Candidate {
                 false
             }
         }
+    }
+
+    /// The same lease as nobody's, for whoever looks next; `None`: it is not ours.
+    fn released(&self, lease: Lease) -> Option<Lease> {
+        let spec = lease.spec?;
+        let ours = spec.holder_identity.as_ref() == Some(&self.identity);
+        ours.then(|| Lease {
+            spec: Some(LeaseSpec {
+                // Empty, not absent: servers that merge keep what is absent.
+                holder_identity: Some(String::new()),
+                lease_duration_seconds: Some(1),
+                renew_time: Some(MicroTime(Timestamp::now())),
+                ..spec
+            }),
+            metadata: lease.metadata,
+        })
     }
 
     fn renewed(&self, lease: Lease) -> Lease {
@@ -105,6 +142,18 @@ impl Candidate {
                 ..before
             }),
         }
+    }
+}
+
+/// Who this process is in a lease: the name of its pod or machine, and `random`, since the next start is another one.
+#[must_use]
+pub fn identity(random: &[u8]) -> String {
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let named = std::env::var("HOSTNAME").ok();
+    let named = named.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    match named.as_deref().map(str::trim) {
+        Some(name) if !name.is_empty() => format!("{name}_{random}"),
+        _ => random,
     }
 }
 
@@ -148,5 +197,26 @@ mod tests {
         let renewed = me.renewed(taken).spec.unwrap_or_default();
         assert_eq!(renewed.lease_transitions, Some(1));
         assert_eq!(renewed.acquire_time, spec.acquire_time);
+    }
+
+    #[test]
+    fn a_lease_that_is_given_back_is_anybodys_at_once() {
+        let (me, mut next) = (
+            Candidate::new("me".to_owned()),
+            Candidate::new("next".to_owned()),
+        );
+        let ours = me.renewed(Lease::default());
+        assert!(!next.may_take(&ours, Instant::now()));
+        let released = me.released(ours);
+        assert!(released.is_some_and(|lease| next.may_take(&lease, Instant::now())));
+        assert_eq!(me.released(held_by("other", "1")), None);
+    }
+
+    #[test]
+    fn a_holder_is_named_after_its_machine_and_no_two_starts_are_the_same() {
+        let one = identity(&[0, 255]);
+        let name = one.strip_suffix("_00ff");
+        assert!(name.is_some_and(|name| !name.is_empty()), "{one}");
+        assert_ne!(one, identity(&[1, 255]));
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod config;
+mod error;
 pub mod host_trust;
 pub mod image;
 pub mod leader;
@@ -16,6 +17,8 @@ pub mod objects;
 pub mod pod;
 pub mod pods;
 mod pull_secrets;
+mod reach;
 pub mod tokens;
+mod watched;
 pub mod webhooks;
 pub mod workload;

@@ -2,14 +2,20 @@
 //!
 //! What they mean is not known here: they are put together as the manifests that an officer would write.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
+use kube::Client;
 use kube::api::{Api, ApiResource, GroupVersionKind, Object, Patch, PatchParams};
 use kube::runtime::reflector::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
 
-use crate::cluster::{Cluster, ClusterError, watched};
+use crate::cluster::{Cluster, ClusterError};
 use crate::names::MANAGER;
+use crate::reach::Reach;
+use crate::watched::watched;
 
 /// A manifest.
 pub type PolicyObject = Object<Value, Value>;
@@ -31,7 +37,8 @@ pub struct PolicyObjects {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// `InForce`, `Refused`, or `Busy`: applied once other changes of policies are through.
+    /// `InForce`, `Refused`, `Busy` until other changes of policies are through, or `Ignored` where policies are not taken
+    /// from the cluster.
     pub effect: String,
     /// The version that all manifests of the cluster make up together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,11 +61,15 @@ pub fn is_policy(resource: &str) -> bool {
 
 impl PolicyObjects {
     /// Begins to watch.
-    pub(crate) fn watch(cluster: &mut Cluster) -> Self {
+    pub(crate) fn watch(
+        client: &Client,
+        reach: &Arc<Reach>,
+        watches: &mut Vec<AbortHandle>,
+    ) -> Self {
         let kinds = KINDS.map(|(kind, plural)| {
             let kind = GroupVersionKind::gvk("touchstone.dev", "v1", kind);
             let resource = ApiResource::from_gvk_with_plural(&kind, plural);
-            let store = watched(&cluster.client, &resource, &mut cluster.watches);
+            let store = watched(client, reach, &resource, watches);
             (resource, store)
         });
         Self {
@@ -74,7 +85,7 @@ impl PolicyObjects {
     }
 
     /// All of them, in one order.
-    fn all(&self) -> Vec<(&ApiResource, std::sync::Arc<PolicyObject>)> {
+    fn all(&self) -> Vec<(&ApiResource, Arc<PolicyObject>)> {
         let mut all: Vec<_> = self
             .kinds
             .iter()
@@ -130,9 +141,12 @@ impl PolicyObjects {
                 ..PatchParams::default()
             };
             let patch = Patch::Merge(json!({ "status": said }));
-            cluster
-                .look(api.patch_status(name, &parameters, &patch))
-                .await?;
+            let written = cluster.look(api.patch_status(name, &parameters, &patch));
+            match written.await {
+                // It went meanwhile.
+                Err(ClusterError::Api(kube::Error::Api(status))) if status.code == 404 => {}
+                written => drop(written?),
+            }
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct Webhooks {
     pub mutating_uid: Option<String>,
     /// What is not asked of us though it must be, in words, sorted.
     pub gaps: Vec<String>,
+    /// Why, in sentences that say where.
+    pub faults: Vec<String>,
 }
 
 /// What is looked at in a configuration: nothing else in it keeps it from being read.
@@ -54,7 +56,7 @@ struct Metadata {
 
 impl Cluster {
     /// Looks at our webhook configurations as they are now. `ours`: whom they must lead to.
-    pub async fn webhooks(&self, ours: &Callee) -> Result<Webhooks, ClusterError> {
+    pub async fn webhooks(&self, ours: &Callee<'_>) -> Result<Webhooks, ClusterError> {
         let validating = self.configuration("validating").await?;
         let mutating = self.configuration("mutating").await?;
         let generation = |found: &Option<Configuration>| {
@@ -66,8 +68,14 @@ impl Cluster {
         // One that cannot be read asks us nothing that is known.
         let hooks = hooks.filter_map(|hook| ValidatingWebhook::deserialize(hook).ok());
         let hooks: Vec<ValidatingWebhook> = hooks.collect();
+        let namespace = &self.config.namespace;
+        let faults = match &validating {
+            Some(_) => faults(&hooks, namespace, ours),
+            None => vec!["it is not there".to_owned()],
+        };
         Ok(Webhooks {
-            gaps: gaps(&hooks, &self.config.namespace, ours),
+            gaps: gaps(&hooks, namespace, ours),
+            faults,
             validating: generation(&validating),
             mutating: generation(&mutating),
             validating_uid: uid(&validating),
@@ -88,11 +96,11 @@ impl Cluster {
 }
 
 /// What of [`REQUIRED`] no webhook asks us for everywhere but in the namespaces that are exempt.
-fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee) -> Vec<String> {
-    let strict = |hook: &&ValidatingWebhook| {
-        is_strict(hook, namespace) && ours.is_called_by(&hook.client_config)
-    };
-    let strict: Vec<_> = hooks.iter().filter(strict).collect();
+fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Vec<String> {
+    let strict = hooks
+        .iter()
+        .filter(|hook| weaknesses(hook, namespace, ours).is_empty());
+    let strict: Vec<_> = strict.collect();
     let missing = REQUIRED
         .iter()
         .filter(|(operation, resource)| !strict.iter().any(|hook| asks(hook, operation, resource)));
@@ -103,25 +111,55 @@ fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee) -> Vec<Stri
     gaps
 }
 
-/// Whether it is asked for every object outside of the exempt namespaces, and refuses where it does not answer.
-fn is_strict(hook: &ValidatingWebhook, namespace: &str) -> bool {
+/// Why there are gaps: what weakens the webhooks that ask, and what none has a rule for.
+fn faults(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (operation, resource) in REQUIRED {
+        let asking = hooks.iter().filter(|hook| asks(hook, operation, resource));
+        let asking: Vec<_> = asking
+            .map(|hook| (hook, weaknesses(hook, namespace, ours)))
+            .collect();
+        if asking.iter().any(|(_, weak)| weak.is_empty()) {
+            continue;
+        }
+        let mut said: Vec<String> = asking
+            .iter()
+            .flat_map(|(hook, weak)| weak.iter().map(|weak| format!("`{}`: {weak}", hook.name)))
+            .collect();
+        if asking.is_empty() {
+            said.push(format!("no rule asks about {operation} of {resource}"));
+        }
+        said.retain(|fault| !faults.contains(fault));
+        faults.extend(said);
+    }
+    faults
+}
+
+/// What keeps a webhook from being asked for every object outside of the exempt namespaces, of us alone, with a refusal where
+/// nobody answers.
+fn weaknesses(hook: &ValidatingWebhook, namespace: &str, ours: &Callee<'_>) -> Vec<&'static str> {
     let unconditional = hook.match_conditions.as_ref().is_none_or(Vec::is_empty);
     let fails = hook.failure_policy.as_deref() == Some("Fail");
-    let all_objects = hook.object_selector.as_ref().is_none_or(|selector| {
-        selector
-            .match_labels
-            .as_ref()
-            .is_none_or(|labels| labels.is_empty())
-            && selector
-                .match_expressions
-                .as_ref()
-                .is_none_or(Vec::is_empty)
-    });
-    let namespaces = hook
-        .namespace_selector
-        .as_ref()
-        .is_none_or(|selector| exempts_only_known(selector, namespace));
-    unconditional && fails && all_objects && namespaces
+    let objects = hook.object_selector.as_ref();
+    let namespaces = hook.namespace_selector.as_ref();
+    let checks = [
+        (fails, "its `failurePolicy` is not `Fail`"),
+        (objects.is_none_or(is_empty), "it has an `objectSelector`"),
+        (
+            namespaces.is_none_or(|selector| exempts_only_known(selector, namespace)),
+            "its `namespaceSelector` leaves out more than the system's namespaces and ours",
+        ),
+        (unconditional, "it has `matchConditions`"),
+    ];
+    let weak = checks.into_iter().filter(|(good, _)| !good);
+    let weak = weak.map(|(_, weakness)| weakness);
+    weak.chain(ours.fault(&hook.client_config)).collect()
+}
+
+fn is_empty(selector: &LabelSelector) -> bool {
+    let labels = selector.match_labels.as_ref();
+    let expressions = selector.match_expressions.as_ref();
+    labels.is_none_or(|labels| labels.is_empty()) && expressions.is_none_or(Vec::is_empty)
 }
 
 /// By `kubernetes.io/metadata.name` alone, which nobody can set: any other label exempts whoever may set it.
@@ -241,5 +279,45 @@ mod tests {
             &callee::tests::ours(),
         );
         assert_eq!(found, ["UPDATE pods", "UPDATE pods/ephemeralcontainers"]);
+    }
+
+    #[test]
+    fn each_fault_is_told_apart() {
+        let said = |hooks: &[ValidatingWebhook]| {
+            faults(hooks, "touchstone", &callee::tests::ours()).join("; ")
+        };
+        assert_eq!(said(&hook(|_| ())), "");
+        let cases: [(fn(&mut Value), &str); 6] = [
+            (
+                |hook| hook["failurePolicy"] = json!("Ignore"),
+                "`failurePolicy`",
+            ),
+            (
+                |hook| hook["objectSelector"] = json!({ "matchLabels": { "a": "b" } }),
+                "`objectSelector`",
+            ),
+            (
+                |hook| hook["namespaceSelector"]["matchLabels"] = json!({ "a": "b" }),
+                "`namespaceSelector`",
+            ),
+            (
+                |hook| hook["matchConditions"] = json!([{ "name": "a", "expression": "false" }]),
+                "`matchConditions`",
+            ),
+            (
+                |hook| hook["clientConfig"]["caBundle"] = json!(null),
+                "`caBundle`",
+            ),
+            (
+                |hook| hook["rules"][1]["resources"] = json!(["bindings"]),
+                "no rule asks about CREATE of pods/binding",
+            ),
+        ];
+        for (weaken, part) in cases {
+            let faults = said(&hook(weaken));
+            assert!(faults.contains(part), "{faults}");
+            // Once, however many kinds of requests it concerns, and nothing else.
+            assert_eq!(faults.matches(';').count(), 0, "{faults}");
+        }
     }
 }

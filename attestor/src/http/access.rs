@@ -301,6 +301,7 @@ pub(super) fn ended(end: End) -> Problem {
 fn webhook_certificate(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     let key = peer_key(parts)?;
     if !app.attestor.keys.webhook_callers.contains(&key) {
+        stranger(app, "a TLS key that no `--webhook-caller` names");
         return Err(Problem::unauthenticated(
             "the TLS key may not call the webhook; configure it, or use the secret path",
         ));
@@ -315,10 +316,16 @@ async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
         .await
         .map_err(|_| denied())?;
     if !app.attestor.keys.webhook.lets_in(&secret) {
+        stranger(app, "another secret at the end of the path");
         return Err(denied());
     }
     parts.extensions.insert(Actor::WebhookSecret);
     Ok(())
+}
+
+fn stranger(app: &App, why: &str) {
+    app.attestor.metrics.review_denied();
+    app.webhook.strangers.note(why);
 }
 
 /// The one that there is: of two, what stands between might have looked at the other one.

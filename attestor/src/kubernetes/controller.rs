@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_kubernetes::leader::Candidate;
+use touchstone_kubernetes::leader::{self, Candidate};
 use touchstone_kubernetes::marks::Marks;
 use touchstone_kubernetes::names::{TAINT, TIER};
 use touchstone_kubernetes::node::{Node, Taint};
@@ -38,7 +39,7 @@ use super::Webhook;
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::random;
+use crate::random::{self, NoRandomness};
 use crate::store::StoreError;
 
 use boots::Boots;
@@ -75,26 +76,53 @@ struct Controller {
     held: Held,
 }
 
-/// Works until it is dropped, whenever this replica leads. Its end says that it cannot go on; the log says why.
-pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
-    cluster.ready().await;
-    let Ok(identity) = random::bytes::<8>() else {
-        tracing::error!("no random bytes; the node controller does not work");
-        return;
-    };
-    let candidate = Candidate::new(hex::encode(identity));
+/// Why the controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControllerError {
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error("the task that keeps the Lease is gone")]
+    Lease,
+}
+
+/// Works until `stop` is said, whenever this replica leads. Then it gives back what it leads by.
+pub(crate) async fn run(
+    attestor: Arc<Attestor>,
+    cluster: Arc<Cluster>,
+    webhook: Arc<Webhook>,
+    mut stop: oneshot::Receiver<()>,
+) -> Result<(), ControllerError> {
+    let random = random::bytes::<8>()?;
+    tokio::select! {
+        () = cluster.ready() => {}
+        _ = &mut stop => return Ok(()),
+    }
+    let candidate = Candidate::new(leader::identity(&random));
     let mut leading = Leading::start(candidate, Arc::clone(&cluster));
+    let ended = tokio::select! {
+        lost = lead(&mut leading, &attestor, &cluster, &webhook) => Err(lost),
+        _ = &mut stop => Ok(()),
+    };
+    leading.give_back().await;
+    ended
+}
+
+async fn lead(
+    leading: &mut Leading,
+    attestor: &Arc<Attestor>,
+    cluster: &Arc<Cluster>,
+    webhook: &Arc<Webhook>,
+) -> ControllerError {
     loop {
         if leading.begins().await.is_err() {
-            tracing::error!(
-                "the task that keeps the Lease is gone; the node controller does not work"
-            );
-            return;
+            return ControllerError::Lease;
         }
         tokio::select! {
-            () = work(&attestor, &cluster, &webhook) => {}
+            () = work(attestor, cluster, webhook) => {}
             () = leading.ends() => {}
         }
+        // Whoever leads now looks.
+        attestor.metrics.webhook_gaps(None);
     }
 }
 
@@ -160,6 +188,11 @@ impl Controller {
     async fn round(&mut self) {
         // What nobody confirmed lately says nothing, neither that a host is good nor that it is bad.
         if !self.attestor.index.is_confirmed() {
+            return;
+        }
+        // That it is away was told; the Lease finds out when it is back.
+        if !self.cluster.is_reachable() {
+            self.attestor.metrics.webhook_gaps(None);
             return;
         }
         let at = Moment {

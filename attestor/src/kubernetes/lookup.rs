@@ -52,7 +52,12 @@ pub(super) async fn host(
 }
 
 fn away(error: ClusterError) -> Finding {
+    let absent = error.is_absence();
     let error = &error as &dyn std::error::Error;
-    tracing::warn!(error, "the API server does not say what is asked about");
+    let what = "the API server does not say what is asked about";
+    match absent {
+        true => tracing::debug!(error, "{what}"),
+        false => tracing::warn!(error, "{what}"),
+    }
     Finding::new("cluster-unanswered")
 }

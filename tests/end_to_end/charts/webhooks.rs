@@ -147,3 +147,47 @@ fn both_ways_to_bind_a_pod_and_every_way_to_change_one_are_asked_about() {
         );
     }
 }
+
+/// Each document that a page writes into a file for `kubectl apply`, with what shells put into it left out.
+fn told(page: &str) -> Vec<Value> {
+    let path = format!("{}/../docs/operators/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let written = text.split("<<Y\n").skip(1);
+    let documents = written.map(|rest| rest.split_once("\nY\n").unwrap().0);
+    let plain = documents.map(|document| {
+        let lines = document.lines().filter(|line| !line.contains("$("));
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    plain
+        .map(|document| serde_saphyr::from_str(&document).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_page_tells_the_webhooks_that_the_chart_has() {
+    let Some(helm) = Helm::find() else {
+        return;
+    };
+    // The page is for any server, so that it says of nodes what the chart says to the oldest.
+    let mut oldest = Settings::with_webhooks(&[]);
+    oldest.kubernetes = "1.20";
+    let told = told("clusters.md");
+    assert_eq!(told.len(), 2);
+    for page in told {
+        let kind = page["kind"].as_str().unwrap();
+        let chart = helm.one(&oldest, kind, "touchstone");
+        let [page, chart] = [&page, &chart].map(rules_and_conditions);
+        assert_eq!(page, chart, "{kind}");
+    }
+}
+
+/// What is asked and when, of each webhook.
+fn rules_and_conditions(object: &Value) -> Vec<Value> {
+    let webhooks = object["webhooks"].as_array().unwrap().iter().cloned();
+    webhooks
+        .map(|mut webhook| {
+            webhook.as_object_mut().unwrap().remove("clientConfig");
+            webhook
+        })
+        .collect()
+}

@@ -9,44 +9,62 @@ use rustls::pki_types::pem::PemObject as _;
 /// Where the validating webhook is answered, alone or with a secret behind it.
 const PATH: &str = "/kubernetes/v1/validate";
 
+/// Whether a segment of a path is a secret that we let in.
+type LetsIn<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// Who we are to an API server that calls.
-#[derive(Clone, Debug)]
-pub struct Callee {
+pub struct Callee<'a> {
     /// Names in our certificate.
     names: Vec<String>,
     /// The CAs that may issue it.
     cas: HashSet<Vec<u8>>,
+    lets_in: LetsIn<'a>,
 }
 
-impl Callee {
-    /// `names`: DNS names and IP addresses of our certificate; `cas`: certificates of the CAs that may issue it, PEM.
+impl<'a> Callee<'a> {
+    /// `names`: DNS names and IP addresses of our certificate; `cas`: certificates of the CAs that may issue it, PEM;
+    /// `lets_in`: whether the last segment of a path is a secret of ours.
     #[must_use]
-    pub fn new(names: &[String], cas: &str) -> Self {
+    pub fn new(names: &[String], cas: &str, lets_in: LetsIn<'a>) -> Self {
         Self {
             names: names.to_vec(),
             cas: certificates(cas.as_bytes()).unwrap_or_default(),
+            lets_in,
         }
     }
 
-    /// Whether nobody else can answer such a call: it is for one of our names, at the path that judges, and only our CAs are
-    /// believed.
-    pub(super) fn is_called_by(&self, config: &WebhookClientConfig) -> bool {
+    /// Why somebody else might answer such a call, or nobody; `None`: it is for one of our names, at the path that judges, and
+    /// only our CAs are believed.
+    pub(super) fn fault(&self, config: &WebhookClientConfig) -> Option<&'static str> {
         let called = match (&config.url, &config.service) {
             (Some(url), None) => parts(url),
             (None, Some(service)) => Some(of_service(service)),
             _ => None,
         };
-        let ours = called.is_some_and(|(name, path)| {
-            let judges = path.strip_prefix(PATH);
-            let judges = judges.is_some_and(|rest| rest.is_empty() || is_segment(rest));
-            judges && self.names.iter().any(|own| own.eq_ignore_ascii_case(&name))
-        });
+        let Some((name, path)) = called else {
+            return Some("its `clientConfig` names no URL or service that can be read");
+        };
+        if !self.names.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
+            return Some("it calls another name than those of our certificate (`--name`)");
+        }
+        match path.strip_prefix(PATH) {
+            Some("") => {}
+            Some(rest) if !is_segment(rest) => return Some(OTHER_PATH),
+            Some(rest) if !(self.lets_in)(rest.trim_start_matches('/')) => {
+                return Some("the secret in its path is not the one of `operator.json`");
+            }
+            Some(_) => {}
+            None => return Some(OTHER_PATH),
+        }
         let bundle = config.ca_bundle.as_ref().map(|bundle| &*bundle.0);
         // Without one, whomever the system's roots vouch for is believed.
         let believed = bundle.and_then(certificates).unwrap_or_default();
-        ours && !believed.is_empty() && believed.is_subset(&self.cas)
+        let ours = !believed.is_empty() && believed.is_subset(&self.cas);
+        (!ours).then_some("its `caBundle` is not our CA alone")
     }
 }
+
+const OTHER_PATH: &str = "it calls another path than `/kubernetes/v1/validate`";
 
 /// `/SECRET`.
 fn is_segment(rest: &str) -> bool {
@@ -92,9 +110,10 @@ pub(super) mod tests {
     const NEXT: &str = "-----BEGIN CERTIFICATE-----\nAAAB\n-----END CERTIFICATE-----\n";
     const ANOTHER: &str = "-----BEGIN CERTIFICATE-----\nAAAC\n-----END CERTIFICATE-----\n";
 
-    pub(in super::super) fn ours() -> Callee {
+    pub(in super::super) fn ours() -> Callee<'static> {
         let names = ["touchstone.touchstone.svc", "127.0.0.1", "::1"];
-        Callee::new(&names.map(str::to_owned), &[OURS, NEXT].concat())
+        let cas = [OURS, NEXT].concat();
+        Callee::new(&names.map(str::to_owned), &cas, &|secret| secret == "00ff")
     }
 
     fn called(mut config: Value, bundle: &str) -> Value {
@@ -114,7 +133,11 @@ pub(super) mod tests {
     }
 
     fn is_ours(config: Value) -> bool {
-        ours().is_called_by(&serde_json::from_value(config).unwrap())
+        fault(config).is_none()
+    }
+
+    fn fault(config: Value) -> Option<&'static str> {
+        ours().fault(&serde_json::from_value(config).unwrap())
     }
 
     #[test]
@@ -152,6 +175,26 @@ pub(super) mod tests {
             json!({ "service": { "name": "touchstone", "namespace": "touchstone", "path": PATH } }),
         ] {
             assert!(!is_ours(elsewhere.clone()), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_call_is_said() {
+        for (config, part) in [
+            (json!({}), "no URL or service"),
+            (service("another", PATH), "another name"),
+            (
+                service("touchstone", "/kubernetes/v1/mutate"),
+                "another path",
+            ),
+            (
+                service("touchstone", "/kubernetes/v1/validate/ff00"),
+                "the secret in its path",
+            ),
+            (called(service("touchstone", PATH), ANOTHER), "`caBundle`"),
+        ] {
+            let said = fault(config.clone()).unwrap_or_default();
+            assert!(said.contains(part), "{config}: {said}");
         }
     }
 }

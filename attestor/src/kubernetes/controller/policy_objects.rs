@@ -1,8 +1,9 @@
-//! Policy manifests that are objects of the cluster: put into force together, all or none, and told what came of it.
+//! Policy manifests that are objects of the cluster: put into force together, all or none, and told what came of it; or
+//! told that they are in vain, where policies come from elsewhere.
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_kubernetes::objects::PolicyStatus;
+use touchstone_kubernetes::objects::{PolicyObjects, PolicyStatus};
 
 use crate::attestor::Attestor;
 use crate::audit::Actor;
@@ -12,6 +13,8 @@ use crate::policy;
 #[derive(Default)]
 pub(super) struct Applier {
     tried: Option<(Sha256Digest, Outcome)>,
+    /// Whether it was logged that the cluster does not take what is told.
+    complained: bool,
 }
 
 #[derive(Clone)]
@@ -26,6 +29,9 @@ impl Applier {
     /// Puts them into force where they are others than those that are. What is broken is refused, and what was in force
     /// stays; so does what would take too many hosts away: an operator applies that with `--drain`.
     pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster) {
+        if let Some(objects) = cluster.policies_in_vain() {
+            self.tell(cluster, objects, &Outcome::ignored()).await;
+        }
         let Some(objects) = cluster.policies().filter(|objects| objects.is_listed()) else {
             return;
         };
@@ -45,6 +51,12 @@ impl Applier {
             None => apply(attestor, &manifests, text).await,
         };
         let again = outcome.effect == BUSY;
+        self.tell(cluster, objects, &outcome).await;
+        self.tried = (!again).then_some((text, outcome));
+    }
+
+    /// Says it in the status of each.
+    async fn tell(&mut self, cluster: &Cluster, objects: &PolicyObjects, outcome: &Outcome) {
         let said = objects.say(cluster, |generation| PolicyStatus {
             effect: outcome.effect.to_owned(),
             version: outcome.version,
@@ -52,16 +64,34 @@ impl Applier {
             message: outcome.message.clone(),
             observed_generation: generation,
         });
-        if let Err(error) = said.await {
-            tracing::warn!("the status of policy objects could not be written: {error}");
+        let failed = said.await.err();
+        if let Some(error) = failed.as_ref().filter(|_| !self.complained) {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, "the status of policy objects could not be written");
         }
-        self.tried = (!again).then_some((text, outcome));
+        self.complained = failed.is_some();
+    }
+}
+
+impl Outcome {
+    /// Of those that nobody takes.
+    fn ignored() -> Self {
+        Self {
+            effect: IGNORED,
+            version: None,
+            digest: None,
+            message: IN_VAIN.to_owned(),
+        }
     }
 }
 
 const IN_FORCE: &str = "InForce";
 const REFUSED: &str = "Refused";
 const BUSY: &str = "Busy";
+const IGNORED: &str = "Ignored";
+/// Why those have no effect that nobody takes.
+const IN_VAIN: &str = "not in force: the attestor takes its policies from `touchstone policy apply` (`policies = \"bundle\"` in its \
+                       Kubernetes settings); apply this manifest there, or set `policies = \"objects\"`";
 
 async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outcome {
     if attestor.index.policies().digest == text {

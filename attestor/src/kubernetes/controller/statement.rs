@@ -55,10 +55,7 @@ impl Statements {
             }
         }
         if let Some(error) = failed.as_deref().filter(|_| !self.complained) {
-            tracing::warn!(
-                error,
-                "not every HostTrust is written; are the CRDs of deploy/kubernetes applied?"
-            );
+            tracing::warn!(error, "not every HostTrust is written");
         }
         self.complained = failed.is_some();
         let said = self.said.keys();

@@ -37,12 +37,15 @@ impl Watched {
     /// Looks, and tells what is new. How they are when anybody looks for the first time is news.
     pub(super) async fn round(&mut self, attestor: &Attestor, cluster: &Cluster, now: i64) {
         let ca = &attestor.keys.ca;
-        let ours = Callee::new(ca.names(), &ca.bundle().pem);
+        let secrets = &attestor.keys.webhook;
+        let lets_in = |segment: &str| secrets.lets_in(segment);
+        let ours = Callee::new(ca.names(), &ca.bundle().pem, &lets_in);
         let found = match cluster.webhooks(&ours).await {
             Ok(found) => found,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 self.blind = self.blind.saturating_add(1);
+                attestor.metrics.webhook_gaps(None);
                 match self.blind == BLIND_MAX {
                     true => tracing::error!(
                         error,
@@ -54,11 +57,12 @@ impl Watched {
             }
         };
         self.blind = 0;
-        attestor.metrics.webhook_gaps(found.gaps.len());
+        attestor.metrics.webhook_gaps(Some(found.gaps.len()));
+        let faults = found.faults.join("; ");
         let found = seen(found, &cluster.config().webhooks);
         let news = self.seen.as_ref() != Some(&found);
         if news || !self.alarmed {
-            alarm(self.seen.as_ref(), &found);
+            alarm(self.seen.as_ref(), &found, &faults);
             self.alarmed = true;
         }
         if !news {
@@ -85,11 +89,17 @@ fn seen(found: Webhooks, name: &str) -> WebhooksSeen {
     }
 }
 
-fn alarm(before: Option<&WebhooksSeen>, now: &WebhooksSeen) {
+fn alarm(before: Option<&WebhooksSeen>, now: &WebhooksSeen, faults: &str) {
     if !now.gaps.is_empty() {
         tracing::error!(
             gaps = now.gaps.join(", "),
-            "the validating webhook `{}` does not ask us what it must; apply it again",
+            "the validating webhook `{}` does not ask us what it must: {faults}; apply it again, as docs/operators/clusters.md \
+             says",
+            now.name
+        );
+    } else if before.is_some_and(|before| !before.gaps.is_empty()) {
+        tracing::info!(
+            "the validating webhook `{}` asks us again what it must",
             now.name
         );
     }
@@ -98,6 +108,9 @@ fn alarm(before: Option<&WebhooksSeen>, now: &WebhooksSeen) {
             "the mutating webhook `{}` was taken away: pods are not steered to hosts that fit; apply it again",
             now.name
         );
+    }
+    if now.mutating.is_some() && before.is_some_and(|before| before.mutating.is_none()) {
+        tracing::info!("the mutating webhook `{}` is there again", now.name);
     }
 }
 
