@@ -204,7 +204,7 @@ impl Controller {
         let refused = self
             .evictions
             .look(attestor, cluster, judged, &self.compared, at);
-        let losing: HashSet<&str> = refused.iter().map(|refused| &*refused.node).collect();
+        let losing = evictions::losing(&refused);
         let nodes = turns_of(judged, &losing, at.now);
         let config = cluster.config();
         let grace = Duration::from_secs(config.grace_seconds);
