@@ -287,7 +287,8 @@ mod tests {
             faults(hooks, "touchstone", &callee::tests::ours()).join("; ")
         };
         assert_eq!(said(&hook(|_| ())), "");
-        let cases: [(fn(&mut Value), &str); 6] = [
+        type Case = (fn(&mut Value), &'static str);
+        let cases: [Case; 6] = [
             (
                 |hook| hook["failurePolicy"] = json!("Ignore"),
                 "`failurePolicy`",

@@ -255,7 +255,7 @@ impl Controller {
         let refused = self
             .evictions
             .look((attestor, config), looked, judged, compared, at);
-        let losing: HashSet<&str> = refused.iter().map(|refused| refused.node).collect();
+        let losing = evictions::losing(&refused);
         let nodes = turns_of(judged, &losing, at.now);
         let grace = Duration::from_secs(config.grace_seconds);
         let percent = config.breaker_percent;

@@ -32,7 +32,7 @@ pub(super) struct Turn<'a> {
     pub(super) untrusted: bool,
     /// Whether what it carries says that it was trusted, or that its turn is not over: for a controller that is new.
     pub(super) was_trusted: bool,
-    /// Whether some pod is to be ended there, because of the host, of its place, of a new policy, of whatever.
+    /// Whether some pod is to be ended there, because of the host, of its place, of a new policy: not for what the pod is.
     pub(super) loses: bool,
     /// Whether it lost its pods already.
     pub(super) executed: bool,

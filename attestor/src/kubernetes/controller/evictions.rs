@@ -24,6 +24,16 @@ use crate::audit::Event;
 
 /// Most seconds that a pod gets to end in, whatever it asks for.
 const GRACE_SECONDS: u32 = 30;
+/// Most pods of a namespace that end in one round for what they are themselves: a mistake shows before all are gone.
+const CHANGED_MAX: usize = 20;
+/// What is said of a pod, and neither of its host nor of its place. Whoever may write the pod brings it about.
+const OF_PODS: [&str; 2] = ["image-other-runs", "workload-changed"];
+
+/// Whether these refusals are of the pod alone. Such an end is nothing that a host or a policy did to a node.
+pub(super) fn are_of_the_pod<'a>(mut codes: impl Iterator<Item = &'a str>) -> bool {
+    let first = codes.next();
+    first.is_some_and(|first| OF_PODS.contains(&first)) && codes.all(|code| OF_PODS.contains(&code))
+}
 
 /// Pods that are refused where they run, by uid.
 pub(super) struct Evictions {
@@ -117,8 +127,8 @@ impl Evictions {
         (&meant.policies, refusals)
     }
 
-    /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes of those that were
-    /// ended.
+    /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes that lost some by
+    /// it.
     pub(super) async fn end_all(
         &mut self,
         attestor: &Attestor,
@@ -128,9 +138,9 @@ impl Evictions {
         now: i64,
     ) -> HashSet<String> {
         let mut ended = HashSet::new();
-        let due = refused.iter().filter(|refused| refused.due);
-        for refused in due.filter(|refused| !held.contains(refused.node)) {
+        for refused in chosen(refused, held) {
             match self.end(attestor, cluster, refused, now).await {
+                Ok(()) if refused.is_of_the_pod() => {}
                 Ok(()) => drop(ended.insert(refused.node.to_owned())),
                 Err(error) => {
                     let node = refused.node;
@@ -183,6 +193,40 @@ impl Evictions {
     }
 }
 
+impl Refused<'_> {
+    fn is_of_the_pod(&self) -> bool {
+        let refusals = self.refusals.iter();
+        are_of_the_pod(refusals.map(|finding| &*finding.code))
+    }
+}
+
+/// The nodes that lose pods for what is said of their hosts, of their place or of a policy: those that the breaker counts.
+pub(super) fn losing<'a>(refused: &[Refused<'a>]) -> HashSet<&'a str> {
+    let counting = refused.iter().filter(|refused| !refused.is_of_the_pod());
+    counting.map(|refused| refused.node).collect()
+}
+
+/// Those that end now. One user's pods keep neither another's nor those of a fallen host.
+fn chosen<'r, 'a>(refused: &'r [Refused<'a>], held: &HashSet<String>) -> Vec<&'r Refused<'a>> {
+    let mut changed: HashMap<Option<&str>, usize> = HashMap::new();
+    let mut chosen = Vec::new();
+    for refused in refused.iter().filter(|refused| refused.due) {
+        let ends = match refused.is_of_the_pod() {
+            false => !held.contains(refused.node),
+            true => {
+                let namespace = refused.known.pod.metadata.namespace.as_deref();
+                let count = changed.entry(namespace).or_default();
+                *count = count.saturating_add(1);
+                *count <= CHANGED_MAX
+            }
+        };
+        if ends {
+            chosen.push(refused);
+        }
+    }
+    chosen
+}
+
 /// How long pods stay on a node after they are refused there. A host that rebooted is to prove itself first: its agent
 /// starts as the other pods do.
 fn grace(config: &Config, judged: Option<&Judged>) -> Duration {
@@ -210,4 +254,54 @@ pub(super) fn refusals(
         false => Behind::Nobody(node),
     };
     refusals_of(policies, selected, behind, now)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(namespace: &str, node: &'static str, codes: &[&'static str]) -> Refused<'static> {
+        let pod = json!({ "metadata": { "name": "p", "namespace": namespace }, "spec": {} });
+        let pod = Arc::new(serde_json::from_value(pod).unwrap());
+        Refused {
+            known: Arc::new(Known { pod, meant: None }),
+            node,
+            judged: None,
+            policies: &[],
+            refusals: codes.iter().map(|code| Finding::new(code)).collect(),
+            due: true,
+        }
+    }
+
+    #[test]
+    fn pods_that_their_users_changed_neither_open_the_breaker_nor_are_held_by_it() {
+        let all = [
+            refused("mallory", "a", &["workload-changed"]),
+            refused("mallory", "b", &["image-other-runs", "workload-changed"]),
+            refused("shop", "b", &["tier-too-low", "workload-changed"]),
+            refused("shop", "c", &["tier-too-low"]),
+        ];
+        assert_eq!(losing(&all), HashSet::from(["b", "c"]));
+        let held = ["a", "b", "c"].map(str::to_owned).into();
+        let nodes = |held| -> Vec<String> {
+            let chosen = chosen(&all, held).into_iter();
+            chosen.map(|refused| refused.node.to_owned()).collect()
+        };
+        assert_eq!(nodes(&held), ["a", "b"]);
+        assert_eq!(nodes(&HashSet::new()), ["a", "b", "b", "c"]);
+    }
+
+    #[test]
+    fn of_one_namespace_a_few_that_changed_end_in_a_round_and_of_others_as_many() {
+        let changed = |namespace| refused(namespace, "a", &["workload-changed"]);
+        let mut all: Vec<Refused<'_>> = (0..3 * CHANGED_MAX).map(|_| changed("mallory")).collect();
+        all.push(changed("shop"));
+        all.extend((0..2 * CHANGED_MAX).map(|_| refused("mallory", "a", &["tier-too-low"])));
+        let chosen = chosen(&all, &HashSet::new());
+        assert_eq!(chosen.len(), CHANGED_MAX + 1 + 2 * CHANGED_MAX);
+    }
 }

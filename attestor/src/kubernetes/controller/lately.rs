@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::breaker::WINDOW;
+use super::evictions::are_of_the_pod;
 use crate::store::{PAGE, Store, StoreError};
 
 /// Pages of entries that are read at most: a hundred thousand entries.
@@ -17,6 +18,16 @@ struct Glance {
     kind: String,
     time: i64,
     node: Option<String>,
+    #[serde(default)]
+    refusals: Vec<String>,
+}
+
+impl Glance {
+    /// Whether it tells of an end that counts for the node.
+    fn counts(&self) -> bool {
+        let codes = self.refusals.iter().map(String::as_str);
+        self.kind == "pod-ended" && !are_of_the_pod(codes)
+    }
 }
 
 /// The nodes, and how long ago each lost its last pod.
@@ -38,10 +49,8 @@ pub(super) async fn lost(store: &Store, now: i64) -> Result<HashMap<String, Dura
             let glance: Glance =
                 serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("audit entry"))?;
             oldest = oldest.min(glance.time);
-            if let Some(node) = glance
-                .node
-                .filter(|_| glance.kind == "pod-ended" && glance.time > since)
-            {
+            let counts = glance.counts() && glance.time > since;
+            if let Some(node) = glance.node.filter(|_| counts) {
                 let ago = u64::try_from(now.saturating_sub(glance.time)).unwrap_or(0);
                 let ago = Duration::from_secs(ago);
                 let last = lost.entry(node).or_insert(ago);
@@ -69,14 +78,14 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let store = store.unwrap();
-        let ended = |node: &str| Event::PodEnded {
+        let ended = |node: &str, refusals: &[&str]| Event::PodEnded {
             namespace: "n".to_owned(),
             pod: "p".to_owned(),
             pod_uid: "u".to_owned(),
             node: node.to_owned(),
             host: None,
             policies: Vec::new(),
-            refusals: Vec::new(),
+            refusals: refusals.iter().map(|code| (*code).into()).collect(),
             result_entry: None,
         };
         let other = Event::EvictionsHeld {
@@ -86,9 +95,12 @@ mod tests {
         let now = 10_000;
         let mut tx = store.write().await.unwrap();
         for (event, at) in [
-            (ended("old"), now - 600),
-            (ended("a"), now - 300),
-            (ended("a"), now - 60),
+            (ended("old", &[]), now - 600),
+            (ended("a", &["tier-too-low"]), now - 300),
+            (ended("a", &["tier-too-low", "workload-changed"]), now - 60),
+            // For what they were themselves.
+            (ended("a", &["workload-changed"]), now - 30),
+            (ended("b", &["image-other-runs"]), now - 30),
         ] {
             audit::append(&mut tx, &event, &Actor::Attestor, at)
                 .await
