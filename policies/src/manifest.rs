@@ -251,6 +251,21 @@ spec: {version: 1, countries: [DE]}
         };
         let never = refused(&workload("{pod: {namespaces: [a]}, host: {tier: none}}"));
         assert!(never.contains("never enough"), "{never}");
+        let misspelt = refused(&workload(
+            "{pod: {namespaces: [a]}, host: {tier: afirming}}",
+        ));
+        let offer = "`afirming` is no tier; use `affirming` or `warning`";
+        assert!(misspelt.contains(offer), "{misspelt}");
+        for never in ["none", "contraindicated"] {
+            assert!(!misspelt.contains(never), "{misspelt}");
+        }
+        let negative = refused(&workload(
+            "{pod: {namespaces: [a]}, host: {tier: warning}, placement: {terminationGraceSeconds: -5}}",
+        ));
+        assert!(
+            negative.contains("`-5` seconds to end in; use 0 to 3600"),
+            "{negative}"
+        );
         let nobody = refused(&workload(
             "{pod: {namespaces: []}, host: {tier: affirming}}",
         ));

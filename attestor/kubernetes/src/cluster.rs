@@ -40,6 +40,16 @@ pub struct Cluster {
     watches: Vec<AbortHandle>,
 }
 
+/// A pod that was looked for by name and uid.
+pub enum Found {
+    /// It is there.
+    It(Arc<Pod>),
+    /// One of its name is there, with another uid.
+    Another,
+    /// None of its name is there.
+    Nothing,
+}
+
 impl Cluster {
     /// Begins to watch. Does not wait for the API server: while it is away, nothing is known of any pod.
     pub async fn connect(config: Config) -> Result<Self, ClusterError> {
@@ -79,20 +89,19 @@ impl Cluster {
         &self.config
     }
 
-    /// The pod of this name, if it is the one of that uid: as it is held, else as the API server says now.
-    pub async fn pod(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-    ) -> Result<Option<Arc<Pod>>, ClusterError> {
+    /// The pod of this name and uid: as it is held, else as the API server says now.
+    pub async fn pod(&self, namespace: &str, name: &str, uid: &str) -> Result<Found, ClusterError> {
         let is_it = |pod: &Arc<Pod>| pod.metadata.uid.as_deref() == Some(uid);
         let key = ObjectRef::new_with(name, pods::resource()).within(namespace);
         if let Some(pod) = self.pods.get(&key).filter(is_it) {
-            return Ok(Some(pod));
+            return Ok(Found::It(pod));
         }
-        let pod = self.pod_now(namespace, name).await?;
-        Ok(pod.map(Arc::new).filter(is_it))
+        let pod = self.pod_now(namespace, name).await?.map(Arc::new);
+        Ok(match pod {
+            Some(pod) if is_it(&pod) => Found::It(pod),
+            Some(_) => Found::Another,
+            None => Found::Nothing,
+        })
     }
 
     /// The pod of this name as the API server says now.

@@ -1,7 +1,7 @@
 //! What the cluster says of a pod that is to be bound and of the node that is chosen for it.
 
 use touchstone_evidence::finding::Finding;
-use touchstone_kubernetes::cluster::{Cluster, ClusterError};
+use touchstone_kubernetes::cluster::{Cluster, ClusterError, Found};
 use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::PodFacts;
 
@@ -18,9 +18,11 @@ pub(super) async fn pods(
     let mut pods = seen;
     if let Some(cluster) = cluster {
         let found = cluster.pod(namespace, name, uid).await;
-        let found = found
-            .map_err(away)?
-            .ok_or_else(|| Finding::new("pod-unknown"))?;
+        let found = match found.map_err(away)? {
+            Found::It(pod) => pod,
+            Found::Another => return Err(Finding::new("pod-replaced")),
+            Found::Nothing => return Err(Finding::new("pod-elsewhere")),
+        };
         let labels = found.metadata.labels.clone().unwrap_or_default();
         let held = PodFacts {
             workload: workload::of_held(&found.metadata),

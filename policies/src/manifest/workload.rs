@@ -71,11 +71,16 @@ where
 }
 
 fn satisfiable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrustTier, D::Error> {
-    let tier = TrustTier::deserialize(deserializer)?;
-    match tier {
-        TrustTier::Affirming | TrustTier::Warning => Ok(tier),
+    // Not as a tier: what cannot be meant here is not to be offered.
+    let written = String::deserialize(deserializer)?;
+    match &*written {
+        "affirming" => Ok(TrustTier::Affirming),
+        "warning" => Ok(TrustTier::Warning),
+        "none" | "contraindicated" => Err(serde::de::Error::custom(format_args!(
+            "`{written}` is never enough; use `affirming` or `warning`"
+        ))),
         _ => Err(serde::de::Error::custom(format_args!(
-            "`{tier}` is never enough; use `affirming` or `warning`"
+            "`{written}` is no tier; use `affirming` or `warning`"
         ))),
     }
 }

@@ -63,7 +63,8 @@ pub(super) const SENTENCES: &[Sentence] = &[
     ),
     (
         "node-unmapped",
-        "the node {subject} is mapped to no host; map it with `touchstone node map`",
+        "the node {subject} is mapped to no host; map it with `touchstone node map`, or, where agents show tokens, see in \
+         `touchstone node list` which nodes these proved, and in the attestor's log why not this one",
     ),
     (
         "place-not-proven-yet",
@@ -79,8 +80,17 @@ pub(super) const SENTENCES: &[Sentence] = &[
          judged; create it again",
     ),
     (
+        "pod-elsewhere",
+        "the cluster that this attestor watches has no pod of that name: it is gone, or the webhook and `--kubernetes` are of \
+         two clusters",
+    ),
+    (
         "pod-leaves-policy",
         "it runs under the policy {observed}, which would not be for it any more; delete it and make another",
+    ),
+    (
+        "pod-replaced",
+        "another pod of that name is in the cluster by now, which is judged by itself; nothing is to be done",
     ),
     (
         "pod-static",
@@ -89,7 +99,8 @@ pub(super) const SENTENCES: &[Sentence] = &[
     ),
     (
         "pod-unknown",
-        "this pod was not reviewed here when it was created, so its binding cannot be judged; create it again",
+        "this pod was not reviewed here when it was created, and the attestor sees no cluster (`--kubernetes`) that could \
+         tell, so its binding cannot be judged; create it again",
     ),
     (
         "region-mismatch",

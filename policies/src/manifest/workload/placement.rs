@@ -19,7 +19,7 @@ pub struct Placement {
 
 /// 0 to one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u32")]
+#[serde(try_from = "i64")]
 pub struct TerminationGraceSeconds(u32);
 
 impl TerminationGraceSeconds {
@@ -30,15 +30,16 @@ impl TerminationGraceSeconds {
     }
 }
 
-impl TryFrom<u32> for TerminationGraceSeconds {
+impl TryFrom<i64> for TerminationGraceSeconds {
     type Error = String;
 
-    fn try_from(seconds: u32) -> Result<Self, String> {
-        if seconds <= TERMINATION_MAX {
-            return Ok(Self(seconds));
+    fn try_from(seconds: i64) -> Result<Self, String> {
+        let within = u32::try_from(seconds).ok();
+        match within.filter(|seconds| *seconds <= TERMINATION_MAX) {
+            Some(seconds) => Ok(Self(seconds)),
+            None => Err(format!(
+                "`{seconds}` seconds to end in; use 0 to {TERMINATION_MAX}"
+            )),
         }
-        Err(format!(
-            "{seconds} seconds to end in; use 0 to {TERMINATION_MAX}"
-        ))
     }
 }
