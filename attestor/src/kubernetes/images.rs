@@ -278,6 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_more_images_than_are_looked_at_it_is_said_that_nothing_is_learned() {
+        let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("database");
         let url = format!("sqlite:{}", file.display());
