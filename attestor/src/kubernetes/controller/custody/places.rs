@@ -124,5 +124,7 @@ mod tests {
             assert!(!places.has(uid));
         }
         assert!(places.has("u5"));
+        // Nothing stays of those that were followed.
+        assert_eq!((places.by_uid.len(), places.ended.len()), (1, 1));
     }
 }
