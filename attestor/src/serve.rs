@@ -171,11 +171,20 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         callers,
         master,
     )?;
-    let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
+    let config = cluster_config(&settings)?;
+    let name = config.as_ref().map(|config| config.cluster.clone());
+    let attestor = Attestor::open(
+        &settings.data,
+        store.clone(),
+        keys,
+        name.unwrap_or_default(),
+        settings.production,
+    )
+    .await?;
     operator_file::refresh(&attestor).await?;
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
-    let cluster = cluster(&settings).await?;
+    let cluster = cluster(config).await?;
     if let Some(cluster) = &cluster {
         let cluster = Arc::clone(cluster);
         let uids = Box::new(move |node: &str| cluster.node_uid(node));
@@ -199,7 +208,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .handle(handle)
         .http1_only();
     end_idle_connections(&mut server);
-    server.serve(http::router(app).into_make_service()).await?;
+    server
+        .serve(http::router(app).into_make_service())
+        .await?;
     house.abort();
     if let Some(controller) = controller {
         controller.abort();
@@ -211,13 +222,18 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The cluster that the settings name. It may be away: it is reached once it is there.
-async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Cluster>>> {
-    let Some(file) = &settings.kubernetes else {
-        return Ok(None);
-    };
-    let cluster = Cluster::connect(Config::read(file)?).await?;
-    Ok(Some(Arc::new(cluster)))
+/// What the settings say of the cluster.
+fn cluster_config(settings: &Settings) -> anyhow::Result<Option<Config>> {
+    let file = settings.kubernetes.as_deref();
+    Ok(file.map(Config::read).transpose()?)
+}
+
+/// The cluster that is configured. It may be away: it is reached once it is there.
+async fn cluster(config: Option<Config>) -> anyhow::Result<Option<Arc<Cluster>>> {
+    Ok(match config {
+        Some(config) => Some(Arc::new(Cluster::connect(config).await?)),
+        None => None,
+    })
 }
 
 /// With room for as many as may come in one breath, such as a fleet after a restart.

@@ -14,6 +14,7 @@ use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::{TrustTier, TrustVector};
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::Workload;
 
 use super::{Actor, Reason};
@@ -298,6 +299,9 @@ pub(crate) enum Event {
         /// The operator let it take affirming away from however many hosts.
         #[serde(skip_serializing_if = "is_false")]
         drain: bool,
+        /// Whose objects they are, where nobody applied them to the attestor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cluster: Option<ClusterName>,
     },
     /// The boot of a host was kept as reference values that are pending. `manifest`: SHA-256 of it.
     ReferenceCaptured {
@@ -308,9 +312,14 @@ pub(crate) enum Event {
         anyway: bool,
     },
     /// A Kubernetes node is mapped to no host any more.
-    NodeUnmapped { node: String, host: HostId },
+    NodeUnmapped {
+        cluster: ClusterName,
+        node: String,
+        host: HostId,
+    },
     /// A Kubernetes node was mapped to a host. `before`: the other one that it was mapped to until then.
     NodeMapped {
+        cluster: ClusterName,
         node: String,
         /// Which node of that name, where the attestor sees the cluster.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -354,6 +363,7 @@ pub(crate) enum Event {
     Refused { counts: BTreeMap<String, u64> },
     /// A pod or a binding that a policy is for was judged.
     AdmissionDecided {
+        cluster: ClusterName,
         review: String,
         operation: String,
         namespace: String,
@@ -380,6 +390,7 @@ pub(crate) enum Event {
     },
     /// A node began another boot, as its kubelet says: what was appraised before counts no more there.
     NodeRebooted {
+        cluster: ClusterName,
         node: String,
         uid: String,
         host: HostId,
@@ -389,11 +400,13 @@ pub(crate) enum Event {
     },
     /// Pods of a namespace were refused so often that not each time is an entry.
     RefusalsFolded {
+        cluster: ClusterName,
         namespace: String,
         folded: Vec<FoldedRefusals>,
     },
     /// A pod that a policy is for was told to end where it ran.
     PodEnded {
+        cluster: ClusterName,
         namespace: String,
         pod: String,
         pod_uid: String,
@@ -409,12 +422,19 @@ pub(crate) enum Event {
     /// Our webhook configurations are others than when they were seen last, by whichever replica.
     WebhooksChanged(WebhooksSeen),
     /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
-    EvictionsHeld { nodes: usize, held: bool },
+    EvictionsHeld {
+        cluster: ClusterName,
+        nodes: usize,
+        held: bool,
+    },
 }
 
 /// Our webhook configurations. `validating`, `mutating`: their generation; absent: removed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct WebhooksSeen {
+    /// `default` in what was kept before clusters had names.
+    #[serde(default)]
+    pub(crate) cluster: ClusterName,
     pub(crate) name: String,
     pub(crate) validating: Option<i64>,
     pub(crate) mutating: Option<i64>,
@@ -443,6 +463,7 @@ fn is_false(value: &bool) -> bool {
 /// A pod of a workload, and the one that it came after.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Moved {
+    pub(crate) cluster: ClusterName,
     pub(crate) namespace: String,
     pub(crate) workload: Workload,
     pub(crate) from: Custodian,

@@ -123,12 +123,12 @@ impl Controller {
         cluster: &Arc<Cluster>,
         webhook: &Arc<Webhook>,
     ) -> Result<Self, StoreError> {
-        let lost = lately::lost(&attestor.store, clock::now()).await?;
+        let lost = lately::lost(&attestor.store, &attestor.cluster, clock::now()).await?;
         Ok(Self {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
             breaker: Breaker::resume(lost.into_iter(), Instant::now()),
-            boots: Boots::load(&attestor.store).await?,
+            boots: Boots::load(&attestor.store, &attestor.cluster).await?,
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
@@ -251,6 +251,7 @@ impl Controller {
             false => tracing::info!("pods that may not stay are ended again"),
         }
         let event = Event::EvictionsHeld {
+            cluster: self.attestor.cluster.clone(),
             nodes: turns.held.len(),
             held,
         };

@@ -52,6 +52,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             uses: Some(1),
         },
         Event::WorkloadMoved(Box::new(Moved {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             workload: Workload {
                 kind: "ReplicaSet".to_owned(),
@@ -235,6 +236,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             version: 1,
             digest,
             drain: true,
+            cluster: Some(ClusterName::default()),
         },
         Event::ReferenceCaptured {
             name: String::new(),
@@ -244,10 +246,12 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             anyway: false,
         },
         Event::NodeUnmapped {
+            cluster: ClusterName::default(),
             node: String::new(),
             host: host.clone(),
         },
         Event::NodeMapped {
+            cluster: ClusterName::default(),
             node: String::new(),
             uid: Some(String::new()),
             host: host.clone(),
@@ -255,6 +259,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             by: Some(NodeProof::Token { token: digest }),
         },
         Event::PodEnded {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             pod: String::new(),
             pod_uid: String::new(),
@@ -265,11 +270,13 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             result_entry: Some(digest),
         },
         Event::RefusalsFolded {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             folded: Vec::new(),
         },
         Event::WebhooksChanged(WebhooksSeen::default()),
         Event::NodeRebooted {
+            cluster: ClusterName::default(),
             node: String::new(),
             uid: String::new(),
             host: host.clone(),
@@ -277,6 +284,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             before: String::new(),
         },
         Event::EvictionsHeld {
+            cluster: ClusterName::default(),
             nodes: 3,
             held: true,
         },

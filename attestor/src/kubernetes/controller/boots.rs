@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::node::Node;
 
 use crate::attestor::Attestor;
@@ -15,6 +16,7 @@ use crate::store::{NodeBoot, Store, StoreError};
 
 /// By node uid: the boot that was seen last.
 pub(super) struct Boots {
+    cluster: ClusterName,
     seen: HashMap<String, String>,
 }
 
@@ -29,9 +31,10 @@ enum News {
 
 impl Boots {
     /// As whoever led before left them.
-    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
-        let boots = store.read().await?.node_boots().await?.into_iter();
+    pub(super) async fn load(store: &Store, cluster: &ClusterName) -> Result<Self, StoreError> {
+        let boots = store.read().await?.node_boots(cluster).await?.into_iter();
         Ok(Self {
+            cluster: cluster.clone(),
             seen: boots.map(|seen| (seen.uid, seen.boot)).collect(),
         })
     }
@@ -83,6 +86,7 @@ impl Boots {
             return None;
         }
         let seen = NodeBoot {
+            cluster: self.cluster.clone(),
             node: node.metadata.name.clone()?,
             uid,
             boot,
@@ -110,6 +114,7 @@ async fn note_reboot(
         return Ok(());
     }
     let event = Event::NodeRebooted {
+        cluster: boot.cluster.clone(),
         node: boot.node.clone(),
         uid: boot.uid.clone(),
         host,
@@ -117,7 +122,7 @@ async fn note_reboot(
         before,
     };
     let order = audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
-    let mapped = tx.mapped_node(&boot.node).await?;
+    let mapped = tx.mapped_node(&boot.cluster, &boot.node).await?;
     tx.commit().await?;
     if let Some(mapped) = mapped {
         attestor.index.put_node(order, mapped);
@@ -148,9 +153,11 @@ mod tests {
     #[test]
     fn another_boot_id_is_another_boot_and_another_node_is_none() {
         let mut boots = Boots {
+            cluster: ClusterName::default(),
             seen: HashMap::new(),
         };
         let seen = |uid: &str, boot: &str, booted_at| NodeBoot {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: uid.to_owned(),
             boot: boot.to_owned(),
@@ -176,12 +183,14 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let store = store.unwrap();
+        let here = ClusterName::default();
         let host: HostId = "de-1".parse().unwrap();
         let machine = InventoryEntry {
             host: host.clone(),
             ek_digests: vec![Sha256Digest::ZERO],
         };
         let mapped = MappedNode {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: Some("u".to_owned()),
             host,
@@ -192,6 +201,7 @@ mod tests {
         assert!(tx.add_inventory(&[machine], 6).await.unwrap());
         tx.map_node(&mapped).await.unwrap();
         let boot = |boot: &str, booted_at| NodeBoot {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: "u".to_owned(),
             boot: boot.to_owned(),
@@ -200,12 +210,12 @@ mod tests {
         assert!(tx.set_node_boot(&boot("1", None)).await.unwrap());
         tx.commit().await.unwrap();
         // It rebooted while nobody led.
-        let boots = Boots::load(&store).await.unwrap();
+        let boots = Boots::load(&store, &here).await.unwrap();
         let news = boots.news(&node("u", "2"), 7);
         assert!(matches!(news, Some(News::Rebooted { before, .. }) if before == "1"));
         let mut tx = store.write().await.unwrap();
         assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
-        let held = tx.mapped_node("a").await.unwrap().unwrap();
+        let held = tx.mapped_node(&here, "a").await.unwrap().unwrap();
         assert_eq!(held.booted_at, Some(7));
         // Another node of the name, and one that is mapped anew, are in the boot that is seen first.
         let other = NodeBoot {
@@ -214,6 +224,6 @@ mod tests {
         };
         assert!(!tx.set_node_boot(&other).await.unwrap());
         tx.map_node(&mapped).await.unwrap();
-        assert_eq!(tx.node_boots().await.unwrap(), []);
+        assert_eq!(tx.node_boots(&here).await.unwrap(), []);
     }
 }

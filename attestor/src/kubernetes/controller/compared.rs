@@ -144,7 +144,7 @@ async fn look(
         return Ok(seen);
     };
     if let Some(record) = attestor.workloads.of(namespace, &of).await? {
-        seen.recorded = Some(workloads::id(namespace, &of));
+        seen.recorded = Some(workloads::id(&attestor.cluster, namespace, &of));
         seen.refusals = changes(&record.made, &made_of(&facts));
     }
     Ok(seen)

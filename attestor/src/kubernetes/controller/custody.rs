@@ -10,6 +10,7 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::TrustTier;
 use touchstone_kubernetes::cluster::Cluster;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::node::Node;
 use touchstone_kubernetes::pods::Pod;
 use touchstone_kubernetes::{pod, workload};
@@ -141,7 +142,7 @@ impl Custody {
             }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             let concerned = concerns_namespace(&policies, namespace);
-            match newcomer(pod, judged, now)
+            match newcomer(&attestor.cluster, pod, judged, now)
                 .filter(|new| concerned && !policies_for(&policies, &new.facts).is_empty())
             {
                 Some(new) => all.push(new),
@@ -154,7 +155,13 @@ impl Custody {
 }
 
 async fn read(attestor: &Attestor) -> Result<HashMap<String, KeptPlace>, StoreError> {
-    let kept = attestor.store.read().await?.places().await?.into_iter();
+    let kept = attestor
+        .store
+        .read()
+        .await?
+        .places(&attestor.cluster)
+        .await?
+        .into_iter();
     Ok(kept.map(|place| (place.pod_uid.clone(), place)).collect())
 }
 
@@ -168,7 +175,12 @@ fn uid(pod: &Pod) -> Option<&str> {
 }
 
 /// A pod with its place; `None`: it has no controller.
-fn newcomer(pod: &Pod, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> {
+fn newcomer(
+    cluster: &ClusterName,
+    pod: &Pod,
+    judged: &[(Arc<Node>, Judged)],
+    now: i64,
+) -> Option<New> {
     let workload = workload::of_held(&pod.metadata).filter(|of| !of.is_alone())?;
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let node = pod.spec.node_name.clone().unwrap_or_default();
@@ -177,8 +189,9 @@ fn newcomer(pod: &Pod, judged: &[(Arc<Node>, Judged)], now: i64) -> Option<New> 
         .iter()
         .find(|(known, _)| known.metadata.name.as_ref() == Some(&node));
     let place = KeptPlace {
+        cluster: cluster.clone(),
         pod_uid: pod.metadata.uid.clone()?,
-        workload: workloads::id(&namespace, &workload),
+        workload: workloads::id(cluster, &namespace, &workload),
         pod: pod.metadata.name.clone().unwrap_or_default(),
         host: behind.and_then(|(_, judged)| judged.host.clone()),
         bound_at: now,
@@ -221,6 +234,7 @@ async fn moved(
     images.dedup();
     images.truncate(IMAGES_MAX);
     let body = Moved {
+        cluster: new.place.cluster.clone(),
         namespace: namespace.clone(),
         workload: new.workload.clone(),
         from: custodian(attestor, before, now),
@@ -291,6 +305,7 @@ mod tests {
 
     fn place(uid: &str, workload: &str, pod: &str, node: &str, ended: Option<i64>) -> KeptPlace {
         KeptPlace {
+            cluster: ClusterName::default(),
             pod_uid: uid.to_owned(),
             workload: Sha256Digest::of(workload.as_bytes()),
             namespace: "payments".to_owned(),

@@ -6,7 +6,7 @@ use touchstone_kubernetes::objects::PolicyStatus;
 
 use crate::attestor::Attestor;
 use crate::audit::Actor;
-use crate::policy;
+use crate::policy::{self, Origin};
 
 /// What came of the manifests that were tried last.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Applier {
 #[derive(Clone)]
 struct Outcome {
     effect: &'static str,
+    /// The next try may bring another one.
+    passing: bool,
     version: Option<i64>,
     digest: Option<Sha256Digest>,
     message: String,
@@ -38,13 +40,14 @@ impl Applier {
         // Not if others came into force meanwhile, whoever put them there.
         let stands = attestor.index.policies().digest == text;
         let known = self.tried.as_ref();
-        let known = known
-            .filter(|(tried, outcome)| *tried == text && (stands || outcome.effect != IN_FORCE));
+        let last = known.map(|(_, outcome)| outcome);
+        let known = known.filter(|(tried, outcome)| {
+            *tried == text && !outcome.passing && (stands || outcome.effect != IN_FORCE)
+        });
         let outcome = match known {
             Some((_, outcome)) => outcome.clone(),
-            None => apply(attestor, &manifests, text).await,
+            None => apply(attestor, &manifests, text, last).await,
         };
-        let again = outcome.effect == BUSY;
         let said = objects.say(cluster, |generation| PolicyStatus {
             effect: outcome.effect.to_owned(),
             version: outcome.version,
@@ -55,7 +58,7 @@ impl Applier {
         if let Err(error) = said.await {
             tracing::warn!("the status of policy objects could not be written: {error}");
         }
-        self.tried = (!again).then_some((text, outcome));
+        self.tried = Some((text, outcome));
     }
 }
 
@@ -63,16 +66,31 @@ const IN_FORCE: &str = "InForce";
 const REFUSED: &str = "Refused";
 const BUSY: &str = "Busy";
 
-async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outcome {
+/// What came of it is told where it is other than `last`.
+async fn apply(
+    attestor: &Attestor,
+    manifests: &str,
+    text: Sha256Digest,
+    last: Option<&Outcome>,
+) -> Outcome {
     if attestor.index.policies().digest == text {
         return Outcome {
             effect: IN_FORCE,
+            passing: false,
             version: version_in_force(attestor).await,
             digest: Some(text),
             message: String::new(),
         };
     }
-    match policy::apply(attestor, &Actor::Attestor, manifests, false, None).await {
+    match policy::apply(
+        attestor,
+        &Actor::Attestor,
+        manifests,
+        false,
+        Origin::Objects,
+    )
+    .await
+    {
         Ok(applied) => {
             tracing::info!(
                 policy.version = applied.version,
@@ -80,24 +98,32 @@ async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outc
             );
             Outcome {
                 effect: IN_FORCE,
+                passing: false,
                 version: Some(applied.version),
                 digest: Some(applied.digest),
                 message: String::new(),
             }
         }
         Err(error) => {
-            tracing::warn!(
-                finding.code = error.code(),
-                "policy objects were refused: {error}"
-            );
+            let message = error.to_string();
+            if last.is_none_or(|last| last.message != message) {
+                tracing::error!(
+                    finding.code = error.code(),
+                    "policy objects were refused: {message}"
+                );
+            }
+            let (effect, passing) = match error.code() {
+                "policy-broken" | "policy-would-drain" => (REFUSED, false),
+                // Until somebody takes them over.
+                "policies-from-other-cluster" => (REFUSED, true),
+                _ => (BUSY, true),
+            };
             Outcome {
-                effect: match error.code() {
-                    "policy-broken" | "policy-would-drain" => REFUSED,
-                    _ => BUSY,
-                },
+                effect,
+                passing,
                 version: None,
                 digest: None,
-                message: error.to_string(),
+                message,
             }
         }
     }
