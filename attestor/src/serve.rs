@@ -1,4 +1,4 @@
-//! `touchstone serve`: from settings to a listening server, and its orderly end.
+//! `touchstone serve` and `touchstone kubernetes`: from settings to a listening server, and its orderly end.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, Write as _};
@@ -20,6 +20,8 @@ use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 
 use crate::attestor::{Attestor, OpenError};
+use crate::cluster_file;
+use crate::duty::Duty;
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
@@ -84,7 +86,7 @@ pub struct Settings {
     #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
     pub previous_master_key: Option<PathBuf>,
     /// The Kubernetes cluster whose nodes are marked and whose pods are watched: a TOML file, see
-    /// docs/operators/kubernetes.md. Without it, the webhook alone answers for whoever calls it
+    /// docs/operators/kubernetes.md. Without it, `touchstone serve` answers webhooks alone, for whoever calls
     #[arg(long, env = "TOUCHSTONE_KUBERNETES")]
     pub kubernetes: Option<PathBuf>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
@@ -127,8 +129,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     process::take_small_pages();
+    duty.check(&settings)?;
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
     check_names(&settings)?;
@@ -154,6 +157,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("cannot open the database")?;
     let new_database = store.is_new().await?;
+    duty.check_database(new_database)?;
     let ca = ServerCa::load(&settings.data, new_database, names.clone())?;
     let tls = ca.tls();
     let callers = settings.webhook_callers.clone();
@@ -166,6 +170,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let keys = ServerKeys::load(
         &settings.data,
         new_database,
+        duty,
         ca,
         url.clone(),
         callers,
@@ -181,7 +186,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.production,
     )
     .await?;
-    operator_file::refresh(&attestor).await?;
+    match duty {
+        Duty::Attestor => operator_file::refresh(&attestor).await?,
+        Duty::Cluster => cluster_file::write(&attestor.keys)?,
+    }
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
     let cluster = cluster(config).await?;
@@ -209,7 +217,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .http1_only();
     end_idle_connections(&mut server);
     server
-        .serve(http::router(app).into_make_service())
+        .serve(http::router(app, duty).into_make_service())
         .await?;
     house.abort();
     if let Some(controller) = controller {
