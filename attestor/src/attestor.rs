@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
 use crate::appraisal::Verdict;
@@ -32,6 +33,8 @@ use crate::workloads::Workloads;
 
 /// One running attestor.
 pub(crate) struct Attestor {
+    /// Whose nodes and workloads it decides about.
+    pub(crate) cluster: ClusterName,
     pub(crate) store: Store,
     pub(crate) keys: ServerKeys,
     pub(crate) index: Arc<TrustIndex>,
@@ -104,6 +107,7 @@ impl Attestor {
         folder: &Path,
         store: Store,
         mut keys: ServerKeys,
+        cluster: ClusterName,
         production: bool,
     ) -> Result<Arc<Self>, OpenError> {
         if production {
@@ -119,7 +123,7 @@ impl Attestor {
         log_key.settle(&store, &heads).await?;
         // Once it is known that the log is the right one: it may write an entry.
         keys.master.begin(&store).await?;
-        let index = Arc::new(TrustIndex::of(&store));
+        let index = Arc::new(TrustIndex::of(&store, cluster.clone()));
         let mut tx = store.read().await?;
         let size = tx.log_size().await?;
         // What was revoked since is below what is followed from here on.
@@ -154,7 +158,8 @@ impl Attestor {
         let committer = (Arc::clone(&index), Arc::clone(&metrics));
         Ok(Arc::new(Self {
             giving: Giving::start(store.clone(), Arc::clone(&index), Arc::clone(&metrics)),
-            workloads: Workloads::start(store.clone(), Arc::clone(&index)),
+            workloads: Workloads::start(store.clone(), Arc::clone(&index), cluster.clone()),
+            cluster,
             commits: Commits::start(store.clone(), committer.0, committer.1),
             logs: Arc::default(),
             heads,

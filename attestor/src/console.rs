@@ -52,7 +52,7 @@ use crate::serve::Settings;
 
 /// Touchstone decides which container hosts can be trusted, on evidence rooted in their TPM.
 ///
-/// `touchstone serve` runs the attestor. `inspect`, `audit verify`, `policy check`, `policy schema`, `man` and `completions` ask nobody: they need
+/// `touchstone serve` runs the attestor, and `touchstone kubernetes` serves a cluster apart beside it. `inspect`, `audit verify`, `policy check`, `policy schema`, `man` and `completions` ask nobody: they need
 /// no server and no credential. Every other command asks a running attestor, with the operator's
 /// credential that its first start wrote, or one of another role.
 #[derive(Parser, Debug)]
@@ -89,6 +89,14 @@ pub struct Target {
 pub enum Command {
     /// Run the attestor
     Serve(Settings),
+    /// Serve one Kubernetes cluster apart, beside `touchstone serve` and on its PostgreSQL database
+    ///
+    /// It answers that cluster's webhooks and scheduler and the agents of hosts there, and writes its nodes' labels and
+    /// taints. It answers no operator: ask `touchstone serve`. The settings are those of `touchstone serve`; the cluster's
+    /// file must give it a name of its own (`cluster = "NAME"`). Its data folder needs some keys of the attestor's, which
+    /// docs/operators/clusters.md lists.
+    #[command(mut_arg("kubernetes", |argument| argument.required(true)))]
+    Kubernetes(Settings),
     /// TPM manufacturers' certificates: which TPMs are genuine
     #[command(subcommand)]
     Endorsement(Endorsement),
@@ -246,7 +254,7 @@ pub enum Audit {
     Checkpoint,
 }
 
-/// Runs any command but `serve`. Exit code 1: what was asked about does not verify.
+/// Runs any command but `serve` and `kubernetes`. Exit code 1: what was asked about does not verify.
 pub async fn run(command: Command, target: &Target) -> anyhow::Result<ExitCode> {
     commands::run(command, target).await
 }

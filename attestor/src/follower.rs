@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use crate::appraisal::Verdict;
 use crate::clock;
@@ -52,6 +53,9 @@ struct Glance {
     kind: String,
     host: Option<HostId>,
     node: Option<String>,
+    /// Whose node: `default` in entries from before clusters had names.
+    #[serde(default)]
+    cluster: ClusterName,
 }
 
 /// What others changed.
@@ -61,7 +65,7 @@ struct Changed {
     hosts: BTreeSet<HostId>,
     /// Those of them with other nodes.
     machines: BTreeSet<HostId>,
-    nodes: BTreeSet<String>,
+    nodes: BTreeSet<(ClusterName, String)>,
     policies: bool,
     result_keys: bool,
 }
@@ -77,7 +81,8 @@ impl Changed {
             _ => self.machines.extend(entry.host.clone()),
         }
         self.hosts.extend(entry.host);
-        self.nodes.extend(entry.node);
+        let node = entry.node.map(|node| (entry.cluster, node));
+        self.nodes.extend(node);
     }
 }
 
@@ -182,8 +187,8 @@ async fn publish(
     for host in &changed.machines {
         index.put_nodes_of(order, host, tx.nodes_of(host).await?);
     }
-    for node in changed.nodes {
-        if let Some(mapped) = tx.mapped_node(&node).await? {
+    for (cluster, node) in changed.nodes {
+        if let Some(mapped) = tx.mapped_node(&cluster, &node).await? {
             index.put_node(order, mapped);
         }
     }

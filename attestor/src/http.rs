@@ -11,7 +11,7 @@ mod routes;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -22,6 +22,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 
 use crate::attestor::Attestor;
+use crate::duty::Duty;
 use crate::kubernetes::{NodeLinks, Webhook};
 use access::{Access, Rule};
 use problem::Problem;
@@ -78,11 +79,7 @@ impl Route {
         H: Handler<T, App>,
         T: 'static,
     {
-        let filter = match method {
-            Method::POST => MethodFilter::POST,
-            Method::PUT => MethodFilter::PUT,
-            _ => MethodFilter::GET,
-        };
+        let filter = filter(&method);
         Self {
             method,
             path,
@@ -98,16 +95,28 @@ impl Route {
     }
 }
 
+fn filter(method: &Method) -> MethodFilter {
+    match *method {
+        Method::POST => MethodFilter::POST,
+        Method::PUT => MethodFilter::PUT,
+        _ => MethodFilter::GET,
+    }
+}
+
 /// Every route there is.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     routes::all()
 }
 
-/// The router over [`routes`].
-pub(crate) fn router(app: App) -> Router {
+/// The router over those of [`routes`] that are answered for this duty; the others say who does.
+pub(crate) fn router(app: App, duty: Duty) -> Router {
     let mut router = Router::new();
     for route in routes() {
+        if !duty.answers(route.access, route.path) {
+            router = router.route(route.path, on(filter(&route.method), elsewhere));
+            continue;
+        }
         let rule = Rule {
             access: route.access,
             body_max: route.body_max,
@@ -126,6 +135,15 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(unlisted)
         .method_not_allowed_fallback(unlisted)
         .with_state(app)
+}
+
+/// What is an operator's, asked of a process that serves a cluster alone.
+async fn elsewhere(State(app): State<App>) -> Problem {
+    let detail = "this process serves the cluster `{}` alone; ask the attestor, `touchstone serve`";
+    let detail = detail.replace("{}", app.attestor.cluster.as_str());
+    let problem = Problem::denied("route-elsewhere", &detail);
+    app.attestor.note_refusal(problem.code()).await;
+    problem
 }
 
 /// A path that is not listed looks like one that is forbidden.

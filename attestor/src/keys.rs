@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use touchstone_evidence::digest::Sha256Digest;
 use zeroize::Zeroizing;
 
+use crate::duty::Duty;
 use crate::layer_keys::MasterKey;
 use crate::random::{self, NoRandomness};
 use crate::result_keys::ResultKeys;
@@ -64,10 +65,11 @@ pub(crate) struct ServerKeys {
 
 impl ServerKeys {
     /// Loads the signing keys out of `folder`. What is not there is made for a database that is new, and
-    /// for no other: results must not change their key unseen.
+    /// for no other: results must not change their key unseen. A cluster apart has a webhook secret of its own.
     pub(crate) fn load(
         folder: &Path,
         new_database: bool,
+        duty: Duty,
         ca: ServerCa,
         server_url: String,
         webhook_callers: Vec<Sha256Digest>,
@@ -75,7 +77,8 @@ impl ServerKeys {
     ) -> Result<Self, KeyError> {
         for name in ["result.key", "webhook.key"] {
             let path = folder.join(name);
-            if !new_database && !path.exists() {
+            let is_its_own = duty == Duty::Cluster && name == "webhook.key";
+            if !new_database && !is_its_own && !path.exists() {
                 return Err(KeyError::Missing(path));
             }
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use touchstone_attestor::console::{self, Command};
+use touchstone_attestor::duty::Duty;
 use touchstone_attestor::serve;
 
 /// A round makes some hundred short-lived allocations, and SQLite as many again: this one takes half the time of
@@ -26,12 +27,12 @@ fn run() -> anyhow::Result<ExitCode> {
     // Two providers could be linked in; this one is meant, everywhere.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new()?;
-    match arguments.command {
-        Command::Serve(settings) => {
-            serve::start_logging(settings.log_json);
-            runtime.block_on(serve::serve(settings))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        command => runtime.block_on(console::run(command, &arguments.target)),
-    }
+    let (settings, duty) = match arguments.command {
+        Command::Serve(settings) => (settings, Duty::Attestor),
+        Command::Kubernetes(settings) => (settings, Duty::Cluster),
+        command => return runtime.block_on(console::run(command, &arguments.target)),
+    };
+    serve::start_logging(settings.log_json);
+    runtime.block_on(serve::serve(settings, duty))?;
+    Ok(ExitCode::SUCCESS)
 }

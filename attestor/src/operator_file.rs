@@ -12,7 +12,7 @@ use crate::keys::ServerKeys;
 use crate::webhook_secret;
 
 /// Its name in the data folder.
-const FILE: &str = "operator.json";
+pub(crate) const FILE: &str = "operator.json";
 
 /// Why the file is not up to date.
 #[derive(Debug, thiserror::Error)]

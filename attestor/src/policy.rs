@@ -6,12 +6,13 @@ mod plan;
 use std::sync::Arc;
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::manifest::{ManifestError, PolicySet};
 
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::store::{PendingReference, StoreError};
+use crate::store::{PendingReference, StoreError, Tx};
 pub(crate) use plan::{AT_ONCE, Plan, plan};
 
 /// Why manifests were not applied.
@@ -37,6 +38,12 @@ pub(crate) enum ApplyError {
     Busy,
     #[error("other manifests came into force meanwhile; plan and apply again")]
     Overtaken,
+    #[error(
+        "the policies in force are objects of the cluster `{0}`, and one cluster alone may be their source; say `policies = \
+         \"bundle\"` in the settings of one of the two, and then, or where `{0}` is gone, take them over with `touchstone policy \
+         apply`"
+    )]
+    OfOtherCluster(ClusterName),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -49,6 +56,7 @@ impl ApplyError {
             Self::WouldDrain { .. } | Self::WouldStarve { .. } => "policy-would-drain",
             Self::Busy => "busy",
             Self::Overtaken => "policy-overtaken",
+            Self::OfOtherCluster(_) => "policies-from-other-cluster",
             Self::Store(_) => "internal",
         }
     }
@@ -60,6 +68,16 @@ pub(crate) async fn parse(
 ) -> Result<Result<PolicySet, ManifestError>, StoreError> {
     let parsed = tokio::task::spawn_blocking(move || PolicySet::parse(&manifests)).await;
     parsed.map_err(|_| StoreError::Unavailable)
+}
+
+/// How manifests came here.
+pub(crate) enum Origin<'a> {
+    /// Somebody applied them.
+    Applied,
+    /// Somebody put pending values into them.
+    Activated(Activated<'a>),
+    /// They are objects of this attestor's cluster.
+    Objects,
 }
 
 /// What came into force.
@@ -81,14 +99,21 @@ pub(crate) struct Activated<'a> {
 ///
 /// Unless told to `drain`, it refuses to take affirming away from too many hosts at once, or the hosts away from a
 /// workload. Manifests that were made from others are refused where those are not in force any more, with `drain`
-/// too.
+/// too. So are objects of one cluster where those in force are another's: two sources would undo each other for ever.
 pub(crate) async fn apply(
     attestor: &Attestor,
     actor: &Actor,
     manifests: &str,
     drain: bool,
-    activated: Option<Activated<'_>>,
+    origin: Origin<'_>,
 ) -> Result<Applied, ApplyError> {
+    let cluster = matches!(origin, Origin::Objects).then_some(&attestor.cluster);
+    let activated = match origin {
+        Origin::Activated(activated) => Some(activated),
+        Origin::Applied | Origin::Objects => None,
+    };
+    // Before the fleet is judged, too.
+    check_source(&mut attestor.store.read().await?, cluster).await?;
     let set = Arc::new(parse(manifests.to_owned()).await??);
     let digest = set.digest;
     let planned = match drain {
@@ -100,6 +125,7 @@ pub(crate) async fn apply(
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
+    check_source(&mut tx, cluster).await?;
     let newest = tx.policy_digest().await?;
     let planned_from = planned.map(|plan| plan.in_force);
     let made_from = activated.as_ref().map(|activated| activated.base);
@@ -113,16 +139,28 @@ pub(crate) async fn apply(
     if let Some(activated) = &activated {
         tx.drop_reference(activated.pending).await?;
     }
-    let version = tx.add_policy(&digest.0, manifests, now).await?;
+    let version = tx.add_policy(&digest.0, manifests, cluster, now).await?;
     let event = Event::PolicyApplied {
         version,
         digest,
         drain,
+        cluster: cluster.cloned(),
     };
     let order = Entry::new(&event, actor, now)?.append(&mut tx).await?;
     tx.commit().await?;
     attestor.index.put_policies(order, set);
     Ok(Applied { version, digest })
+}
+
+/// Whether objects of `cluster` may come into force after what is.
+async fn check_source(tx: &mut Tx, cluster: Option<&ClusterName>) -> Result<(), ApplyError> {
+    let Some(cluster) = cluster else {
+        return Ok(());
+    };
+    match tx.policy_source().await?.filter(|source| source != cluster) {
+        Some(other) => Err(ApplyError::OfOtherCluster(other)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::appraisal::{NotReplayed, Verdict, replay};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
-use crate::policy::{self, Activated, Applied, ApplyError};
+use crate::policy::{self, Activated, Applied, ApplyError, Origin};
 use crate::store::{PendingReference, StoreError};
 
 /// Why values were not captured, or not activated.
@@ -148,7 +148,14 @@ pub(crate) async fn activate(
         pending: &pending,
         base,
     };
-    Ok(policy::apply(attestor, actor, &manifests, drain, Some(activated)).await?)
+    Ok(policy::apply(
+        attestor,
+        actor,
+        &manifests,
+        drain,
+        Origin::Activated(activated),
+    )
+    .await?)
 }
 
 fn check_tier(verdict: Option<&Verdict>) -> Result<(), ReferenceError> {

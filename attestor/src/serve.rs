@@ -1,4 +1,4 @@
-//! `touchstone serve`: from settings to a listening server, and its orderly end.
+//! `touchstone serve` and `touchstone kubernetes`: from settings to a listening server, and its orderly end.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, Write as _};
@@ -23,6 +23,8 @@ use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 
 use crate::attestor::{Attestor, OpenError};
+use crate::cluster_file;
+use crate::duty::Duty;
 use crate::housekeeping;
 use crate::http::{self, App};
 use crate::keys::ServerKeys;
@@ -87,7 +89,7 @@ pub struct Settings {
     #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
     pub previous_master_key: Option<PathBuf>,
     /// The Kubernetes cluster whose nodes are marked and whose pods are watched: a TOML file, see
-    /// docs/operators/kubernetes.md. Without it, the webhook alone answers for whoever calls it
+    /// docs/operators/kubernetes.md. Without it, `touchstone serve` answers webhooks alone, for whoever calls
     #[arg(long, env = "TOUCHSTONE_KUBERNETES")]
     pub kubernetes: Option<PathBuf>,
     /// Refuse simulators: no import of their roots, and no database that ever held one
@@ -133,8 +135,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     process::take_small_pages();
+    duty.check(&settings)?;
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
     check_names(&settings)?;
@@ -160,6 +163,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("cannot open the database")?;
     let new_database = store.is_new().await?;
+    duty.check_database(new_database)?;
     let ca = ServerCa::load(&settings.data, new_database, names.clone())?;
     let tls = ca.tls();
     let callers = settings.webhook_callers.clone();
@@ -172,16 +176,29 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let keys = ServerKeys::load(
         &settings.data,
         new_database,
+        duty,
         ca,
         url.clone(),
         callers,
         master,
     )?;
-    let attestor = Attestor::open(&settings.data, store.clone(), keys, settings.production).await?;
-    operator_file::refresh(&attestor).await?;
+    let config = cluster_config(&settings)?;
+    let name = config.as_ref().map(|config| config.cluster.clone());
+    let attestor = Attestor::open(
+        &settings.data,
+        store.clone(),
+        keys,
+        name.unwrap_or_default(),
+        settings.production,
+    )
+    .await?;
+    match duty {
+        Duty::Attestor => operator_file::refresh(&attestor).await?,
+        Duty::Cluster => cluster_file::write(&attestor.keys)?,
+    }
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));
-    let cluster = cluster(&settings).await?;
+    let cluster = cluster(config).await?;
     if let Some(cluster) = &cluster {
         let cluster = Arc::clone(cluster);
         let uids = Box::new(move |node: &str| cluster.node_uid(node));
@@ -207,8 +224,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .handle(handle)
         .http1_only();
     end_idle_connections(&mut server);
+    let router = http::router(app, duty).into_make_service();
     let served = tokio::select! {
-        served = server.serve(http::router(app).into_make_service()) => served.map_err(Into::into),
+        served = server.serve(router) => served.map_err(Into::into),
         error = fails(&mut controller) => Err(error),
     };
     house.abort();
@@ -239,13 +257,18 @@ async fn fails(controller: &mut Option<JoinHandle<Result<(), ControllerError>>>)
     error.context("the node controller ended, and without it no pod is")
 }
 
-/// The cluster that the settings name. It may be away: it is reached once it is there.
-async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Cluster>>> {
-    let Some(file) = &settings.kubernetes else {
-        return Ok(None);
-    };
-    let cluster = Cluster::connect(Config::read(file)?).await?;
-    Ok(Some(Arc::new(cluster)))
+/// What the settings say of the cluster.
+fn cluster_config(settings: &Settings) -> anyhow::Result<Option<Config>> {
+    let file = settings.kubernetes.as_deref();
+    Ok(file.map(Config::read).transpose()?)
+}
+
+/// The cluster that is configured. It may be away: it is reached once it is there.
+async fn cluster(config: Option<Config>) -> anyhow::Result<Option<Arc<Cluster>>> {
+    Ok(match config {
+        Some(config) => Some(Arc::new(Cluster::connect(config).await?)),
+        None => None,
+    })
 }
 
 /// With room for as many as may come in one breath, such as a fleet after a restart.

@@ -16,12 +16,13 @@ use tokio::sync::Notify;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
 
 use crate::store::{Committed, Store};
 pub(crate) use nodes::OnNode;
-use nodes::{Behind, NodeUids};
+use nodes::{Link, NodeUids};
 
 /// How long what is held counts after it was last confirmed.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(3);
@@ -76,8 +77,12 @@ pub(crate) struct TrustIndex {
 
 struct Inner {
     hosts: HashMap<HostId, Held>,
-    /// `None`: mapped once, and no longer.
-    nodes: HashMap<String, (u64, Option<Behind>)>,
+    /// Of this process.
+    cluster: ClusterName,
+    /// Nodes of its cluster, by name. Decisions look at no others: a name says nothing of another cluster's.
+    nodes: HashMap<String, Link>,
+    /// Those of other clusters.
+    elsewhere: HashMap<(ClusterName, String), Link>,
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
@@ -94,7 +99,9 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             hosts: HashMap::new(),
+            cluster: ClusterName::default(),
             nodes: HashMap::new(),
+            elsewhere: HashMap::new(),
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
             changes: 0,
@@ -106,9 +113,15 @@ impl Default for Inner {
 }
 
 impl TrustIndex {
-    /// Nothing yet, of a store that is to write nothing into a log with fewer entries than are known here.
-    pub(crate) fn of(store: &Store) -> Self {
+    /// Nothing yet, for decisions about nodes of `cluster`, of a store that is to write nothing into a log with fewer
+    /// entries than are known here.
+    pub(crate) fn of(store: &Store, cluster: ClusterName) -> Self {
+        let inner = Inner {
+            cluster,
+            ..Inner::default()
+        };
         Self {
+            inner: RwLock::new(inner),
             committed: store.committed(),
             ..Self::default()
         }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::workload::{MadeOf, changes};
 use touchstone_policies::admit::{ImageUse, Workload};
 
@@ -99,8 +100,9 @@ enum Waiting {
     End(oneshot::Sender<()>),
 }
 
-/// Records, and the task that writes those that nobody waits for.
+/// Records of one cluster, and the task that writes those that nobody waits for.
 pub(crate) struct Workloads {
+    cluster: ClusterName,
     store: Store,
     index: Arc<TrustIndex>,
     held: Cache<Sha256Digest, Arc<Record>>,
@@ -109,10 +111,11 @@ pub(crate) struct Workloads {
 
 impl Workloads {
     /// Starts the task. It ends with this value.
-    pub(crate) fn start(store: Store, index: Arc<TrustIndex>) -> Self {
+    pub(crate) fn start(store: Store, index: Arc<TrustIndex>, cluster: ClusterName) -> Self {
         let (alone, waiting) = mpsc::channel(WAITING_MAX);
         tokio::spawn(write_behind(store.clone(), waiting));
         Self {
+            cluster,
             store,
             index,
             held: Cache::new(HELD),
@@ -126,7 +129,7 @@ impl Workloads {
         namespace: &str,
         workload: &Workload,
     ) -> Result<Option<Arc<Record>>, StoreError> {
-        let id = id(namespace, workload);
+        let id = id(&self.cluster, namespace, workload);
         if let Some(record) = self.held.get(&id) {
             return Ok(Some(record));
         }
@@ -146,7 +149,7 @@ impl Workloads {
         entry: &Entry,
         now: i64,
     ) -> Result<Option<Arc<Record>>, RoundError> {
-        let kept = kept(first, entry.leaf(), now)?;
+        let kept = kept(&self.cluster, first, entry.leaf(), now)?;
         let mut tx = self.store.write().await?;
         if tx.add_workloads(std::slice::from_ref(&kept)).await? == 0 {
             let before = tx.workload(&kept.id).await?;
@@ -166,7 +169,7 @@ impl Workloads {
     /// Records a pod without a controller that was admitted by the entry with this leaf hash. What cannot be recorded is
     /// told: the pod is admitted, whatever becomes of its record.
     pub(crate) async fn note(&self, first: &First, leaf: Sha256Digest, now: i64) {
-        let kept = match kept(first, leaf, now) {
+        let kept = match kept(&self.cluster, first, leaf, now) {
             Ok(kept) => kept,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -193,28 +196,41 @@ impl Workloads {
     }
 }
 
-/// One name for all that a workload is known by. No two of different parts have the same.
-pub(crate) fn id(namespace: &str, workload: &Workload) -> Sha256Digest {
+/// One name for all that a workload is known by. No two of different parts have the same. Of the cluster that nobody
+/// named it is what it was before clusters had names.
+pub(crate) fn id(cluster: &ClusterName, namespace: &str, workload: &Workload) -> Sha256Digest {
     let Workload {
         kind,
         name,
         uid,
         revision,
     } = workload;
-    let parts = [namespace, kind, name, uid, revision];
-    let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+    let parts = [cluster.as_str(), namespace, kind, name, uid, revision];
+    let (domain, parts) = match cluster.is_default() {
+        true => (&b"touchstone workload v1\0"[..], &parts[1..]),
+        false => (&b"touchstone workload v2\0"[..], &parts[..]),
+    };
+    let lengths: Vec<[u8; 8]> = parts
+        .iter()
+        .map(|part| (part.len() as u64).to_be_bytes())
+        .collect();
     let parts = lengths.iter().zip(parts);
     let parts = parts.flat_map(|(length, part)| [&length[..], part.as_bytes()]);
-    let domain = &b"touchstone workload v1\0"[..];
     let all: Vec<&[u8]> = [domain].into_iter().chain(parts).collect();
     Sha256Digest::of_parts(&all)
 }
 
-fn kept(first: &First, entry: Sha256Digest, now: i64) -> Result<WorkloadRecord, StoreError> {
+fn kept(
+    cluster: &ClusterName,
+    first: &First,
+    entry: Sha256Digest,
+    now: i64,
+) -> Result<WorkloadRecord, StoreError> {
     let workload = &first.workload;
     let images = serde_json::to_string(&first.images);
     Ok(WorkloadRecord {
-        id: id(&first.namespace, workload),
+        id: id(cluster, &first.namespace, workload),
+        cluster: cluster.clone(),
         namespace: first.namespace.clone(),
         kind: workload.kind.clone(),
         name: workload.name.clone(),
@@ -284,9 +300,9 @@ pub(crate) async fn forget(store: &Store, now: i64) -> Result<(), StoreError> {
         tx.commit().await?;
     }
     let namespaces = store.read().await?.namespaces_of_many_workloads().await?;
-    for namespace in namespaces {
+    for (cluster, namespace) in namespaces {
         let mut tx = store.write().await?;
-        tx.forget_workloads(&namespace).await?;
+        tx.forget_workloads(&cluster, &namespace).await?;
         tx.commit().await?;
     }
     Ok(())
@@ -294,11 +310,13 @@ pub(crate) async fn forget(store: &Store, now: i64) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
     use super::*;
 
     #[test]
     fn no_two_workloads_have_one_id() {
-        let of = |namespace: &str, [kind, name, uid, revision]: [&str; 4]| {
+        let within = |cluster: &str, namespace: &str, [kind, name, uid, revision]: [&str; 4]| {
             let [kind, name, uid, revision] = [kind, name, uid, revision].map(str::to_owned);
             let workload = Workload {
                 kind,
@@ -306,8 +324,9 @@ mod tests {
                 uid,
                 revision,
             };
-            id(namespace, &workload)
+            id(&cluster.parse().unwrap(), namespace, &workload)
         };
+        let of = |namespace, parts| within("default", namespace, parts);
         let one = of("a", ["b", "c", "d", "e"]);
         assert_eq!(one, of("a", ["b", "c", "d", "e"]));
         for other in [
@@ -318,6 +337,8 @@ mod tests {
             of("a", ["b", "c", "d", "x"]),
             of("a", ["b", "c", "de", ""]),
             of("ab", ["", "c", "d", "e"]),
+            within("west", "a", ["b", "c", "d", "e"]),
+            within("east", "a", ["b", "c", "d", "e"]),
         ] {
             assert_ne!(one, other);
         }

@@ -94,7 +94,9 @@ fn the_attestor_is_told_of_the_cluster_what_its_values_say() {
         "controller.taints.new=true",
         "controller.graceSeconds=60",
         "controller.policies=objects",
+        "controller.cluster=west",
     ]);
+    assert_eq!(other.cluster.as_str(), "west");
     assert!(other.taints.new && !usual.taints.new);
     assert_eq!(other.grace_seconds, 60);
     assert_eq!(other.policies, PolicySource::Objects);

@@ -5,6 +5,7 @@
 //! scenes; the scenes have the names.
 
 mod bypasses;
+mod clusters;
 mod custody;
 mod entries;
 mod extender;

@@ -16,6 +16,7 @@ mod boots;
 mod break_command;
 mod charts;
 mod clocks;
+mod clusters;
 mod console;
 mod container_tools;
 mod corpus;

@@ -178,3 +178,35 @@ async fn every_schema_so_far_is_brought_up_to_date_with_its_data() {
         );
     }
 }
+
+/// Schemas before clusters had names.
+const NAMELESS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_before_clusters_had_names_is_of_the_one_that_nobody_named() {
+    let database = Database::under_test();
+    let mut fleet = Fleet::new(&database).await;
+    fleet.world.server.stop();
+    let folder = fleet.world.server.folder().to_owned();
+    let today = Today::put_aside(&database, &folder).await;
+    today.make_older(&database, NAMELESS).await;
+    let rows = Rows::of(&database, &folder).await;
+    rows.execute(
+        "INSERT INTO webhooks (name, seen) VALUES ('touchstone', '{}');
+         INSERT INTO workload_places (pod_uid, workload, namespace, pod, node, host, bound_at, ended_at)
+         SELECT 'u9', id, namespace, 'api', 'node-de-1', 'de-1', 7, NULL FROM workloads",
+    )
+    .await;
+    rows.close().await;
+    fleet.world.server.restart_with(&database, &[]);
+    let server = &fleet.world.server;
+    for table in ["nodes", "workloads", "workload_places", "webhooks"] {
+        let kept = server.count(table).await;
+        let of_it = format!("{table} WHERE cluster = 'default'");
+        assert!(kept > 0 && server.count(&of_it).await == kept, "{table}");
+    }
+    // The node is the host's still, and the workload is the one that was recorded.
+    let workloads = server.count("workloads").await;
+    fleet.world.workload("u9").await;
+    assert_eq!(server.count("workloads").await, workloads);
+}

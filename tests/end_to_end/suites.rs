@@ -8,12 +8,13 @@ use std::process::Command;
 use touchstone_tests::database::Database;
 
 /// Modules that are in `end_to_end` alone.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 19] = [
     (
         "break_command",
         "what `tpm-sim break` says of an attestor is no matter of its database",
     ),
     ("charts", "render manifests, and start no attestor"),
+    ("clusters", "only PostgreSQL has several processes"),
     (
         "container_tools",
         "what skopeo, podman and containerd do around a key provider is theirs",

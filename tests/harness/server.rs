@@ -14,9 +14,19 @@ use crate::database::Database;
 use crate::disk::SmallDisk;
 use crate::programs;
 use crate::rows::Rows;
-use process::{ANY_PORT, operator_file, serve, serve_in};
+use process::{ANY_PORT, operator_file, run_in, serve, serve_in};
 
 pub use asked::{client, plain_client, send};
+
+/// What `touchstone kubernetes` needs of the attestor's folder (docs/operators/clusters.md).
+pub const CLUSTER_FILES: [&str; 6] = [
+    "ca.key",
+    "ca.pem",
+    "checkpoint.key",
+    "head",
+    "master.key",
+    "result.key",
+];
 
 /// A running attestor.
 pub struct Server {
@@ -126,6 +136,39 @@ impl Server {
             _folder: folder,
             http,
         }
+    }
+
+    /// `touchstone kubernetes` beside it, for the cluster of this file of settings.
+    #[must_use]
+    pub fn beside(&self, kubernetes: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = self.folder_for_cluster(folder.path());
+        let url = self.database.url().unwrap();
+        let more = ["--kubernetes", kubernetes];
+        let (process, url) = run_in("kubernetes", &[], &data, Some(&url), ANY_PORT, &more);
+        let http = client(&operator_file(&data));
+        Self {
+            process,
+            url,
+            data,
+            database: self.database.clone(),
+            env: Vec::new(),
+            _folder: folder,
+            http,
+        }
+    }
+
+    /// A data folder for `touchstone kubernetes` in `parent`, as the documentation has it made.
+    #[must_use]
+    pub fn folder_for_cluster(&self, parent: &Path) -> PathBuf {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let data = parent.join("data");
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700).create(&data).unwrap();
+        for name in CLUSTER_FILES {
+            std::fs::copy(self.data.join(name), data.join(name)).unwrap();
+        }
+        data
     }
 
     /// Waits until it stopped itself.

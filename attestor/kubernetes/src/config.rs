@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::cluster_name::ClusterName;
+
 /// What `touchstone serve --kubernetes FILE` reads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
+    /// What the cluster is called: nodes and workloads of one are nothing in another.
+    pub cluster: ClusterName,
     /// How the API server is reached; absent: the service account of the pod that this process runs in.
     pub kubeconfig: Option<PathBuf>,
     /// Namespace of the Lease that names the replica which writes to nodes.
@@ -73,6 +77,7 @@ pub struct Taints {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cluster: ClusterName::default(),
             kubeconfig: None,
             namespace: "touchstone".to_owned(),
             webhooks: "touchstone".to_owned(),
@@ -216,6 +221,15 @@ mod tests {
         assert_eq!(config.agents_namespace(), Some("security"));
         let config = read("agent = 'system:serviceaccount:a:b'").unwrap();
         assert_eq!(config.agents_namespace(), Some("a"));
+    }
+
+    #[test]
+    fn a_cluster_is_called_default_unless_it_is_said() {
+        assert!(read("").unwrap().cluster.is_default());
+        let config = read("cluster = 'west'").unwrap();
+        assert_eq!(config.cluster.as_str(), "west");
+        let refused = read("cluster = 'West'");
+        assert!(matches!(refused, Err(ConfigError::Malformed { .. })));
     }
 
     #[test]

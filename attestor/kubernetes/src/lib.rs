@@ -3,6 +3,7 @@
 //! Invariant: this crate knows no database, no HTTP route and no verdict: who uses it says which node deserves what.
 
 pub mod cluster;
+pub mod cluster_name;
 pub mod config;
 mod error;
 pub mod host_trust;

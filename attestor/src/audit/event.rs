@@ -15,6 +15,7 @@ use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::location::Place;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::wire::{ContainerRuntime, RevokedLease};
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::Workload;
 
 use super::Reason;
@@ -303,6 +304,9 @@ pub(crate) enum Event {
         /// The operator let it take affirming away from however many hosts.
         #[serde(skip_serializing_if = "is_false")]
         drain: bool,
+        /// Whose objects they are, where nobody applied them to the attestor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cluster: Option<ClusterName>,
     },
     /// The boot of a host was kept as reference values that are pending. `manifest`: SHA-256 of it.
     ReferenceCaptured {
@@ -313,9 +317,14 @@ pub(crate) enum Event {
         anyway: bool,
     },
     /// A Kubernetes node is mapped to no host any more.
-    NodeUnmapped { node: String, host: HostId },
+    NodeUnmapped {
+        cluster: ClusterName,
+        node: String,
+        host: HostId,
+    },
     /// A Kubernetes node was mapped to a host. `before`: the other one that it was mapped to until then.
     NodeMapped {
+        cluster: ClusterName,
         node: String,
         /// Which node of that name, where the attestor sees the cluster.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -359,6 +368,7 @@ pub(crate) enum Event {
     Refused { counts: BTreeMap<String, u64> },
     /// A pod or a binding that a policy is for was judged.
     AdmissionDecided {
+        cluster: ClusterName,
         review: String,
         operation: String,
         namespace: String,
@@ -385,6 +395,7 @@ pub(crate) enum Event {
     },
     /// A node began another boot, as its kubelet says: what was appraised before counts no more there.
     NodeRebooted {
+        cluster: ClusterName,
         node: String,
         uid: String,
         host: HostId,
@@ -394,11 +405,13 @@ pub(crate) enum Event {
     },
     /// Pods of a namespace were refused so often that not each time is an entry.
     RefusalsFolded {
+        cluster: ClusterName,
         namespace: String,
         folded: Vec<FoldedRefusals>,
     },
     /// A pod that a policy is for was told to end where it ran.
     PodEnded {
+        cluster: ClusterName,
         namespace: String,
         pod: String,
         pod_uid: String,
@@ -414,7 +427,11 @@ pub(crate) enum Event {
     /// Our webhook configurations are others than when they were seen last, by whichever replica.
     WebhooksChanged(WebhooksSeen),
     /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
-    EvictionsHeld { nodes: usize, held: bool },
+    EvictionsHeld {
+        cluster: ClusterName,
+        nodes: usize,
+        held: bool,
+    },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

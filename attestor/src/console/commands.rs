@@ -87,6 +87,7 @@ async fn ask(command: Command, client: &Client, json: bool) -> anyhow::Result<()
         Command::Keys { command } => keys::run(client, json, command).await,
         // Handled before a client was made.
         Command::Serve(_)
+        | Command::Kubernetes(_)
         | Command::Audit(Audit::Verify { .. })
         | Command::Inspect(_)
         | Command::KeyProvider(_)

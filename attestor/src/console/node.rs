@@ -1,8 +1,9 @@
 //! `touchstone node …`.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::answers::rows;
 use super::client::Client;
@@ -17,6 +18,12 @@ pub enum Node {
         node: String,
         /// Name of the host
         host: HostId,
+        /// The cluster that the node is in; by default the one of the attestor that is asked, `default` if nobody named it
+        #[arg(long)]
+        cluster: Option<ClusterName>,
+        /// Which node of that name: `metadata.uid`. Needed in a cluster that the attestor that is asked does not see
+        #[arg(long)]
+        uid: Option<String>,
         /// Even if the node is mapped to another host until now
         #[arg(long)]
         replace: bool,
@@ -25,6 +32,9 @@ pub enum Node {
     Unmap {
         /// Name of the Kubernetes node
         node: String,
+        /// The cluster that the node is in; by default the one of the attestor that is asked
+        #[arg(long)]
+        cluster: Option<ClusterName>,
     },
     /// List the nodes and the hosts behind them
     List,
@@ -36,17 +46,21 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
         Node::Map {
             node,
             host,
+            cluster,
+            uid,
             replace,
         } => {
-            let body = json!({ "node": node, "host": host, "replace": replace });
+            let body = json!({
+                "cluster": cluster, "node": node, "uid": uid, "host": host, "replace": replace,
+            });
             let answer = client.post("/v1/nodes", &body).await?;
             line(json, &answer, || match text(&answer, "before").as_str() {
                 "-" => format!("node {node} is host {host}"),
                 before => format!("node {node} is host {host}, and {before} no more"),
             })
         }
-        Node::Unmap { node } => {
-            let body = json!({ "node": node });
+        Node::Unmap { node, cluster } => {
+            let body = json!({ "cluster": cluster, "node": node });
             let answer = client.post("/v1/nodes/unmap", &body).await?;
             line(json, &answer, || {
                 format!("node {node} is host {} no more", text(&answer, "host"))
@@ -55,11 +69,17 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
         Node::List => {
             let answer = client.get("/v1/nodes").await?;
             let rows = rows(&answer, "nodes", |node| {
-                ["node", "uid", "host", "by"]
-                    .map(|part| text(node, part))
-                    .to_vec()
+                let parts = ["uid", "host", "by"].map(|part| text(node, part));
+                [vec![qualified(node, "node")], parts.to_vec()].concat()
             });
             table(json, &answer, &["node", "uid", "host", "by"], rows)
         }
     }
+}
+
+/// A name within a cluster, with the cluster where it was named.
+pub(super) fn qualified(object: &Value, name: &str) -> String {
+    let cluster = object.get("cluster").and_then(Value::as_str);
+    let cluster: Option<ClusterName> = cluster.and_then(|cluster| cluster.parse().ok());
+    cluster.unwrap_or_default().qualify(&text(object, name))
 }

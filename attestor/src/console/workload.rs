@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::answers::{items, strings};
 use super::client::Client;
+use super::node::qualified;
 use super::output::{cut, line, moment, print, table, text};
 
 /// `touchstone workload …`
@@ -86,7 +87,7 @@ async fn list(client: &Client, json: bool, namespace: Option<&str>) -> anyhow::R
 fn row(workload: &Value) -> Vec<String> {
     let images: Vec<String> = items(workload, "images").map(short).collect();
     vec![
-        text(workload, "namespace"),
+        qualified(workload, "namespace"),
         format!("{} {}", text(workload, "kind"), text(workload, "name")),
         text(workload, "revision"),
         images.join("\n"),
@@ -109,7 +110,7 @@ fn show(answer: &Value) -> anyhow::Result<()> {
         print(&format!(
             "{} {}/{}, revision {}\nrecorded {} (entry {}), seen {}\n",
             text(workload, "kind"),
-            text(workload, "namespace"),
+            qualified(workload, "namespace"),
             text(workload, "name"),
             text(workload, "revision"),
             moment(workload, "recorded_at"),

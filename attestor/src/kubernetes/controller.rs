@@ -168,12 +168,12 @@ impl Controller {
         cluster: &Arc<Cluster>,
         webhook: &Arc<Webhook>,
     ) -> Result<Self, StoreError> {
-        let lost = lately::lost(&attestor.store, clock::now()).await?;
+        let lost = lately::lost(&attestor.store, &attestor.cluster, clock::now()).await?;
         Ok(Self {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
             breaker: Breaker::resume(lost.into_iter(), Instant::now()),
-            boots: Boots::load(&attestor.store, clock::now()).await?,
+            boots: Boots::load(&attestor.store, &attestor.cluster, clock::now()).await?,
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
@@ -268,7 +268,9 @@ impl Controller {
         }
         self.attestor.metrics.evictions_held(turns.held.len());
         let write = async |event: Event| write(&self.attestor, &event, at.now).await;
-        self.held.note(turns.held.len(), write).await;
+        self.held
+            .note(&self.attestor.cluster, turns.held.len(), write)
+            .await;
         turns
     }
 

@@ -175,7 +175,7 @@ impl Decision {
         asked: &Asked,
     ) -> Result<Sha256Digest, RoundError> {
         let entry = |this: &Self, recorded| {
-            let event = this.event(request, asked, recorded);
+            let event = this.event(attestor, request, asked, recorded);
             Entry::new(&event, caller, this.now)
         };
         let (workloads, now) = (&attestor.workloads, self.now);
@@ -206,9 +206,16 @@ impl Decision {
         commit(attestor, entry(self, false)?).await
     }
 
-    fn event(&self, request: &Request, asked: &Asked, recorded: bool) -> Event {
+    fn event(
+        &self,
+        attestor: &Attestor,
+        request: &Request,
+        asked: &Asked,
+        recorded: bool,
+    ) -> Event {
         let kind = self.kind(request);
         Event::AdmissionDecided {
+            cluster: attestor.cluster.clone(),
             review: request.uid.clone(),
             operation: kind.operation,
             namespace: request.namespace.clone(),

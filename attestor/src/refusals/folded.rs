@@ -118,6 +118,7 @@ impl Attestor {
             count: *count,
         });
         let event = Event::RefusalsFolded {
+            cluster: self.cluster.clone(),
             namespace: namespace.to_owned(),
             folded: folded.collect(),
         };

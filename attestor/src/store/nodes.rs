@@ -2,6 +2,7 @@
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::log::digest;
 use super::{StoreError, Tx, on};
@@ -9,6 +10,7 @@ use super::{StoreError, Tx, on};
 /// A node that a host stands behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MappedNode {
+    pub(crate) cluster: ClusterName,
     pub(crate) node: String,
     /// Which one of that name; `None`: it was mapped by an attestor that saw no cluster.
     pub(crate) uid: Option<String>,
@@ -22,6 +24,7 @@ pub(crate) struct MappedNode {
 /// The boot of a node that was seen last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeBoot {
+    pub(crate) cluster: ClusterName,
     pub(crate) node: String,
     /// Which one of that name.
     pub(crate) uid: String,
@@ -31,13 +34,21 @@ pub(crate) struct NodeBoot {
     pub(crate) booted_at: Option<i64>,
 }
 
-type Row = (String, Option<String>, String, Option<Vec<u8>>, Option<i64>);
+type Row = (
+    String,
+    String,
+    Option<String>,
+    String,
+    Option<Vec<u8>>,
+    Option<i64>,
+);
 
 impl MappedNode {
-    fn read((node, uid, host, token, booted_at): Row) -> Result<Self, StoreError> {
+    fn read((cluster, node, uid, host, token, booted_at): Row) -> Result<Self, StoreError> {
         let token = token.as_deref().map(digest).transpose()?;
         let host = host_id(&host)?;
         Ok(Self {
+            cluster: cluster_name(&cluster)?,
             node,
             uid,
             host,
@@ -52,10 +63,11 @@ impl Tx {
     pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
-                "INSERT INTO nodes (node, uid, host, token) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
+                "INSERT INTO nodes (cluster, node, uid, host, token) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (cluster, node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
                      boot = NULL, booted_at = NULL",
             )
+            .bind(mapped.cluster.as_str())
             .bind(mapped.node.as_str())
             .bind(mapped.uid.as_deref())
             .bind(mapped.host.as_str())
@@ -69,7 +81,8 @@ impl Tx {
     /// Says which boot a node that is mapped is in. `false`: it is mapped no more, or another one is.
     pub(crate) async fn set_node_boot(&mut self, seen: &NodeBoot) -> Result<bool, StoreError> {
         let set = on!(self, connection => {
-            sqlx::query("UPDATE nodes SET boot = $3, booted_at = $4 WHERE node = $1 AND uid = $2")
+            sqlx::query("UPDATE nodes SET boot = $4, booted_at = $5 WHERE cluster = $1 AND node = $2 AND uid = $3")
+                .bind(seen.cluster.as_str())
                 .bind(seen.node.as_str())
                 .bind(seen.uid.as_str())
                 .bind(seen.boot.as_str())
@@ -81,16 +94,22 @@ impl Tx {
         Ok(set == 1)
     }
 
-    /// Every boot that was seen of nodes that are mapped.
-    pub(crate) async fn node_boots(&mut self) -> Result<Vec<NodeBoot>, StoreError> {
+    /// Every boot that was seen of nodes of a cluster that are mapped.
+    pub(crate) async fn node_boots(
+        &mut self,
+        cluster: &ClusterName,
+    ) -> Result<Vec<NodeBoot>, StoreError> {
         let rows: Vec<(String, String, String, Option<i64>)> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT node, uid, boot, booted_at FROM nodes WHERE uid IS NOT NULL AND boot IS NOT NULL",
+                "SELECT node, uid, boot, booted_at FROM nodes
+                 WHERE cluster = $1 AND uid IS NOT NULL AND boot IS NOT NULL",
             )
+            .bind(cluster.as_str())
             .fetch_all(connection)
             .await?
         });
         let boot = |(node, uid, boot, booted_at)| NodeBoot {
+            cluster: cluster.clone(),
             node,
             uid,
             boot,
@@ -99,10 +118,15 @@ impl Tx {
         Ok(rows.into_iter().map(boot).collect())
     }
 
-    /// Says that no host stands behind `node`.
-    pub(crate) async fn unmap_node(&mut self, node: &str) -> Result<(), StoreError> {
+    /// Says that no host stands behind the node of this name in `cluster`.
+    pub(crate) async fn unmap_node(
+        &mut self,
+        cluster: &ClusterName,
+        node: &str,
+    ) -> Result<(), StoreError> {
         on!(self, connection => {
-            sqlx::query("DELETE FROM nodes WHERE node = $1")
+            sqlx::query("DELETE FROM nodes WHERE cluster = $1 AND node = $2")
+                .bind(cluster.as_str())
                 .bind(node)
                 .execute(connection)
                 .await?;
@@ -110,20 +134,22 @@ impl Tx {
         Ok(())
     }
 
-    /// Every node with its host, by name.
+    /// Every node of every cluster with its host, by cluster and name.
     pub(crate) async fn nodes(&mut self) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes ORDER BY node")
+            sqlx::query_as("SELECT cluster, node, uid, host, token, booted_at FROM nodes ORDER BY cluster, node")
                 .fetch_all(connection)
                 .await?
         });
         rows.into_iter().map(MappedNode::read).collect()
     }
 
-    /// The nodes behind which `host` stands.
+    /// The nodes behind which `host` stands, in whichever cluster.
     pub(crate) async fn nodes_of(&mut self, host: &HostId) -> Result<Vec<MappedNode>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes WHERE host = $1 ORDER BY node")
+            sqlx::query_as(
+                "SELECT cluster, node, uid, host, token, booted_at FROM nodes WHERE host = $1 ORDER BY cluster, node",
+            )
                 .bind(host.as_str())
                 .fetch_all(connection)
                 .await?
@@ -131,19 +157,28 @@ impl Tx {
         rows.into_iter().map(MappedNode::read).collect()
     }
 
-    /// The node of this name, if a host stands behind it.
+    /// The node of this name in `cluster`, if a host stands behind it.
     pub(crate) async fn mapped_node(
         &mut self,
+        cluster: &ClusterName,
         node: &str,
     ) -> Result<Option<MappedNode>, StoreError> {
         let row: Option<Row> = on!(self, connection => {
-            sqlx::query_as("SELECT node, uid, host, token, booted_at FROM nodes WHERE node = $1")
+            sqlx::query_as(
+                "SELECT cluster, node, uid, host, token, booted_at FROM nodes WHERE cluster = $1 AND node = $2",
+            )
+                .bind(cluster.as_str())
                 .bind(node)
                 .fetch_optional(connection)
                 .await?
         });
         row.map(MappedNode::read).transpose()
     }
+}
+
+pub(super) fn cluster_name(text: &str) -> Result<ClusterName, StoreError> {
+    text.parse()
+        .map_err(|_| StoreError::Malformed("name of a cluster"))
 }
 
 pub(super) fn host_id(text: &str) -> Result<HostId, StoreError> {

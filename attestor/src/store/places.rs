@@ -3,9 +3,10 @@
 use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::log::digest;
-use super::nodes::host_id;
+use super::nodes::{cluster_name, host_id};
 use super::{StoreError, Tx, on};
 
 const MALFORMED: StoreError = StoreError::Malformed("place of a pod");
@@ -18,6 +19,7 @@ const ENDED_KEPT: i64 = 4096;
 /// Where a pod runs, or ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeptPlace {
+    pub(crate) cluster: ClusterName,
     pub(crate) pod_uid: String,
     /// The workload's id.
     pub(crate) workload: Sha256Digest,
@@ -46,6 +48,7 @@ pub(crate) struct KeptMove {
 
 #[derive(Serialize)]
 struct PlaceJson<'a> {
+    cluster: &'a str,
     pod_uid: &'a str,
     workload: Sha256Digest,
     namespace: &'a str,
@@ -66,6 +69,7 @@ struct MoveJson<'a> {
 
 type Row = (
     String,
+    String,
     Vec<u8>,
     String,
     String,
@@ -76,12 +80,17 @@ type Row = (
 );
 
 impl Tx {
-    /// Every place.
-    pub(crate) async fn places(&mut self) -> Result<Vec<KeptPlace>, StoreError> {
+    /// Every place in `cluster`.
+    pub(crate) async fn places(
+        &mut self,
+        cluster: &ClusterName,
+    ) -> Result<Vec<KeptPlace>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM workload_places",
+                "SELECT cluster, pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM workload_places
+                 WHERE cluster = $1",
             )
+            .bind(cluster.as_str())
             .fetch_all(connection)
             .await?
         });
@@ -93,12 +102,13 @@ impl Tx {
         let list = list(places)?;
         on!(self, connection => {
             sqlx::query(
-                "INSERT INTO workload_places (pod_uid, workload, namespace, pod, node, host, bound_at, ended_at)
-                 SELECT j.value ->> 'pod_uid', unhex(j.value ->> 'workload'), j.value ->> 'namespace',
+                "INSERT INTO workload_places
+                     (cluster, pod_uid, workload, namespace, pod, node, host, bound_at, ended_at)
+                 SELECT j.value ->> 'cluster', j.value ->> 'pod_uid', unhex(j.value ->> 'workload'), j.value ->> 'namespace',
                      j.value ->> 'pod', j.value ->> 'node', j.value ->> 'host',
                      CAST(j.value ->> 'bound_at' AS BIGINT), CAST(j.value ->> 'ended_at' AS BIGINT)
                  FROM json_each($1) AS j WHERE true
-                 ON CONFLICT (pod_uid) DO UPDATE SET host = excluded.host, ended_at = excluded.ended_at",
+                 ON CONFLICT (cluster, pod_uid) DO UPDATE SET host = excluded.host, ended_at = excluded.ended_at",
             )
             .bind(list)
             .execute(connection)
@@ -113,7 +123,8 @@ impl Tx {
         on!(self, connection => {
             sqlx::query(
                 "DELETE FROM workload_places
-                 WHERE pod_uid IN (SELECT j.value ->> 'pod_uid' FROM json_each($1) AS j)",
+                 WHERE (cluster, pod_uid) IN
+                     (SELECT j.value ->> 'cluster', j.value ->> 'pod_uid' FROM json_each($1) AS j)",
             )
             .bind(list)
             .execute(connection)
@@ -122,13 +133,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Places where pods ended before `before`, or that are more than are kept of their namespace, the oldest of it:
+    /// Places in whichever cluster where pods ended before `before`, or that are more than are kept of their namespace, the oldest of it:
     /// no pod follows those any more.
     pub(crate) async fn places_over(&mut self, before: i64) -> Result<Vec<KeptPlace>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM (
-                     SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY ended_at DESC, pod_uid) AS place
+                "SELECT cluster, pod_uid, workload, namespace, pod, node, host, bound_at, ended_at FROM (
+                     SELECT *, row_number() OVER (PARTITION BY cluster, namespace ORDER BY ended_at DESC, pod_uid) AS place
                      FROM workload_places WHERE ended_at IS NOT NULL) AS ended
                  WHERE ended_at < $1 OR place > $2",
             )
@@ -203,6 +214,7 @@ impl Tx {
 
 fn list(places: &[KeptPlace]) -> Result<String, StoreError> {
     let rows = places.iter().map(|place| PlaceJson {
+        cluster: place.cluster.as_str(),
         pod_uid: &place.pod_uid,
         workload: place.workload,
         namespace: &place.namespace,
@@ -216,8 +228,9 @@ fn list(places: &[KeptPlace]) -> Result<String, StoreError> {
 }
 
 fn place(row: Row) -> Result<KeptPlace, StoreError> {
-    let (pod_uid, workload, namespace, pod, node, host, bound_at, ended_at) = row;
+    let (cluster, pod_uid, workload, namespace, pod, node, host, bound_at, ended_at) = row;
     Ok(KeptPlace {
+        cluster: cluster_name(&cluster)?,
         pod_uid,
         workload: digest(&workload)?,
         namespace,

@@ -1,8 +1,10 @@
 //! Versions of the policy manifests; the highest is in force.
 
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::log::digest;
+use super::nodes::cluster_name;
 use super::{StoreError, Tx, on};
 
 /// The manifests in force.
@@ -35,6 +37,17 @@ impl Tx {
         row.map(|(bytes,)| digest(&bytes)).transpose()
     }
 
+    /// The cluster whose objects the version in force is. `None`: it was applied, or there is none.
+    pub(crate) async fn policy_source(&mut self) -> Result<Option<ClusterName>, StoreError> {
+        let row: Option<(Option<String>,)> = on!(self, connection => {
+            sqlx::query_as("SELECT cluster FROM policies ORDER BY version DESC LIMIT 1")
+                .fetch_optional(connection)
+                .await?
+        });
+        let cluster = row.and_then(|(cluster,)| cluster);
+        cluster.as_deref().map(cluster_name).transpose()
+    }
+
     /// One version, in force or not.
     pub(crate) async fn policy_version(
         &mut self,
@@ -63,11 +76,12 @@ impl Tx {
         rows.into_iter().map(version).collect()
     }
 
-    /// Adds the next version and returns its number.
+    /// Adds the next version and returns its number. `cluster`: whose objects it is.
     pub(crate) async fn add_policy(
         &mut self,
         digest: &[u8; 32],
         manifests: &str,
+        cluster: Option<&ClusterName>,
         now: i64,
     ) -> Result<i64, StoreError> {
         let version = self
@@ -75,10 +89,11 @@ impl Tx {
             .await?
             .map_or(1, |last| last.version.saturating_add(1));
         on!(self, connection => {
-            sqlx::query("INSERT INTO policies (version, digest, manifests, applied_at) VALUES ($1, $2, $3, $4)")
+            sqlx::query("INSERT INTO policies (version, digest, manifests, cluster, applied_at) VALUES ($1, $2, $3, $4, $5)")
                 .bind(version)
                 .bind(&digest[..])
                 .bind(manifests)
+                .bind(cluster.map(ClusterName::as_str))
                 .bind(now)
                 .execute(connection)
                 .await?;

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::log::digest;
+use super::nodes::cluster_name;
 use super::{StoreError, Tx, on};
 
 /// Most workloads that are kept of one namespace.
@@ -13,6 +15,7 @@ const KEPT: i64 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadRecord {
     pub(crate) id: Sha256Digest,
+    pub(crate) cluster: ClusterName,
     pub(crate) namespace: String,
     pub(crate) kind: String,
     pub(crate) name: String,
@@ -40,6 +43,7 @@ pub(crate) struct AfterWorkload {
 #[derive(Serialize)]
 struct RecordJson<'a> {
     id: Sha256Digest,
+    cluster: &'a str,
     namespace: &'a str,
     kind: &'a str,
     name: &'a str,
@@ -63,6 +67,7 @@ type Row = (
     String,
     String,
     String,
+    String,
     i64,
     String,
     Vec<u8>,
@@ -80,8 +85,8 @@ impl Tx {
         let added = on!(self, connection => {
             sqlx::query(
                 "INSERT INTO workloads
-                     (id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at)
-                 SELECT unhex(j.value ->> 'id'), j.value ->> 'namespace', j.value ->> 'kind', j.value ->> 'name',
+                     (id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at)
+                 SELECT unhex(j.value ->> 'id'), j.value ->> 'cluster', j.value ->> 'namespace', j.value ->> 'kind', j.value ->> 'name',
                      j.value ->> 'uid', j.value ->> 'revision', CAST(j.value ->> 'alone' AS BIGINT),
                      j.value ->> 'images', unhex(j.value ->> 'entry'), CAST(j.value ->> 'recorded_at' AS BIGINT),
                      CAST(j.value ->> 'recorded_at' AS BIGINT)
@@ -95,24 +100,34 @@ impl Tx {
         Ok(added)
     }
 
-    /// Namespaces of which more are kept than are to be.
-    pub(crate) async fn namespaces_of_many_workloads(&mut self) -> Result<Vec<String>, StoreError> {
-        let rows: Vec<(String,)> = on!(self, connection => {
-            sqlx::query_as("SELECT namespace FROM workloads GROUP BY namespace HAVING count(*) > $1")
-                .bind(KEPT)
-                .fetch_all(connection)
-                .await?
+    /// Namespaces of which more are kept than are to be, each with its cluster.
+    pub(crate) async fn namespaces_of_many_workloads(
+        &mut self,
+    ) -> Result<Vec<(ClusterName, String)>, StoreError> {
+        let rows: Vec<(String, String)> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT cluster, namespace FROM workloads GROUP BY cluster, namespace HAVING count(*) > $1",
+            )
+            .bind(KEPT)
+            .fetch_all(connection)
+            .await?
         });
-        Ok(rows.into_iter().map(|(namespace,)| namespace).collect())
+        let namespace =
+            |(cluster, namespace): (String, String)| Ok((cluster_name(&cluster)?, namespace));
+        rows.into_iter().map(namespace).collect()
     }
 
     /// Lets go of what is more than is kept of a namespace, with its moves: first pods without a controller, and of each
     /// kind those that were not seen for longest.
-    pub(crate) async fn forget_workloads(&mut self, namespace: &str) -> Result<(), StoreError> {
+    pub(crate) async fn forget_workloads(
+        &mut self,
+        cluster: &ClusterName,
+        namespace: &str,
+    ) -> Result<(), StoreError> {
         macro_rules! surplus {
             () => {
-                "(SELECT id FROM workloads WHERE namespace = $1
-                  ORDER BY alone, seen_at DESC, id LIMIT 1000000 OFFSET $2)"
+                "(SELECT id FROM workloads WHERE cluster = $1 AND namespace = $2
+                  ORDER BY alone, seen_at DESC, id LIMIT 1000000 OFFSET $3)"
             };
         }
         for statement in [
@@ -121,6 +136,7 @@ impl Tx {
         ] {
             on!(self, connection => {
                 sqlx::query(statement)
+                    .bind(cluster.as_str())
                     .bind(namespace)
                     .bind(KEPT)
                     .execute(connection)
@@ -158,7 +174,7 @@ impl Tx {
     ) -> Result<Option<WorkloadRecord>, StoreError> {
         let row: Option<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
                  FROM workloads WHERE id = $1",
             )
             .bind(&id.0[..])
@@ -177,7 +193,7 @@ impl Tx {
     ) -> Result<Vec<WorkloadRecord>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
                  FROM workloads
                  WHERE (namespace, name, id) > ($2, $3, $4) AND (namespace = $1 OR $1 = '')
                  ORDER BY namespace, name, id LIMIT $5",
@@ -203,7 +219,7 @@ impl Tx {
     ) -> Result<Vec<WorkloadRecord>, StoreError> {
         let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
                  FROM workloads
                  WHERE namespace = $1
                      AND (name = $2 OR (kind = 'ReplicaSet' AND revision <> '' AND name = $2 || '-' || revision))
@@ -222,6 +238,7 @@ impl Tx {
 fn list(records: &[WorkloadRecord]) -> Result<String, StoreError> {
     let rows = records.iter().map(|record| RecordJson {
         id: record.id,
+        cluster: record.cluster.as_str(),
         namespace: &record.namespace,
         kind: &record.kind,
         name: &record.name,
@@ -236,10 +253,11 @@ fn list(records: &[WorkloadRecord]) -> Result<String, StoreError> {
 }
 
 fn record(row: Row) -> Result<WorkloadRecord, StoreError> {
-    let (id, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at) =
+    let (id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded, seen) =
         row;
     Ok(WorkloadRecord {
         id: digest(&id)?,
+        cluster: cluster_name(&cluster)?,
         namespace,
         kind,
         name,
@@ -248,8 +266,8 @@ fn record(row: Row) -> Result<WorkloadRecord, StoreError> {
         alone: alone != 0,
         images,
         entry: digest(&entry)?,
-        recorded_at,
-        seen_at,
+        recorded_at: recorded,
+        seen_at: seen,
     })
 }
 
@@ -264,6 +282,7 @@ mod tests {
         let name = format!("{alone}-{number}");
         WorkloadRecord {
             id: Sha256Digest::of(name.as_bytes()),
+            cluster: ClusterName::default(),
             namespace: "payments".to_owned(),
             kind: "K".to_owned(),
             uid: name.clone(),
@@ -285,15 +304,16 @@ mod tests {
         let mut tx = store.unwrap().write().await.unwrap();
         let mut elsewhere = record(0, true);
         elsewhere.id = Sha256Digest::ZERO;
-        elsewhere.namespace = "shop".to_owned();
+        elsewhere.cluster = "west".parse().unwrap();
+        let cluster = ClusterName::default();
         let controlled = (0..KEPT - 1).map(|number| record(number, false));
         let alone = (KEPT..KEPT + 3).map(|number| record(number, true));
         let all: Vec<_> = controlled.chain(alone).chain([elsewhere.clone()]).collect();
         assert_eq!(tx.add_workloads(&all).await.unwrap(), all.len() as u64);
         assert_eq!(tx.add_workloads(&all).await.unwrap(), 0);
         let many = tx.namespaces_of_many_workloads().await.unwrap();
-        assert_eq!(many, ["payments"]);
-        tx.forget_workloads("payments").await.unwrap();
+        assert_eq!(many, [(cluster.clone(), "payments".to_owned())]);
+        tx.forget_workloads(&cluster, "payments").await.unwrap();
         let kept = async |tx: &mut Tx, one: &WorkloadRecord| {
             let found = tx.workload(&one.id).await.unwrap();
             assert!(found.as_ref().is_none_or(|found| found == one));
@@ -304,7 +324,7 @@ mod tests {
         assert!(!kept(&mut tx, &record(KEPT + 1, true)).await);
         let more = [record(KEPT, false), record(KEPT + 1, false)];
         assert_eq!(tx.add_workloads(&more).await.unwrap(), 2);
-        tx.forget_workloads("payments").await.unwrap();
+        tx.forget_workloads(&cluster, "payments").await.unwrap();
         assert!(!kept(&mut tx, &record(KEPT + 2, true)).await);
         assert!(!kept(&mut tx, &record(0, false)).await && kept(&mut tx, &more[0]).await);
     }

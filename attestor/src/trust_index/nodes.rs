@@ -8,6 +8,7 @@ use std::time::Instant;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::HostStanding;
 
 use super::{Held, Inner, TrustIndex};
@@ -18,6 +19,9 @@ const JUDGED_AT_ONCE: usize = 256;
 
 /// Says which node of a name there is now.
 pub(crate) type NodeUids = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where in the log it was said who stands behind a node, and who. `None`: somebody did once, and nobody does any more.
+pub(super) type Link = (u64, Option<Behind>);
 
 /// Who stands behind a node.
 pub(super) struct Behind {
@@ -97,13 +101,9 @@ impl TrustIndex {
         });
     }
 
-    /// Takes over that no host stands behind `node` any more.
-    pub(crate) fn drop_node(&self, order: u64, node: String) {
-        self.change(order, |inner| {
-            if is_newest(inner, &node, order) {
-                inner.nodes.insert(node, (order, None));
-            }
-        });
+    /// Takes over that no host stands behind the node of this name in `cluster` any more.
+    pub(crate) fn drop_node(&self, order: u64, cluster: ClusterName, node: String) {
+        self.change(order, |inner| insert(inner, order, cluster, node, None));
     }
 
     /// Takes over that `host` stands behind no node any more.
@@ -174,28 +174,25 @@ impl TrustIndex {
         }
     }
 
-    /// Nodes that `host` stands behind, sorted.
+    /// Nodes of all clusters that `host` stands behind, as [`ClusterName::qualify`] calls them, sorted: for what is said of
+    /// the host, not for decisions about a node.
     pub(crate) fn nodes_of(&self, host: &HostId) -> Vec<String> {
         let mut nodes: Vec<String> = self.look(|inner| {
-            let behind = inner
-                .nodes
-                .iter()
-                .filter(|(_, (_, behind))| is_behind(behind.as_ref(), host));
-            behind.map(|(node, _)| node.clone()).collect()
+            let all = inner.every_node().filter(|(_, _, of)| *of == host);
+            all.map(|(cluster, node, _)| cluster.qualify(node))
+                .collect()
         });
         nodes.sort_unstable();
         nodes
     }
 
-    /// Nodes of every host that stands behind one, sorted.
+    /// The same of every host that stands behind a node.
     pub(crate) fn nodes_by_host(&self) -> HashMap<HostId, Vec<String>> {
         let mut nodes: HashMap<HostId, Vec<String>> = HashMap::new();
         self.look(|inner| {
-            for (node, (_, behind)) in &inner.nodes {
-                if let Some(behind) = behind {
-                    let nodes = nodes.entry(behind.host.clone()).or_default();
-                    nodes.push(node.clone());
-                }
+            for (cluster, node, host) in inner.every_node() {
+                let nodes = nodes.entry(host.clone()).or_default();
+                nodes.push(cluster.qualify(node));
             }
         });
         nodes.values_mut().for_each(|nodes| nodes.sort_unstable());
@@ -249,28 +246,59 @@ impl Behind {
     }
 }
 
-fn is_newest(inner: &Inner, node: &str, order: u64) -> bool {
-    inner.nodes.get(node).is_none_or(|(old, _)| *old <= order)
+impl Inner {
+    /// Every node that a host stands behind, with its cluster.
+    fn every_node(&self) -> impl Iterator<Item = (&ClusterName, &str, &HostId)> {
+        let here = self.nodes.iter();
+        let here = here.map(|(node, held)| (&self.cluster, &**node, held));
+        let elsewhere = self.elsewhere.iter();
+        let elsewhere = elsewhere.map(|((cluster, node), held)| (cluster, &**node, held));
+        here.chain(elsewhere)
+            .filter_map(|(cluster, node, (_, behind))| {
+                Some((cluster, node, &behind.as_ref()?.host))
+            })
+    }
 }
 
 /// `stands`: whether the host does behind the node.
 fn put(inner: &mut Inner, order: u64, mapped: MappedNode, stands: bool) {
-    if !is_newest(inner, &mapped.node, order) {
-        return;
-    }
     let behind = Behind {
         host: mapped.host,
         uid: mapped.uid,
         booted_at: mapped.booted_at,
     };
     let behind = stands.then_some(behind);
-    inner.nodes.insert(mapped.node, (order, behind));
+    insert(inner, order, mapped.cluster, mapped.node, behind);
+}
+
+/// Of two, what was committed later stays.
+fn insert(
+    inner: &mut Inner,
+    order: u64,
+    cluster: ClusterName,
+    node: String,
+    behind: Option<Behind>,
+) {
+    let is_newest = |held: Option<&Link>| held.is_none_or(|(old, _)| *old <= order);
+    match cluster == inner.cluster {
+        true if is_newest(inner.nodes.get(&node)) => {
+            inner.nodes.insert(node, (order, behind));
+        }
+        true => {}
+        false => {
+            let key = (cluster, node);
+            if is_newest(inner.elsewhere.get(&key)) {
+                inner.elsewhere.insert(key, (order, behind));
+            }
+        }
+    }
 }
 
 fn drop_nodes(inner: &mut Inner, order: u64, host: &HostId) {
     let end = inner.ended.entry(host.clone()).or_insert(order);
     *end = order.max(*end);
-    for (old, behind) in inner.nodes.values_mut() {
+    let elsewhere = inner.elsewhere.values_mut();
+    for (old, behind) in inner.nodes.values_mut().chain(elsewhere) {
         if is_behind(behind.as_ref(), host) && *old <= order {
             (*old, *behind) = (order, None);
         }
@@ -293,6 +321,7 @@ mod tests {
 
     fn named(node: &str, host: &HostId) -> MappedNode {
         MappedNode {
+            cluster: ClusterName::default(),
             node: node.to_owned(),
             uid: Some("u1".to_owned()),
             host: host.clone(),
@@ -384,6 +413,47 @@ mod tests {
         // What is held about the host stays: it may be another node's too.
         let held = index.standing(&host).unwrap();
         assert_eq!(held.standing.tier, TrustTier::Affirming);
+    }
+
+    #[test]
+    fn a_node_of_another_cluster_is_another_node_whatever_it_is_called() {
+        let index = TrustIndex::default();
+        let host: HostId = "de-1".parse().unwrap();
+        affirm(&index, &host);
+        let west: ClusterName = "west".parse().unwrap();
+        let there = |order| {
+            let mapped = MappedNode {
+                cluster: west.clone(),
+                ..named("a", &host)
+            };
+            index.put_node(order, mapped);
+        };
+        there(1);
+        let judged = || index.judge_nodes(&["a"], |_, host, _| host.is_some());
+        let is_behind = || {
+            let answers = [
+                index.host_of("a").is_some(),
+                index.host_behind("a", "u1").is_some(),
+                index.on_node_named("a").is_some(),
+                index.on_node("a", "u1").is_some(),
+                index.any_behind_a_node(|_| true),
+                judged() == [true],
+            ];
+            assert!(answers.iter().all(|answer| *answer == answers[0]));
+            answers[0]
+        };
+        assert!(!is_behind());
+        assert_eq!(index.nodes_of(&host), ["west/a"]);
+        index.put_node(2, named("a", &host));
+        assert!(is_behind());
+        assert_eq!(index.nodes_by_host()[&host], ["a", "west/a"]);
+        // What ends there ends nothing here, and what ends with the host ends everywhere.
+        index.drop_node(3, west.clone(), "a".to_owned());
+        assert!(is_behind());
+        assert_eq!(index.nodes_of(&host), ["a"]);
+        there(4);
+        index.drop_nodes_of(5, &host);
+        assert!(!is_behind() && index.nodes_of(&host).is_empty());
     }
 
     #[test]

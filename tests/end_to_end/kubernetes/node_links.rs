@@ -272,7 +272,7 @@ impl Scene {
     async fn linked(&self, host: &Host, node: &str, token: &str) {
         let found = self.api().get(&nodes::path(node)).await.unwrap();
         let mut mapped = json!({
-            "node": node, "uid": found["metadata"]["uid"], "host": host.name, "by": "token",
+            "cluster": "default", "node": node, "uid": found["metadata"]["uid"], "host": host.name, "by": "token",
         });
         mapped["token"] = Sha256Digest::of(token.as_bytes()).to_string().into();
         let what = format!("`{}` is `{node}`", host.name);

@@ -28,9 +28,21 @@ pub(super) fn serve_in(
     listen: &str,
     more: &[&str],
 ) -> (Child, String) {
+    run_in("serve", env, data, database, listen, more)
+}
+
+/// The same of another command that serves.
+pub(super) fn run_in(
+    subcommand: &str,
+    env: &[(&str, &str)],
+    data: &Path,
+    database: Option<&str>,
+    listen: &str,
+    more: &[&str],
+) -> (Child, String) {
     let mut command = programs::command(&programs::path("touchstone"));
     command
-        .args(["serve", "--listen", listen, "--data"])
+        .args([subcommand, "--listen", listen, "--data"])
         .arg(data)
         .args(more)
         .env("RUST_LOG", "warn")
@@ -52,6 +64,9 @@ pub(super) fn serve_in(
     (process, url)
 }
 
+/// What a server says of itself: to operators, or of a cluster apart to whoever has its folder.
 pub(super) fn operator_file(data: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(data.join("operator.json")).unwrap()).unwrap()
+    let operators = std::fs::read(data.join("operator.json"));
+    let file = operators.or_else(|_| std::fs::read(data.join("cluster.json")));
+    serde_json::from_slice(&file.unwrap()).unwrap()
 }

@@ -5,11 +5,15 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::Workload;
 
 /// Our webhook configurations. `validating`, `mutating`: their generation; absent: removed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct WebhooksSeen {
+    /// `default` in what was kept before clusters had names.
+    #[serde(default)]
+    pub(crate) cluster: ClusterName,
     pub(crate) name: String,
     pub(crate) validating: Option<i64>,
     pub(crate) mutating: Option<i64>,
@@ -33,6 +37,7 @@ pub(crate) enum NodeProof {
 /// A pod of a workload, and the one that it came after.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Moved {
+    pub(crate) cluster: ClusterName,
     pub(crate) namespace: String,
     pub(crate) workload: Workload,
     pub(crate) from: Custodian,

@@ -135,6 +135,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             uses: Some(1),
         },
         Event::WorkloadMoved(Box::new(Moved {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             workload: Workload {
                 kind: "ReplicaSet".to_owned(),
@@ -318,6 +319,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             version: 1,
             digest,
             drain: true,
+            cluster: Some(ClusterName::default()),
         },
         Event::ReferenceCaptured {
             name: String::new(),
@@ -327,10 +329,12 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             anyway: false,
         },
         Event::NodeUnmapped {
+            cluster: ClusterName::default(),
             node: String::new(),
             host: host.clone(),
         },
         Event::NodeMapped {
+            cluster: ClusterName::default(),
             node: String::new(),
             uid: Some(String::new()),
             host: host.clone(),
@@ -338,6 +342,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             by: Some(NodeProof::Token { token: digest }),
         },
         Event::PodEnded {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             pod: String::new(),
             pod_uid: String::new(),
@@ -348,11 +353,13 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             result_entry: Some(digest),
         },
         Event::RefusalsFolded {
+            cluster: ClusterName::default(),
             namespace: String::new(),
             folded: Vec::new(),
         },
         Event::WebhooksChanged(WebhooksSeen::default()),
         Event::NodeRebooted {
+            cluster: ClusterName::default(),
             node: String::new(),
             uid: String::new(),
             host: host.clone(),
@@ -360,6 +367,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             before: String::new(),
         },
         Event::EvictionsHeld {
+            cluster: ClusterName::default(),
             nodes: 3,
             held: true,
         },
@@ -438,6 +446,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             reason: None,
         },
         Event::AdmissionDecided {
+            cluster: ClusterName::default(),
             review: String::new(),
             operation: String::new(),
             namespace: String::new(),

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use touchstone_evidence::host_id::HostId;
+use touchstone_evidence::wire;
 
 use crate::console::answers::rows;
 use crate::console::client::Client;
@@ -29,6 +30,10 @@ pub enum JoinToken {
         /// How many enrolments it is good for; without it, any number within its lifetime
         #[arg(long)]
         uses: Option<u32>,
+        /// Where agents that enrol with it reach an attestor: `server` of `cluster.json` for hosts of a cluster that
+        /// `touchstone kubernetes` serves. By default the attestor that is asked
+        #[arg(long, value_name = "URL", value_parser = url)]
+        server: Option<String>,
     },
     /// List tokens; their secrets are known to nobody but who has them
     List,
@@ -50,9 +55,10 @@ pub(in crate::console) async fn join_token(
             lifetime_seconds,
             host,
             uses,
+            server,
         } => {
             let body = json!({ "lifetime_seconds": lifetime_seconds, "host": host, "uses": uses });
-            create_token(client, json, out.as_deref(), &body).await
+            create_token(client, json, out.as_deref(), server, &body).await
         }
         JoinToken::List => list_tokens(client, json).await,
         JoinToken::Revoke { id } => {
@@ -71,6 +77,7 @@ async fn create_token(
     client: &Client,
     json: bool,
     out: Option<&Path>,
+    server: Option<String>,
     body: &Value,
 ) -> anyhow::Result<()> {
     if let Some(path) = out {
@@ -80,7 +87,14 @@ async fn create_token(
             path.display()
         );
     }
-    let answer = client.post("/v1/join-tokens", body).await?;
+    let mut answer = client.post("/v1/join-tokens", body).await?;
+    if let Some(server) = server {
+        let mut token: wire::JoinToken = text(&answer, "token").parse()?;
+        token.server = server;
+        if let Some(text) = answer.get_mut("token") {
+            *text = token.to_text().into();
+        }
+    }
     let token = text(&answer, "token");
     let Some(path) = out else {
         line(json, &answer, || token)?;
@@ -96,6 +110,15 @@ async fn create_token(
         )
     })?;
     Ok(())
+}
+
+fn url(text: &str) -> Result<String, String> {
+    match text.strip_prefix("https://") {
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err("write it as `https://NAME:PORT`".to_owned()),
+    }
 }
 
 async fn list_tokens(client: &Client, json: bool) -> anyhow::Result<()> {

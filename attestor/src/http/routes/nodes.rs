@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::{Acting, Body};
 use crate::audit::{Entry, Event};
@@ -17,6 +18,7 @@ use crate::store::MappedNode;
 
 #[derive(Serialize)]
 pub(super) struct Node {
+    cluster: ClusterName,
     node: String,
     /// Which node of that name; absent where the attestor saw no cluster when it was mapped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +34,7 @@ pub(super) struct Node {
 impl From<MappedNode> for Node {
     fn from(mapped: MappedNode) -> Self {
         let MappedNode {
+            cluster,
             node,
             uid,
             host,
@@ -39,6 +42,7 @@ impl From<MappedNode> for Node {
             booted_at: _,
         } = mapped;
         Self {
+            cluster,
             node,
             uid,
             host,
@@ -52,7 +56,11 @@ impl From<MappedNode> for Node {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// `None`: the one of this attestor.
+    cluster: Option<ClusterName>,
     node: String,
+    /// Which node of that name. Needed for a cluster that this attestor does not see.
+    uid: Option<String>,
     host: HostId,
     /// Whether it may take the place of a mapping to another host.
     #[serde(default)]
@@ -62,6 +70,7 @@ pub(super) struct Wanted {
 /// A mapping that is new.
 #[derive(Serialize)]
 pub(super) struct Mapped {
+    cluster: ClusterName,
     node: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
@@ -73,7 +82,7 @@ pub(super) struct Mapped {
 /// DNS-1123 subdomain, as Kubernetes names nodes.
 const NODE_NAME_MAX: usize = 253;
 
-/// All mappings, by node.
+/// All mappings, by cluster and node.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let nodes = app.attestor.store.read().await?.nodes().await?;
     let nodes: Vec<Node> = nodes.into_iter().map(Node::from).collect();
@@ -87,7 +96,9 @@ pub(super) async fn map(
     Body(wanted): Body<Wanted>,
 ) -> Result<Json<Mapped>, Problem> {
     let Wanted {
+        cluster,
         node,
+        uid,
         host,
         replace,
     } = wanted;
@@ -99,7 +110,11 @@ pub(super) async fn map(
             "this is not the name of a Kubernetes node",
         ));
     }
-    let uid = uid_in_cluster(&app, &node).await?;
+    let cluster = cluster.unwrap_or_else(|| app.attestor.cluster.clone());
+    let uid = match cluster == app.attestor.cluster {
+        true => uid_in_cluster(&app, &node, uid).await?,
+        false => Some(uid_elsewhere(&cluster, uid)?),
+    };
     let mut tx = app.attestor.store.write().await?;
     if tx.eks_of(&host).await?.is_empty() {
         return Err(refused(
@@ -107,7 +122,8 @@ pub(super) async fn map(
             "the inventory has no such machine; add it with `touchstone inventory add`",
         ));
     }
-    let before = tx.mapped_node(&node).await?.map(|mapped| mapped.host);
+    let before = tx.mapped_node(&cluster, &node).await?;
+    let before = before.map(|mapped| mapped.host);
     let before = before.filter(|before| *before != host);
     if let Some(before) = before.as_ref().filter(|_| !replace) {
         let detail = format!(
@@ -116,6 +132,7 @@ pub(super) async fn map(
         return Err(refused("node-mapped-elsewhere", &detail));
     }
     let mapped = MappedNode {
+        cluster: cluster.clone(),
         node: node.clone(),
         uid: uid.clone(),
         host: host.clone(),
@@ -124,6 +141,7 @@ pub(super) async fn map(
     };
     tx.map_node(&mapped).await?;
     let event = Event::NodeMapped {
+        cluster: cluster.clone(),
         node: node.clone(),
         uid: uid.clone(),
         host: host.clone(),
@@ -136,6 +154,7 @@ pub(super) async fn map(
     tx.commit().await?;
     app.attestor.index.put_node(order, mapped);
     Ok(Json(Mapped {
+        cluster,
         node,
         uid,
         host,
@@ -143,10 +162,25 @@ pub(super) async fn map(
     }))
 }
 
+/// Which node of that name the operator means in a cluster that this attestor does not see: only who looks there knows.
+fn uid_elsewhere(cluster: &ClusterName, uid: Option<String>) -> Result<String, Problem> {
+    uid.ok_or_else(|| {
+        let detail = format!(
+            "this attestor does not see the cluster `{cluster}`; say with --uid which node of that name is meant: there, \
+             `kubectl get node NODE -o jsonpath={{.metadata.uid}}`"
+        );
+        refused("node-uid-missing", &detail)
+    })
+}
+
 /// Which node of that name the operator means: the one that is there now.
-async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem> {
+async fn uid_in_cluster(
+    app: &App,
+    node: &str,
+    meant: Option<String>,
+) -> Result<Option<String>, Problem> {
     let Some(cluster) = &app.webhook.cluster else {
-        return Ok(None);
+        return Ok(meant);
     };
     let found = cluster.node_now(node).await.map_err(|error| {
         let error = &error as &dyn std::error::Error;
@@ -158,10 +192,10 @@ async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem
         )
     })?;
     match found.and_then(|node| node.metadata.uid.clone()) {
-        Some(uid) => Ok(Some(uid)),
-        None => Err(refused(
+        Some(uid) if meant.is_none_or(|meant| meant == uid) => Ok(Some(uid)),
+        _ => Err(refused(
             "node-not-in-cluster",
-            "the cluster has no node of this name; see `kubectl get nodes`",
+            "the cluster has no node of this name, or another one than --uid says; see `kubectl get nodes`",
         )),
     }
 }
@@ -169,6 +203,8 @@ async fn uid_in_cluster(app: &App, node: &str) -> Result<Option<String>, Problem
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Unmapped {
+    /// `None`: the one of this attestor.
+    cluster: Option<ClusterName>,
     node: String,
 }
 
@@ -176,16 +212,18 @@ pub(super) struct Unmapped {
 pub(super) async fn unmap(
     State(app): State<App>,
     Acting(actor): Acting,
-    Body(Unmapped { node }): Body<Unmapped>,
+    Body(Unmapped { cluster, node }): Body<Unmapped>,
 ) -> Result<Json<Node>, Problem> {
     let mut tx = app.attestor.store.write().await?;
-    let mapped = tx.mapped_node(&node).await?;
+    let cluster = cluster.unwrap_or_else(|| app.attestor.cluster.clone());
+    let mapped = tx.mapped_node(&cluster, &node).await?;
     let mapped = mapped.ok_or_else(|| {
         let detail = "this node is mapped to no host; see `touchstone node list`";
         Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", detail)
     })?;
-    tx.unmap_node(&node).await?;
+    tx.unmap_node(&cluster, &node).await?;
     let event = Event::NodeUnmapped {
+        cluster: cluster.clone(),
         node: node.clone(),
         host: mapped.host.clone(),
     };
@@ -193,7 +231,7 @@ pub(super) async fn unmap(
         .append(&mut tx)
         .await?;
     tx.commit().await?;
-    app.attestor.index.drop_node(order, node.clone());
+    app.attestor.index.drop_node(order, cluster, node);
     Ok(Json(mapped.into()))
 }
 

@@ -11,7 +11,7 @@ use touchstone_evidence::digest::Sha256Digest;
 use super::{Acting, Body};
 use crate::http::App;
 use crate::http::problem::Problem;
-use crate::policy::{self, ApplyError, Plan};
+use crate::policy::{self, ApplyError, Origin, Plan};
 use crate::store::StoredPolicy;
 
 /// After which it is worth while to ask for a plan again.
@@ -34,7 +34,7 @@ pub(super) async fn apply(
 ) -> Result<Json<Value>, Problem> {
     come_from_here(&app)?;
     let Manifests { manifests, drain } = manifests;
-    let applied = policy::apply(&app.attestor, &actor, &manifests, drain, None).await;
+    let applied = policy::apply(&app.attestor, &actor, &manifests, drain, Origin::Applied).await;
     let applied = applied.map_err(|error| refusal(&error))?;
     Ok(Json(
         json!({ "version": applied.version, "digest": applied.digest }),

@@ -80,6 +80,7 @@ pub(super) async fn show(
 fn view(record: &WorkloadRecord) -> Result<Map<String, Value>, StoreError> {
     let images: Vec<MadeImage> = workloads::images(record)?;
     let view = json!({
+        "cluster": record.cluster,
         "namespace": record.namespace,
         "kind": record.kind,
         "name": record.name,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::node::Node;
 
 use crate::attestor::Attestor;
@@ -19,6 +20,7 @@ const REMEMBERED_SECONDS: i64 = 24 * 3600;
 
 /// By node uid: the boot that was seen last.
 pub(super) struct Boots {
+    cluster: ClusterName,
     seen: HashMap<String, Seen>,
 }
 
@@ -39,11 +41,16 @@ enum News {
 
 impl Boots {
     /// As whoever led before left them.
-    pub(super) async fn load(store: &Store, now: i64) -> Result<Self, StoreError> {
+    pub(super) async fn load(
+        store: &Store,
+        cluster: &ClusterName,
+        now: i64,
+    ) -> Result<Self, StoreError> {
         let mut boots = Self {
+            cluster: cluster.clone(),
             seen: HashMap::new(),
         };
-        for seen in store.read().await?.node_boots().await? {
+        for seen in store.read().await?.node_boots(cluster).await? {
             boots.saw(seen, now);
         }
         Ok(boots)
@@ -117,6 +124,7 @@ impl Boots {
             return None;
         }
         let seen = NodeBoot {
+            cluster: self.cluster.clone(),
             node: node.metadata.name.clone()?,
             uid,
             boot,
@@ -144,6 +152,7 @@ async fn note_reboot(
         return Ok(());
     }
     let event = Event::NodeRebooted {
+        cluster: boot.cluster.clone(),
         node: boot.node.clone(),
         uid: boot.uid.clone(),
         host,
@@ -151,7 +160,7 @@ async fn note_reboot(
         before,
     };
     let order = audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
-    let mapped = tx.mapped_node(&boot.node).await?;
+    let mapped = tx.mapped_node(&boot.cluster, &boot.node).await?;
     tx.commit().await?;
     if let Some(mapped) = mapped {
         attestor.index.put_node(order, mapped);
@@ -182,9 +191,11 @@ mod tests {
     #[test]
     fn another_boot_id_is_another_boot_and_another_node_is_none() {
         let mut boots = Boots {
+            cluster: ClusterName::default(),
             seen: HashMap::new(),
         };
         let seen = |uid: &str, boot: &str, booted_at| NodeBoot {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: uid.to_owned(),
             boot: boot.to_owned(),
@@ -207,10 +218,12 @@ mod tests {
     #[test]
     fn a_node_that_is_gone_for_long_is_forgotten_and_one_that_comes_back_before_is_not() {
         let mut boots = Boots {
+            cluster: ClusterName::default(),
             seen: HashMap::new(),
         };
         for uid in ["u", "v"] {
             let seen = NodeBoot {
+                cluster: ClusterName::default(),
                 node: "a".to_owned(),
                 uid: uid.to_owned(),
                 boot: "1".to_owned(),
@@ -231,12 +244,14 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let store = store.unwrap();
+        let here = ClusterName::default();
         let host: HostId = "de-1".parse().unwrap();
         let machine = InventoryEntry {
             host: host.clone(),
             ek_digests: vec![Sha256Digest::ZERO],
         };
         let mapped = MappedNode {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: Some("u".to_owned()),
             host,
@@ -247,6 +262,7 @@ mod tests {
         assert!(tx.add_inventory(&[machine], 6).await.unwrap());
         tx.map_node(&mapped).await.unwrap();
         let boot = |boot: &str, booted_at| NodeBoot {
+            cluster: ClusterName::default(),
             node: "a".to_owned(),
             uid: "u".to_owned(),
             boot: boot.to_owned(),
@@ -255,12 +271,12 @@ mod tests {
         assert!(tx.set_node_boot(&boot("1", None)).await.unwrap());
         tx.commit().await.unwrap();
         // It rebooted while nobody led.
-        let boots = Boots::load(&store, 6).await.unwrap();
+        let boots = Boots::load(&store, &here, 6).await.unwrap();
         let news = boots.news(&node("u", "2"), 7);
         assert!(matches!(news, Some(News::Rebooted { before, .. }) if before == "1"));
         let mut tx = store.write().await.unwrap();
         assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
-        let held = tx.mapped_node("a").await.unwrap().unwrap();
+        let held = tx.mapped_node(&here, "a").await.unwrap().unwrap();
         assert_eq!(held.booted_at, Some(7));
         // Another node of the name, and one that is mapped anew, are in the boot that is seen first.
         let other = NodeBoot {
@@ -269,6 +285,6 @@ mod tests {
         };
         assert!(!tx.set_node_boot(&other).await.unwrap());
         tx.map_node(&mapped).await.unwrap();
-        assert_eq!(tx.node_boots().await.unwrap(), []);
+        assert_eq!(tx.node_boots(&here).await.unwrap(), []);
     }
 }

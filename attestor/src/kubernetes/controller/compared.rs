@@ -134,7 +134,7 @@ async fn look(
         return Ok(seen);
     };
     if let Some(record) = attestor.workloads.of(&facts.namespace, of).await? {
-        seen.recorded = Some(workloads::id(&facts.namespace, of));
+        seen.recorded = Some(workloads::id(&attestor.cluster, &facts.namespace, of));
         seen.refusals = changes(&record.made, &made_of(facts));
     }
     Ok(seen)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::oci_digest::OciDigest;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::node::Node;
 use touchstone_policies::admit::Workload;
 use touchstone_policies::admit::workload::{MadeOf, changes, made_of};
@@ -94,7 +95,7 @@ impl Custody {
         for ended in places.end(&there, now).chunks(ENDED_MAX) {
             keep(attestor, ended).await?;
         }
-        for group in newcomers(&pods, &places, judged, now).chunks(GROUP_MAX) {
+        for group in newcomers(&attestor.cluster, &pods, &places, judged, now).chunks(GROUP_MAX) {
             let mut changed = Changed::default();
             for new in group {
                 if let Some(before) = places.take_before(&new.place) {
@@ -114,6 +115,7 @@ impl Custody {
 
 /// The pods of controllers that a policy is for, and that have no place yet.
 fn newcomers(
+    cluster: &ClusterName,
     pods: &[&Known],
     places: &Places,
     judged: &[(Arc<Node>, Judged)],
@@ -125,12 +127,19 @@ fn newcomers(
     let hosts: HashMap<&str, &HostId> = named.collect();
     let pods = pods.iter();
     let unplaced = pods.filter(|known| !places.has(known.uid()));
-    let new = unplaced.filter_map(|known| newcomer(known, &hosts, now));
+    let new = unplaced.filter_map(|known| newcomer(cluster, known, &hosts, now));
     new.take(NEW_MAX).collect()
 }
 
 async fn read(attestor: &Attestor) -> Result<Places, StoreError> {
-    Ok(Places::of(attestor.store.read().await?.places().await?))
+    Ok(Places::of(
+        attestor
+            .store
+            .read()
+            .await?
+            .places(&attestor.cluster)
+            .await?,
+    ))
 }
 
 async fn keep(attestor: &Attestor, places: &[KeptPlace]) -> Result<(), StoreError> {
@@ -145,13 +154,19 @@ fn stays(known: &Known) -> bool {
 }
 
 /// A pod with its place; `None`: no policy is for it, or it has no controller.
-fn newcomer(known: &Known, hosts: &HashMap<&str, &HostId>, now: i64) -> Option<New> {
+fn newcomer(
+    cluster: &ClusterName,
+    known: &Known,
+    hosts: &HashMap<&str, &HostId>,
+    now: i64,
+) -> Option<New> {
     let facts = &known.meant.as_ref()?.facts;
     let workload = facts.workload.as_ref().filter(|of| !of.is_alone())?;
     let node = known.node();
     let place = KeptPlace {
+        cluster: cluster.clone(),
         pod_uid: known.uid().to_owned(),
-        workload: workloads::id(&facts.namespace, workload),
+        workload: workloads::id(cluster, &facts.namespace, workload),
         namespace: facts.namespace.clone(),
         pod: known.pod.metadata.name.clone().unwrap_or_default(),
         node: node.to_owned(),
@@ -179,6 +194,7 @@ async fn moved(
     images.dedup();
     images.truncate(IMAGES_MAX);
     let body = Moved {
+        cluster: new.place.cluster.clone(),
         namespace: namespace.clone(),
         workload: new.workload.clone(),
         from: custodian(attestor, before, now),

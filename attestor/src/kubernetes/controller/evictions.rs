@@ -164,6 +164,7 @@ impl Evictions {
         if !self.written.contains(&uid) {
             let held = refused.judged.and_then(|judged| judged.held.as_ref());
             let event = Event::PodEnded {
+                cluster: attestor.cluster.clone(),
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 pod: pod.metadata.name.clone().unwrap_or_default(),
                 pod_uid: uid.clone(),

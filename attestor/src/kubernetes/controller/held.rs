@@ -1,5 +1,7 @@
 //! That pods stay where they must not, because too many nodes would lose theirs at once: told once, and so is its end.
 
+use touchstone_kubernetes::cluster_name::ClusterName;
+
 use crate::audit::Event;
 
 /// What was told last.
@@ -12,6 +14,7 @@ impl Held {
     /// Tells it, if it is not as it was told last; `nodes`: those that are held. What could not be written is told again.
     pub(super) async fn note<E: AsRef<dyn std::error::Error + Send + Sync>>(
         &mut self,
+        cluster: &ClusterName,
         nodes: usize,
         write: impl AsyncFnOnce(Event) -> Result<(), E>,
     ) {
@@ -26,7 +29,13 @@ impl Held {
             ),
             false => tracing::info!("pods that may not stay are ended again"),
         }
-        match write(Event::EvictionsHeld { nodes, held }).await {
+        match write(Event::EvictionsHeld {
+            cluster: cluster.clone(),
+            nodes,
+            held,
+        })
+        .await
+        {
             Ok(()) => self.held = held,
             Err(error) => {
                 let error = error.as_ref() as &dyn std::error::Error;
@@ -61,12 +70,12 @@ mod tests {
                     false => Err("the database is away".into()),
                 }
             };
-            held.note(nodes, write).await;
+            held.note(&ClusterName::default(), nodes, write).await;
         }
         let told: Vec<(usize, bool, bool)> = told
             .into_iter()
             .filter_map(|(event, written)| match event {
-                Event::EvictionsHeld { nodes, held } => Some((nodes, held, written)),
+                Event::EvictionsHeld { nodes, held, .. } => Some((nodes, held, written)),
                 _ => None,
             })
             .collect();

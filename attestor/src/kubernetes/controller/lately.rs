@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::breaker::WINDOW;
 use super::evictions::are_of_the_pod;
@@ -19,6 +20,8 @@ struct Glance {
     time: i64,
     node: Option<String>,
     #[serde(default)]
+    cluster: ClusterName,
+    #[serde(default)]
     refusals: Vec<String>,
 }
 
@@ -30,8 +33,12 @@ impl Glance {
     }
 }
 
-/// The nodes, and how long ago each lost its last pod.
-pub(super) async fn lost(store: &Store, now: i64) -> Result<HashMap<String, Duration>, StoreError> {
+/// The nodes of a cluster, and how long ago each lost its last pod.
+pub(super) async fn lost(
+    store: &Store,
+    cluster: &ClusterName,
+    now: i64,
+) -> Result<HashMap<String, Duration>, StoreError> {
     let page = u64::try_from(PAGE).map_err(|_| StoreError::Malformed("page"))?;
     let since = now.saturating_sub(i64::try_from(WINDOW.as_secs()).unwrap_or(i64::MAX));
     let mut tx = store.read().await?;
@@ -49,7 +56,7 @@ pub(super) async fn lost(store: &Store, now: i64) -> Result<HashMap<String, Dura
             let glance: Glance =
                 serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("audit entry"))?;
             oldest = oldest.min(glance.time);
-            let counts = glance.counts() && glance.time > since;
+            let counts = glance.counts() && glance.time > since && glance.cluster == *cluster;
             if let Some(node) = glance.node.filter(|_| counts) {
                 let ago = u64::try_from(now.saturating_sub(glance.time)).unwrap_or(0);
                 let ago = Duration::from_secs(ago);
@@ -78,7 +85,9 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let store = store.unwrap();
-        let ended = |node: &str, refusals: &[&str]| Event::PodEnded {
+        let (here, west) = (ClusterName::default(), "west".parse().unwrap());
+        let within = |cluster: &ClusterName, node: &str, refusals: &[&str]| Event::PodEnded {
+            cluster: cluster.clone(),
             namespace: "n".to_owned(),
             pod: "p".to_owned(),
             pod_uid: "u".to_owned(),
@@ -88,7 +97,9 @@ mod tests {
             refusals: refusals.iter().map(|code| (*code).into()).collect(),
             result_entry: None,
         };
+        let ended = |node, refusals| within(&here, node, refusals);
         let other = Event::EvictionsHeld {
+            cluster: here.clone(),
             nodes: 1,
             held: true,
         };
@@ -101,6 +112,9 @@ mod tests {
             // For what they were themselves.
             (ended("a", &["workload-changed"]), now - 30),
             (ended("b", &["image-other-runs"]), now - 30),
+            // Elsewhere.
+            (within(&west, "a", &[]), now - 30),
+            (within(&west, "b", &[]), now - 30),
         ] {
             audit::append(&mut tx, &event, &Actor::Attestor, at)
                 .await
@@ -113,7 +127,7 @@ mod tests {
                 .unwrap();
         }
         tx.commit().await.unwrap();
-        let found = lost(&store, now).await.unwrap();
+        let found = lost(&store, &here, now).await.unwrap();
         assert_eq!(
             found,
             HashMap::from([("a".to_owned(), Duration::from_secs(60))])

@@ -8,6 +8,7 @@ use serde_json::json;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_evidence::result::TrustTier;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::pods::Pod;
 use touchstone_policies::admit::HostStanding;
 use touchstone_policies::manifest::PolicySet;
@@ -52,6 +53,7 @@ fn index() -> TrustIndex {
         };
         index.put_host(1, standing, Sha256Digest::ZERO, NOW);
         let mapped = MappedNode {
+            cluster: ClusterName::default(),
             node: format!("n{number}"),
             uid: Some(format!("u{number}")),
             host,

@@ -7,7 +7,7 @@ use touchstone_kubernetes::objects::{PolicyObjects, PolicyStatus};
 
 use crate::attestor::Attestor;
 use crate::audit::Actor;
-use crate::policy;
+use crate::policy::{self, Origin};
 
 /// What came of the manifests that were tried last.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Applier {
 #[derive(Clone)]
 struct Outcome {
     effect: &'static str,
+    /// The next try may bring another one.
+    passing: bool,
     version: Option<i64>,
     digest: Option<Sha256Digest>,
     message: String,
@@ -44,15 +46,16 @@ impl Applier {
         // Not if others came into force meanwhile, whoever put them there.
         let stands = attestor.index.policies().digest == text;
         let known = self.tried.as_ref();
-        let known = known
-            .filter(|(tried, outcome)| *tried == text && (stands || outcome.effect != IN_FORCE));
+        let last = known.map(|(_, outcome)| outcome);
+        let known = known.filter(|(tried, outcome)| {
+            *tried == text && !outcome.passing && (stands || outcome.effect != IN_FORCE)
+        });
         let outcome = match known {
             Some((_, outcome)) => outcome.clone(),
-            None => apply(attestor, &manifests, text).await,
+            None => apply(attestor, &manifests, text, last).await,
         };
-        let again = outcome.effect == BUSY;
         self.tell(cluster, objects, &outcome).await;
-        self.tried = (!again).then_some((text, outcome));
+        self.tried = Some((text, outcome));
     }
 
     /// Says it in the status of each.
@@ -78,6 +81,7 @@ impl Outcome {
     fn ignored() -> Self {
         Self {
             effect: IGNORED,
+            passing: false,
             version: None,
             digest: None,
             message: IN_VAIN.to_owned(),
@@ -93,16 +97,31 @@ const IGNORED: &str = "Ignored";
 const IN_VAIN: &str = "not in force: the attestor takes its policies from `touchstone policy apply` (`policies = \"bundle\"` in its \
                        Kubernetes settings); apply this manifest there, or set `policies = \"objects\"`";
 
-async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outcome {
+/// What came of it is told where it is other than `last`.
+async fn apply(
+    attestor: &Attestor,
+    manifests: &str,
+    text: Sha256Digest,
+    last: Option<&Outcome>,
+) -> Outcome {
     if attestor.index.policies().digest == text {
         return Outcome {
             effect: IN_FORCE,
+            passing: false,
             version: version_in_force(attestor).await,
             digest: Some(text),
             message: String::new(),
         };
     }
-    match policy::apply(attestor, &Actor::Attestor, manifests, false, None).await {
+    match policy::apply(
+        attestor,
+        &Actor::Attestor,
+        manifests,
+        false,
+        Origin::Objects,
+    )
+    .await
+    {
         Ok(applied) => {
             tracing::info!(
                 policy.version = applied.version,
@@ -110,24 +129,32 @@ async fn apply(attestor: &Attestor, manifests: &str, text: Sha256Digest) -> Outc
             );
             Outcome {
                 effect: IN_FORCE,
+                passing: false,
                 version: Some(applied.version),
                 digest: Some(applied.digest),
                 message: String::new(),
             }
         }
         Err(error) => {
-            tracing::warn!(
-                finding.code = error.code(),
-                "policy objects were refused: {error}"
-            );
+            let message = error.to_string();
+            if last.is_none_or(|last| last.message != message) {
+                tracing::error!(
+                    finding.code = error.code(),
+                    "policy objects were refused: {message}"
+                );
+            }
+            let (effect, passing) = match error.code() {
+                "policy-broken" | "policy-would-drain" => (REFUSED, false),
+                // Until somebody takes them over.
+                "policies-from-other-cluster" => (REFUSED, true),
+                _ => (BUSY, true),
+            };
             Outcome {
-                effect: match error.code() {
-                    "policy-broken" | "policy-would-drain" => REFUSED,
-                    _ => BUSY,
-                },
+                effect,
+                passing,
                 version: None,
                 digest: None,
-                message: error.to_string(),
+                message,
             }
         }
     }

@@ -25,7 +25,9 @@ impl Watched {
     /// As whoever led before left them.
     pub(super) async fn load(attestor: &Attestor, cluster: &Cluster) -> Result<Self, StoreError> {
         let mut tx = attestor.store.read().await?;
-        let kept = tx.webhooks_seen(&cluster.config().webhooks).await?;
+        let kept = tx
+            .webhooks_seen(&attestor.cluster, &cluster.config().webhooks)
+            .await?;
         Ok(Self {
             // What cannot be read is told anew.
             seen: kept.and_then(|kept| serde_json::from_str(&kept).ok()),
@@ -59,7 +61,7 @@ impl Watched {
         self.blind = 0;
         attestor.metrics.webhook_gaps(Some(found.gaps.len()));
         let faults = found.faults.join("; ");
-        let found = seen(found, &cluster.config().webhooks);
+        let found = seen(found, cluster);
         let news = self.seen.as_ref() != Some(&found);
         if news || !self.alarmed {
             alarm(self.seen.as_ref(), &found, &faults);
@@ -78,9 +80,11 @@ impl Watched {
     }
 }
 
-fn seen(found: Webhooks, name: &str) -> WebhooksSeen {
+fn seen(found: Webhooks, cluster: &Cluster) -> WebhooksSeen {
+    let config = cluster.config();
     WebhooksSeen {
-        name: name.to_owned(),
+        cluster: config.cluster.clone(),
+        name: config.webhooks.clone(),
         validating: found.validating,
         mutating: found.mutating,
         validating_uid: found.validating_uid,
@@ -119,7 +123,8 @@ async fn write(attestor: &Attestor, seen: &WebhooksSeen, now: i64) -> Result<(),
     let kept = serde_json::to_string(seen).map_err(|_| StoreError::Malformed("webhooks"))?;
     let event = Event::WebhooksChanged(seen.clone());
     let mut tx = attestor.store.write().await?;
-    tx.keep_webhooks_seen(&seen.name, &kept).await?;
+    tx.keep_webhooks_seen(&seen.cluster, &seen.name, &kept)
+        .await?;
     audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
     tx.commit().await
 }

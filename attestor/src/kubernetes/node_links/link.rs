@@ -4,6 +4,7 @@
 
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
+use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_kubernetes::tokens::{NodeRef, ReviewedToken};
 
 use crate::appraisal::SignedToken;
@@ -56,16 +57,17 @@ pub(super) async fn link(
     if tx.end_of(signed.tls_key()).await?.is_some() {
         return Ok(());
     }
-    let held = tx.mapped_node(&node.name).await?;
+    let cluster = &attestor.cluster;
+    let held = tx.mapped_node(cluster, &node.name).await?;
     let Claim::Takes { before } = claim(held.as_ref(), host, node)? else {
         return Ok(());
     };
-    let left = leave(&mut tx, host, node, now).await?;
-    let mapped = mapped(host, node, *signed.digest());
+    let mapped = mapped(cluster, host, node, *signed.digest());
+    let left = leave(&mut tx, &mapped, now).await?;
     let order = take(&mut tx, &mapped, before, now).await?;
     tx.commit().await?;
-    for (order, node) in left {
-        attestor.index.drop_node(order, node);
+    for (order, cluster, node) in left {
+        attestor.index.drop_node(order, cluster, node);
     }
     attestor.index.put_node(order, mapped);
     tracing::info!(host.id = %host, k8s.node = node.name, "a host proved its node");
@@ -95,31 +97,33 @@ fn claim(held: Option<&MappedNode>, host: &HostId, node: &NodeRef) -> Result<Cla
     }
 }
 
-/// The host is no other node any more by a token: the nodes, each with the index of its entry.
+/// The host is no other node any more by a token, in whichever cluster: the nodes, each with the index of its entry.
 async fn leave(
     tx: &mut Tx,
-    host: &HostId,
-    node: &NodeRef,
+    becomes: &MappedNode,
     now: i64,
-) -> Result<Vec<(u64, String)>, StoreError> {
+) -> Result<Vec<(u64, ClusterName, String)>, StoreError> {
     let mut left = Vec::new();
-    for other in tx.nodes_of(host).await? {
-        if other.token.is_none() || other.node == node.name {
+    for other in tx.nodes_of(&becomes.host).await? {
+        let is_it = (&other.cluster, &other.node) == (&becomes.cluster, &becomes.node);
+        if other.token.is_none() || is_it {
             continue;
         }
-        tx.unmap_node(&other.node).await?;
+        tx.unmap_node(&other.cluster, &other.node).await?;
         let event = Event::NodeUnmapped {
+            cluster: other.cluster.clone(),
             node: other.node.clone(),
-            host: host.clone(),
+            host: other.host,
         };
         let order = audit::append(tx, &event, &Actor::Host, now).await?;
-        left.push((order, other.node));
+        left.push((order, other.cluster, other.node));
     }
     Ok(left)
 }
 
-fn mapped(host: &HostId, node: &NodeRef, token: Sha256Digest) -> MappedNode {
+fn mapped(cluster: &ClusterName, host: &HostId, node: &NodeRef, token: Sha256Digest) -> MappedNode {
     MappedNode {
+        cluster: cluster.clone(),
         node: node.name.clone(),
         uid: Some(node.uid.clone()),
         host: host.clone(),
@@ -137,6 +141,7 @@ async fn take(
 ) -> Result<u64, StoreError> {
     tx.map_node(mapped).await?;
     let event = Event::NodeMapped {
+        cluster: mapped.cluster.clone(),
         node: mapped.node.clone(),
         uid: mapped.uid.clone(),
         host: mapped.host.clone(),
@@ -165,7 +170,12 @@ mod tests {
     }
 
     fn by_token(name: &str, node: &NodeRef) -> MappedNode {
-        mapped(&host(name), node, Sha256Digest::ZERO)
+        mapped(
+            &ClusterName::default(),
+            &host(name),
+            node,
+            Sha256Digest::ZERO,
+        )
     }
 
     fn by_operator(name: &str, node: &NodeRef) -> MappedNode {
@@ -242,10 +252,14 @@ mod tests {
             take(&mut tx, &held, None, 7).await.unwrap();
         }
         let fourth = node("d", "n1");
-        let left = leave(&mut tx, &host("de-1"), &fourth, 8).await.unwrap();
-        assert_eq!(left, [(3, "a".to_owned())]);
+        // By the name of the node that it becomes, but elsewhere.
+        let (here, west) = (ClusterName::default(), "west".parse().unwrap());
+        let elsewhere = mapped(&west, &host("de-1"), &node("d", "n9"), Sha256Digest::ZERO);
+        take(&mut tx, &elsewhere, None, 7).await.unwrap();
         let token = Sha256Digest::of(b"t.o.k");
-        let held = mapped(&host("de-1"), &fourth, token);
+        let held = mapped(&here, &host("de-1"), &fourth, token);
+        let left = leave(&mut tx, &held, 8).await.unwrap();
+        assert_eq!(left, [(4, here, "a".to_owned()), (5, west, "d".to_owned())]);
         take(&mut tx, &held, Some(host("us-9")), 9).await.unwrap();
         let nodes: Vec<_> = tx.nodes().await.unwrap();
         let names: Vec<_> = nodes.iter().map(|held| &*held.node).collect();
@@ -255,8 +269,9 @@ mod tests {
         let entries = tx.entries(0).await.unwrap();
         let entry = |at: usize| serde_json::from_slice::<serde_json::Value>(&entries[at]).unwrap();
         assert!(entry(1).get("by").is_none() && entry(1).get("token").is_none());
-        assert_eq!(entry(3)["kind"], "node-unmapped");
-        let taken = entry(4);
+        assert_eq!(entry(4)["kind"], "node-unmapped");
+        assert_eq!(entry(5)["cluster"], "west");
+        let taken = entry(6);
         assert_eq!(
             (&taken["by"], &taken["before"]),
             (&"token".into(), &"us-9".into())

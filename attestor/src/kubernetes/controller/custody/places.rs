@@ -68,10 +68,13 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use touchstone_kubernetes::cluster_name::ClusterName;
+
     use super::*;
 
     fn place(uid: &str, workload: &str, pod: &str, node: &str, ended: Option<i64>) -> KeptPlace {
         KeptPlace {
+            cluster: ClusterName::default(),
             pod_uid: uid.to_owned(),
             workload: Sha256Digest::of(workload.as_bytes()),
             namespace: "payments".to_owned(),
