@@ -169,10 +169,8 @@ fn the_page_tells_the_webhooks_that_the_chart_has() {
         return;
     };
     // The page is for any server, so that it says of nodes what the chart says to the oldest.
-    let oldest = Settings {
-        kubernetes: "1.20",
-        ..Settings::with_webhooks(&[])
-    };
+    let mut oldest = Settings::with_webhooks(&[]);
+    oldest.kubernetes = "1.20";
     let told = told("clusters.md");
     assert_eq!(told.len(), 2);
     for page in told {
