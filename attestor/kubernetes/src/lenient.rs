@@ -228,7 +228,7 @@ mod tests {
             |pod| pod["spec"]["nodeName"] = json!(["a"]),
             |pod| pod["metadata"]["labels"] = json!({ "app": 1 }),
             |pod| pod["spec"] = json!(null),
-            |pod| pod["status"] = json!([]),
+            |pod| pod["status"] = json!("Running"),
             |pod| pod["status"]["containerStatuses"] = json!([{ "imageID": 7 }]),
         ];
         for wrong in wrong {

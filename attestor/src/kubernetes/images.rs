@@ -325,6 +325,7 @@ mod tests {
         let file = folder.path().join("database");
         let url = format!("sqlite:{}", file.display());
         let store = Store::open(&url).await.unwrap();
+        let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let images = Images::new(None, vec!["127.0.0.1:1".to_owned()]).unwrap();
         let secrets = Arc::new(PullSecrets::none());
         let key = "MCowBQYDK2VwAyEAR7zPrUV8jOKiIcgpmCoksMGSgTjgBcYEf7ilQO7qtWc=";

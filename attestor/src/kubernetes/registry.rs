@@ -293,6 +293,7 @@ mod tests {
 
     #[test]
     fn a_token_service_elsewhere_is_not_asked_without_tls() {
+        let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let plain = "127.0.0.1:5000";
         let registries = Registries::new(Credentials::default(), vec![plain.to_owned()]).unwrap();
         let asks = |registry: &str, realm: &str| {
