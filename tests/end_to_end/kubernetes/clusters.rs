@@ -8,7 +8,7 @@ use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::review::{made_by, pod, running};
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
-use touchstone_tpm_sim::kubernetes::{ControlPlane, nodes, until};
+use touchstone_tpm_sim::kubernetes::{ControlPlane, namespaces, nodes, until};
 
 use crate::admission::demanding;
 
@@ -22,6 +22,9 @@ async fn two_clusters_on_one_database_share_nothing_but_the_hosts() {
     let _turn = take_turn();
     let folder = tempfile::tempdir().unwrap();
     let plane = ControlPlane::start(assets, folder.path()).await.unwrap();
+    namespaces::create(plane.admin(), "touchstone")
+        .await
+        .unwrap();
     nodes::join(plane.admin(), NODE).await.unwrap();
     let maker = Maker::new();
     let world = World::start(&Database::postgres(), &maker);
@@ -68,7 +71,8 @@ fn replica(uid: &str, byte: &str) -> Value {
 
 impl Scene {
     async fn a_node_of_the_same_name_in_another_cluster_is_nobody(&self) {
-        assert!(self.world.server.admits("u0", NODE).await);
+        let (admitted, why) = self.world.server.review(&replica("u0", "0b")).await;
+        assert!(admitted, "{why}");
         let (admitted, why) = self.west.review(&replica("u1", "0a")).await;
         assert!(!admitted && why.ends_with("(`node-unmapped`)"), "{why}");
         let entry = self.decided("u1");
@@ -95,7 +99,7 @@ impl Scene {
         assert_eq!(self.decided("u2")["host"], "de-1");
     }
 
-    /// `west` recorded it by one image above.
+    /// Each recorded it by another image above.
     async fn a_workload_of_the_same_name_in_another_cluster_is_another_one(&self) {
         let (admitted, why) = self.world.server.review(&replica("u3", "0b")).await;
         assert!(admitted, "{why}");
@@ -118,7 +122,8 @@ impl Scene {
     async fn what_is_taken_back_in_one_cluster_stays_in_the_other(&self) {
         let server = &self.world.server;
         server.command(&["node", "unmap", NODE]);
-        assert!(!server.admits("u5", NODE).await);
+        let (admitted, why) = server.review(&replica("u5", "0b")).await;
+        assert!(!admitted && why.ends_with("(`node-unmapped`)"), "{why}");
         let (admitted, why) = self.west.review(&replica("u6", "0a")).await;
         assert!(admitted, "{why}");
         server.command(&["node", "unmap", NODE, "--cluster", "west"]);
