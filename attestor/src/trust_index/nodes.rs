@@ -1,6 +1,8 @@
 //! Nodes, and who stands behind each: a node is its name and its uid, where a cluster is seen, and the boot that its host
 //! was appraised in.
 
+mod mappings;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,7 +14,6 @@ use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::HostStanding;
 
 use super::{Held, Inner, TrustIndex};
-use crate::store::MappedNode;
 
 /// Nodes that are judged before others may write.
 const JUDGED_AT_ONCE: usize = 256;
@@ -91,36 +92,6 @@ fn of_boot(standing: Cow<'_, HostStanding>, rebooted: bool) -> Cow<'_, HostStand
 }
 
 impl TrustIndex {
-    /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
-    /// mapped to, and then ended itself.
-    pub(crate) fn put_node(&self, order: u64, mapped: MappedNode) {
-        self.change(order, |inner| {
-            let ended = inner.ended.get(&mapped.host);
-            let ended = ended.is_some_and(|end| order < *end);
-            put(inner, order, mapped, !ended);
-        });
-    }
-
-    /// Takes over that no host stands behind the node of this name in `cluster` any more.
-    pub(crate) fn drop_node(&self, order: u64, cluster: ClusterName, node: String) {
-        self.change(order, |inner| insert(inner, order, cluster, node, None));
-    }
-
-    /// Takes over that `host` stands behind no node any more.
-    pub(crate) fn drop_nodes_of(&self, order: u64, host: &HostId) {
-        self.change(order, |inner| drop_nodes(inner, order, host));
-    }
-
-    /// Takes over that `host` stands behind these nodes and no others.
-    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<MappedNode>) {
-        self.change(order, |inner| {
-            drop_nodes(inner, order, host);
-            for mapped in nodes {
-                put(inner, order, mapped, true);
-            }
-        });
-    }
-
     /// From now on a node is the one that `uids` names: its name alone is nobody's.
     pub(crate) fn see_cluster(&self, uids: NodeUids) {
         if self.cluster.set(uids).is_err() {
@@ -260,55 +231,6 @@ impl Inner {
     }
 }
 
-/// `stands`: whether the host does behind the node.
-fn put(inner: &mut Inner, order: u64, mapped: MappedNode, stands: bool) {
-    let behind = Behind {
-        host: mapped.host,
-        uid: mapped.uid,
-        booted_at: mapped.booted_at,
-    };
-    let behind = stands.then_some(behind);
-    insert(inner, order, mapped.cluster, mapped.node, behind);
-}
-
-/// Of two, what was committed later stays.
-fn insert(
-    inner: &mut Inner,
-    order: u64,
-    cluster: ClusterName,
-    node: String,
-    behind: Option<Behind>,
-) {
-    let is_newest = |held: Option<&Link>| held.is_none_or(|(old, _)| *old <= order);
-    match cluster == inner.cluster {
-        true if is_newest(inner.nodes.get(&node)) => {
-            inner.nodes.insert(node, (order, behind));
-        }
-        true => {}
-        false => {
-            let key = (cluster, node);
-            if is_newest(inner.elsewhere.get(&key)) {
-                inner.elsewhere.insert(key, (order, behind));
-            }
-        }
-    }
-}
-
-fn drop_nodes(inner: &mut Inner, order: u64, host: &HostId) {
-    let end = inner.ended.entry(host.clone()).or_insert(order);
-    *end = order.max(*end);
-    let elsewhere = inner.elsewhere.values_mut();
-    for (old, behind) in inner.nodes.values_mut().chain(elsewhere) {
-        if is_behind(behind.as_ref(), host) && *old <= order {
-            (*old, *behind) = (order, None);
-        }
-    }
-}
-
-fn is_behind(behind: Option<&Behind>, host: &HostId) -> bool {
-    behind.is_some_and(|behind| behind.host == *host)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
@@ -318,6 +240,7 @@ mod tests {
     use touchstone_evidence::digest::Sha256Digest;
 
     use super::*;
+    use crate::store::MappedNode;
 
     fn named(node: &str, host: &HostId) -> MappedNode {
         MappedNode {
