@@ -3,6 +3,8 @@
 //! Invariant: labels come from closed sets. Nothing that a caller chooses becomes a label, so that a stranger
 //! cannot make the exposition grow.
 
+mod known;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -15,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use touchstone_evidence::result::TrustTier;
 
 use crate::process;
+use known::KnownGauge;
 
 /// Counters and their registry.
 pub(crate) struct Metrics {
@@ -31,9 +34,9 @@ pub(crate) struct Metrics {
     pods_ended: Counter,
     reviews_denied: Counter,
     /// Nothing where nobody looked.
-    webhook_gaps: Family<[(String, String); 0], Gauge>,
+    webhook_gaps: KnownGauge,
     /// Nothing where no cluster is configured.
-    cluster_reachable: Family<[(String, String); 0], Gauge>,
+    cluster_reachable: KnownGauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,13 +122,13 @@ impl Metrics {
             "Reviews that were not let in: with another secret in the path, or by a TLS key that nobody named",
             reviews_denied.clone(),
         );
-        let webhook_gaps = Family::default();
+        let webhook_gaps = KnownGauge::default();
         registry.register(
             "webhook_gaps",
             "Kinds of requests that the API server does not ask about though it must",
             webhook_gaps.clone(),
         );
-        let cluster_reachable = Family::default();
+        let cluster_reachable = KnownGauge::default();
         registry.register(
             "cluster_reachable",
             "Whether the API server of the cluster answers",
@@ -180,19 +183,13 @@ impl Metrics {
 
     /// Notes how much the API server does not ask about though it must; `None`: nobody knows.
     pub(crate) fn webhook_gaps(&self, gaps: Option<usize>) {
-        match gaps {
-            Some(gaps) => {
-                let gaps = i64::try_from(gaps).unwrap_or(i64::MAX);
-                self.webhook_gaps.get_or_create(&[]).set(gaps);
-            }
-            None => self.webhook_gaps.clear(),
-        }
+        let gaps = gaps.map(|gaps| i64::try_from(gaps).unwrap_or(i64::MAX));
+        self.webhook_gaps.set(gaps);
     }
 
     /// Notes whether the API server answers.
     pub(crate) fn cluster_reachable(&self, reachable: bool) {
-        let gauge = self.cluster_reachable.get_or_create(&[]);
-        gauge.set(i64::from(reachable));
+        self.cluster_reachable.set(Some(i64::from(reachable)));
     }
 
     /// Counts a review that was not let in.
