@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use touchstone_evidence::finding::Finding;
@@ -12,7 +13,7 @@ use touchstone_kubernetes::cluster_name::ClusterName;
 use touchstone_policies::admit::HostStanding;
 
 use super::{Held, Inner, TrustIndex};
-use crate::store::MappedNode;
+use crate::store::{MappedNode, NodeBoot};
 
 /// Nodes that are judged before others may write.
 const JUDGED_AT_ONCE: usize = 256;
@@ -99,6 +100,17 @@ impl TrustIndex {
             let ended = ended.is_some_and(|end| order < *end);
             put(inner, order, mapped, !ended);
         });
+    }
+
+    /// Takes over that a node began a boot, which the log says later.
+    pub(crate) fn begin_boot(&self, boot: &NodeBoot) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.changes = inner.changes.wrapping_add(1);
+        if let Some((_, Some(behind))) = inner.nodes.get_mut(&boot.node)
+            && behind.is(&boot.uid)
+        {
+            behind.booted_at = boot.booted_at;
+        }
     }
 
     /// Takes over that no host stands behind the node of this name in `cluster` any more.
@@ -410,6 +422,18 @@ mod tests {
         booted(2, 91);
         let why = vec![Finding::new("host-rebooted").about(&host)];
         assert_eq!(tier(), (true, TrustTier::None, why));
+        booted(3, 90);
+        let boot = |uid: &str| NodeBoot {
+            cluster: ClusterName::default(),
+            node: "a".to_owned(),
+            uid: uid.to_owned(),
+            boot: "b".to_owned(),
+            booted_at: Some(91),
+        };
+        index.begin_boot(&boot("u2"));
+        assert!(!tier().0);
+        index.begin_boot(&boot("u1"));
+        assert!(tier().0);
         // What is held about the host stays: it may be another node's too.
         let held = index.standing(&host).unwrap();
         assert_eq!(held.standing.tier, TrustTier::Affirming);
