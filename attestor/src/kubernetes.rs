@@ -20,6 +20,7 @@ mod pull_secrets;
 mod registry;
 mod resolve;
 pub(crate) mod review;
+mod running;
 mod same_image;
 mod strangers;
 mod tolerations;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -20,11 +21,17 @@ use crate::audit::Entry;
 use crate::store::{Store, StoreError, WorkloadRecord};
 use crate::trust_index::TrustIndex;
 
-/// Most records that are held in memory.
+/// Records that are expected to be held in memory, and most bytes of all of them.
 const HELD: usize = 8192;
+const HELD_BYTES: u64 = 16 << 20;
+/// What a record takes beside its text, at least.
+const RECORD_BYTES: usize = 128;
+/// Most bytes that are kept of a record with the layers of its images; beyond that without them: the digest of its
+/// manifest commits to all.
+const KEPT_BYTES: usize = 32 << 10;
 /// Most records in one transaction, and most that wait for one.
 const GROUP_MAX: usize = 256;
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: usize = 1024;
 /// For how long a pod may come after one that ended.
 const FOLLOWED_SECONDS: i64 = 7 * 24 * 3600;
 /// Most layers that a record names; storage drivers take 128 at most. The manifest's digest commits to all.
@@ -93,6 +100,19 @@ impl Record {
     }
 }
 
+/// Weighs a record by its bytes.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Sha256Digest, Arc<Record>> for ByBytes {
+    fn weight(&self, _: &Sha256Digest, record: &Arc<Record>) -> u64 {
+        let images = record.made.iter();
+        let images = images.map(|made| RECORD_BYTES + made.container.len() + made.reference.len());
+        let bytes = images.fold(RECORD_BYTES, usize::saturating_add);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
 /// What waits to be written behind.
 enum Waiting {
     Record(Box<WorkloadRecord>),
@@ -105,7 +125,7 @@ pub(crate) struct Workloads {
     cluster: ClusterName,
     store: Store,
     index: Arc<TrustIndex>,
-    held: Cache<Sha256Digest, Arc<Record>>,
+    held: Cache<Sha256Digest, Arc<Record>, ByBytes>,
     alone: mpsc::Sender<Waiting>,
 }
 
@@ -118,7 +138,7 @@ impl Workloads {
             cluster,
             store,
             index,
-            held: Cache::new(HELD),
+            held: Cache::with_weighter(HELD, HELD_BYTES, ByBytes),
             alone,
         }
     }
@@ -132,6 +152,10 @@ impl Workloads {
         let id = id(&self.cluster, namespace, workload);
         if let Some(record) = self.held.get(&id) {
             return Ok(Some(record));
+        }
+        if workload.is_alone() {
+            // It may be one that waits to be written.
+            self.flush().await;
         }
         let Some(kept) = self.store.read().await?.workload(&id).await? else {
             return Ok(None);
@@ -167,7 +191,8 @@ impl Workloads {
     }
 
     /// Records a pod without a controller that was admitted by the entry with this leaf hash. What cannot be recorded is
-    /// told: the pod is admitted, whatever becomes of its record.
+    /// told: the pod is admitted, whatever becomes of its record. What is kept of it already
+    /// counts, as for all others: it is held once it was read.
     pub(crate) async fn note(&self, first: &First, leaf: Sha256Digest, now: i64) {
         let kept = match kept(&self.cluster, first, leaf, now) {
             Ok(kept) => kept,
@@ -180,7 +205,6 @@ impl Workloads {
                 return;
             }
         };
-        self.held.insert(kept.id, Arc::new(Record::of(first)));
         let waiting = Waiting::Record(Box::new(kept));
         if self.alone.send(waiting).await.is_err() {
             tracing::error!("a pod without a controller was not recorded: nobody writes any more");
@@ -227,7 +251,6 @@ fn kept(
     now: i64,
 ) -> Result<WorkloadRecord, StoreError> {
     let workload = &first.workload;
-    let images = serde_json::to_string(&first.images);
     Ok(WorkloadRecord {
         id: id(cluster, &first.namespace, workload),
         cluster: cluster.clone(),
@@ -237,11 +260,25 @@ fn kept(
         uid: workload.uid.clone(),
         revision: workload.revision.clone(),
         alone: workload.is_alone(),
-        images: images.map_err(|_| StoreError::Malformed("workload"))?,
+        images: text(&first.images)?,
         entry,
         recorded_at: now,
         seen_at: now,
     })
+}
+
+/// `images` as they are kept.
+fn text(images: &[MadeImage]) -> Result<String, StoreError> {
+    let write = |images: &[MadeImage]| {
+        serde_json::to_string(images).map_err(|_| StoreError::Malformed("workload"))
+    };
+    let whole = write(images)?;
+    if whole.len() <= KEPT_BYTES {
+        return Ok(whole);
+    }
+    let mut few = images.to_vec();
+    few.iter_mut().for_each(|image| image.layers = None);
+    write(&few)
 }
 
 /// The images of a record.
@@ -313,6 +350,69 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
+
+    fn first(uid: &str, reference: &str, layers: usize) -> First {
+        let digest: OciDigest = format!("sha256:{}", "0a".repeat(32)).parse().unwrap();
+        First {
+            namespace: "payments".to_owned(),
+            workload: Workload {
+                kind: "Pod".to_owned(),
+                name: "api".to_owned(),
+                uid: uid.to_owned(),
+                revision: String::new(),
+            },
+            images: vec![MadeImage {
+                container: "c".to_owned(),
+                used: ImageUse::Ordinary,
+                reference: reference.to_owned(),
+                manifest: None,
+                config: None,
+                layers: Some(vec![digest; layers]),
+                encrypted: None,
+                publisher: None,
+                signers: None,
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_of_a_pod_stays_whoever_claims_to_be_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let workloads = Workloads::start(store.unwrap(), Arc::default(), ClusterName::default());
+        let (true_one, other) = (first("u1", "r/a", 1), first("u1", "r/b", 1));
+        for (one, now) in [(&true_one, 1), (&other, 2)] {
+            workloads.note(one, Sha256Digest::ZERO, now).await;
+            let kept = workloads.of("payments", &one.workload).await;
+            assert_eq!(kept.unwrap().unwrap().made[0].reference, "r/a");
+        }
+    }
+
+    #[test]
+    fn a_large_record_is_kept_without_layers() {
+        let layers = |count| {
+            let text = text(&first("u", "r/a", count).images).unwrap();
+            assert!(text.len() <= KEPT_BYTES);
+            serde_json::from_str::<Vec<MadeImage>>(&text).unwrap()[0]
+                .layers
+                .is_some()
+        };
+        assert!(layers(100));
+        assert!(!layers(1000));
+    }
+
+    #[test]
+    fn a_record_weighs_what_its_names_have() {
+        let record = Record {
+            made: first("u", &"r".repeat(1000), 0).images[..]
+                .iter()
+                .map(MadeImage::made_of)
+                .collect(),
+        };
+        let weight = ByBytes.weight(&Sha256Digest::ZERO, &Arc::new(record));
+        assert!(weight > 1000 && weight < 2000);
+    }
 
     #[test]
     fn no_two_workloads_have_one_id() {

@@ -16,7 +16,7 @@ use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
 pub use admission::Admission;
 pub use becoming::{Update, mirror, tolerating, update};
 pub use images::{to_learn, to_verify};
-pub use pod::{ImageFacts, ImageUse, PodFacts};
+pub use pod::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
 pub use workload::Workload;
 
 /// Seconds by which the clocks of two servers may differ.

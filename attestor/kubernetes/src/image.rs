@@ -3,6 +3,7 @@
 
 use oci_client::Reference;
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_policies::admit::REFERENCE_MAX;
 
 /// The port that is meant where a registry names none.
 const DEFAULT_PORT: &str = ":443";
@@ -17,6 +18,8 @@ impl ImageName {
     /// Reads a name; `None`: no runtime would pull by it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Whoever names an image has us read it, again and again: a name of a megabyte would take the reader seconds.
+        let text = (text.len() <= REFERENCE_MAX).then_some(text)?;
         let reference = text.parse().ok()?;
         Some(Self { reference })
     }
@@ -46,6 +49,8 @@ impl ImageName {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -99,5 +104,17 @@ mod tests {
         ] {
             assert_eq!(ImageName::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_megabytes_is_none_and_is_not_read_for_that() {
+        let named = |length: usize| format!("registry.example/{}", "a/".repeat(length));
+        assert!(ImageName::parse(&format!("{}a", named(100))).is_some());
+        let long = format!("{}a", named(1_400_000));
+        let begun = Instant::now();
+        for _ in 0..1000 {
+            assert_eq!(ImageName::parse(&long), None);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(1));
     }
 }

@@ -1,8 +1,10 @@
 //! Nodes: what is looked at in them.
 
+use std::sync::Once;
+
 use kube::Client;
 use kube::api::{Api, ApiResource, GroupVersionKind, Object};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::lenient::Lenient;
@@ -31,9 +33,26 @@ pub struct NodeStatus {
 /// `NodeSystemInfo`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct NodeInfo {
-    /// Another one for each boot; random.
-    #[serde(rename = "bootID", default)]
+    /// Another one for each boot; random. Empty: the kubelet does not say, or says too much.
+    #[serde(rename = "bootID", default, deserialize_with = "boot_id")]
     pub boot_id: String,
+}
+
+/// Longest `bootID` that is read, bytes; Linux has 36 (`/proc/sys/kernel/random/boot_id`).
+const BOOT_ID_MAX: usize = 128;
+
+/// What is too long is none: kubelets write any text, and each is kept.
+fn boot_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    static TOLD: Once = Once::new();
+    let sent = String::deserialize(deserializer)?;
+    if sent.len() <= BOOT_ID_MAX {
+        return Ok(sent);
+    }
+    let bytes = sent.len();
+    TOLD.call_once(|| {
+        tracing::warn!("a node reports a bootID of {bytes} bytes; such are not read")
+    });
+    Ok(String::new())
 }
 
 /// `Taint`.
@@ -63,4 +82,23 @@ pub(crate) fn resource() -> ApiResource {
 /// Where nodes are asked for.
 pub(crate) fn api(client: &Client) -> Api<Lenient<NodeSpec, NodeStatus>> {
     Api::all_with(client.clone(), &resource())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_boot_id_that_no_kernel_makes_is_none() {
+        for (length, read) in [(36, 36), (128, 128), (129, 0), (1_000_000, 0)] {
+            let status: NodeStatus =
+                serde_json::from_value(json!({ "nodeInfo": { "bootID": "a".repeat(length) } }))
+                    .unwrap();
+            assert_eq!(status.node_info.unwrap().boot_id.len(), read);
+        }
+    }
 }

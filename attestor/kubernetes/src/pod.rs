@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use touchstone_policies::admit::{ImageFacts, ImageUse, PodFacts};
+use touchstone_policies::admit::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
 
 use crate::image::ImageName;
 use crate::workload;
@@ -131,7 +131,7 @@ pub struct Container {
     /// Name.
     pub name: String,
     /// Its image; the API server takes no pod without one, where it looks.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reference")]
     pub image: String,
 }
 
@@ -149,7 +149,7 @@ pub struct Volume {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ImageVolume {
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reference")]
     pub reference: String,
 }
 
@@ -168,6 +168,18 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A reference of an image. Of one that is too long only that is kept: pods are held by the thousand, and API servers take
+/// any length.
+pub(crate) fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let sent = String::deserialize(deserializer)?;
+    if sent.len() <= REFERENCE_MAX {
+        return Ok(sent);
+    }
+    let mut kept: String = sent.chars().take(REFERENCE_MAX).collect();
+    kept.push('…');
+    Ok(kept)
 }
 
 impl Pod {
@@ -255,6 +267,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use serde_json::{Value, json};
+    use touchstone_policies::admit::workload::too_large;
 
     use super::*;
 
@@ -300,6 +313,24 @@ mod tests {
             ),
             ("payments", "default", "a")
         );
+    }
+
+    #[test]
+    fn of_a_name_that_nobody_pulls_by_a_little_is_kept_and_it_stays_too_long() {
+        let long = "ä".repeat(1_000_000);
+        let pod = pod(&json!({
+            "containers": [{ "name": "c", "image": long }],
+            "volumes": [{ "name": "v", "image": { "reference": long } }],
+        }));
+        let facts = pod.facts("payments");
+        for image in &facts.images {
+            let kept = image.reference.len();
+            assert!(kept > REFERENCE_MAX && kept < 4 * REFERENCE_MAX, "{kept}");
+            assert_eq!((&image.name, image.digest), (&None, None));
+        }
+        assert_eq!(facts.images.len(), 2);
+        let code = too_large(&facts).unwrap().code;
+        assert_eq!(code, "image-name-too-long");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterError};
 use crate::lenient::Lenient;
 use crate::names::{GATE, MANAGER};
-use crate::pod::{PodSpec, null_is_empty};
+use crate::pod::{PodSpec, null_is_empty, reference};
 
 /// A pod.
 pub type Pod = Object<PodSpec, PodStatus>;
@@ -39,7 +39,7 @@ pub struct ContainerStatus {
     /// The container's name.
     pub name: String,
     /// What the runtime says it runs: a reference with a digest; empty before it runs.
-    #[serde(rename = "imageID")]
+    #[serde(rename = "imageID", deserialize_with = "reference")]
     pub image_id: String,
     /// How it stands.
     pub state: ContainerState,

@@ -17,7 +17,7 @@ const NAME_MAX: usize = 253;
 /// Of a pod in a review; `None`: it has neither a controller nor a uid.
 pub(crate) fn of_reviewed(pod: &ObjectMeta) -> Option<Workload> {
     let mut owners = pod.owner_references.iter();
-    let controller = owners.find(|owner| owner.controller == Some(true));
+    let controller = owners.find(|owner| controls(&owner.kind, owner.controller));
     let named = match controller {
         Some(owner) => (&*owner.kind, &*owner.name, &*owner.uid),
         None => (ALONE, &*pod.name, pod.uid.as_deref()?),
@@ -29,7 +29,7 @@ pub(crate) fn of_reviewed(pod: &ObjectMeta) -> Option<Workload> {
 #[must_use]
 pub fn of_held(pod: &Held) -> Option<Workload> {
     let mut owners = pod.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true));
+    let controller = owners.find(|owner| controls(&owner.kind, owner.controller));
     let named = match controller {
         Some(owner) => (&*owner.kind, &*owner.name, &*owner.uid),
         None => (ALONE, pod.name.as_deref()?, pod.uid.as_deref()?),
@@ -37,6 +37,11 @@ pub fn of_held(pod: &Held) -> Option<Workload> {
     let empty = BTreeMap::new();
     let labels = pod.labels.as_ref().unwrap_or(&empty);
     Some(workload(named, controller.is_some(), labels))
+}
+
+/// No pod makes pods: one that names another as its controller would be taken for that one.
+fn controls(kind: &str, controller: Option<bool>) -> bool {
+    controller == Some(true) && kind != ALONE
 }
 
 fn workload(
@@ -96,6 +101,16 @@ mod tests {
         assert_eq!(both(&pod), four(["StatefulSet", "api", "u1", ""]));
         // Without a controller and a uid nobody knows which it is.
         assert_eq!(both(&json!({ "name": "api-0" })), None);
+    }
+
+    #[test]
+    fn a_pod_that_names_another_pod_as_its_controller_is_its_own() {
+        let victim = json!({ "apiVersion": "v1", "kind": "Pod", "name": "api-0", "uid": "u1", "controller": true });
+        let mut pod = json!({ "name": "other", "uid": "u2", "labels": { "pod-template-hash": "r1" }, "ownerReferences": [victim] });
+        assert_eq!(both(&pod), four(["Pod", "other", "u2", ""]), "own-workload");
+        // Of one that has no uid yet nobody knows which it is.
+        pod["uid"] = json!(null);
+        assert_eq!(both(&pod), None);
     }
 
     #[test]

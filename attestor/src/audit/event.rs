@@ -402,6 +402,9 @@ pub(crate) enum Event {
         /// As the kubelet calls it.
         boot: String,
         before: String,
+        /// How many boots there were between these two, as the kubelet said.
+        #[serde(skip_serializing_if = "is_zero")]
+        untold: u64,
     },
     /// Pods of a namespace were refused so often that not each time is an entry.
     RefusalsFolded {
@@ -437,6 +440,11 @@ pub(crate) enum Event {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A revocation list, and the one whose place it takes.

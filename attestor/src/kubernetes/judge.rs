@@ -102,6 +102,7 @@ impl Judge<'_> {
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
         let (secrets, too_many) = self.learn(&mut pods).await?;
+        let unlike = self.unlike_running(&pods).await?;
         let records = self.records(&self.attestor.index.policies(), &pods).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
@@ -116,6 +117,7 @@ impl Judge<'_> {
         let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(too_many);
         decision.refuse_for(changes(&policies, &pods, before, &records));
+        decision.refuse_for(unlike);
         decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));

@@ -8,8 +8,9 @@ use super::log::digest;
 use super::nodes::cluster_name;
 use super::{StoreError, Tx, on};
 
-/// Most workloads that are kept of one namespace.
+/// Most workloads that are kept of one namespace, and most text of their images, characters.
 const KEPT: i64 = 4096;
+const KEPT_TEXT: i64 = 16 << 20;
 
 /// A workload as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,9 +107,11 @@ impl Tx {
     ) -> Result<Vec<(ClusterName, String)>, StoreError> {
         let rows: Vec<(String, String)> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT cluster, namespace FROM workloads GROUP BY cluster, namespace HAVING count(*) > $1",
+                "SELECT cluster, namespace FROM workloads GROUP BY cluster, namespace
+                 HAVING count(*) > $1 OR sum(length(images)) > $2",
             )
             .bind(KEPT)
+            .bind(KEPT_TEXT)
             .fetch_all(connection)
             .await?
         });
@@ -118,7 +121,7 @@ impl Tx {
     }
 
     /// Lets go of what is more than is kept of a namespace, with its moves: first pods without a controller, and of each
-    /// kind those that were not seen for longest.
+    /// kind those whose pods nobody saw run, then those that were not seen for longest.
     pub(crate) async fn forget_workloads(
         &mut self,
         cluster: &ClusterName,
@@ -126,8 +129,11 @@ impl Tx {
     ) -> Result<(), StoreError> {
         macro_rules! surplus {
             () => {
-                "(SELECT id FROM workloads WHERE cluster = $1 AND namespace = $2
-                  ORDER BY alone, seen_at DESC, id LIMIT 1000000 OFFSET $3)"
+                "(SELECT id FROM (
+                     SELECT id, row_number() OVER kept AS place, sum(length(images)) OVER kept AS total
+                     FROM workloads WHERE cluster = $1 AND namespace = $2
+                     WINDOW kept AS (ORDER BY alone, CASE WHEN seen_at > recorded_at THEN 0 ELSE 1 END, seen_at DESC, id)
+                 ) AS ranked WHERE place > $3 OR total > $4)"
             };
         }
         for statement in [
@@ -139,6 +145,7 @@ impl Tx {
                     .bind(cluster.as_str())
                     .bind(namespace)
                     .bind(KEPT)
+                    .bind(KEPT_TEXT)
                     .execute(connection)
                     .await?;
             });
@@ -146,7 +153,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Pods of these workloads were seen.
+    /// Pods of these workloads were seen, after they were recorded.
     pub(crate) async fn see_workloads(
         &mut self,
         ids: &[Sha256Digest],
@@ -156,7 +163,7 @@ impl Tx {
         let list = serde_json::to_string(&list).map_err(|_| StoreError::Malformed("workload"))?;
         on!(self, connection => {
             sqlx::query(
-                "UPDATE workloads SET seen_at = $2
+                "UPDATE workloads SET seen_at = CASE WHEN $2 > recorded_at THEN $2 ELSE recorded_at + 1 END
                  WHERE id IN (SELECT unhex(j.value ->> 'id') FROM json_each($1) AS j)",
             )
             .bind(list)
@@ -327,5 +334,37 @@ mod tests {
         tx.forget_workloads(&cluster, "payments").await.unwrap();
         assert!(!kept(&mut tx, &record(KEPT + 2, true)).await);
         assert!(!kept(&mut tx, &record(0, false)).await && kept(&mut tx, &more[0]).await);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_saw_run_pushes_out_nothing_that_ran_and_text_has_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let all: Vec<_> = (0..=KEPT).map(|number| record(number, false)).collect();
+        tx.add_workloads(&all).await.unwrap();
+        tx.see_workloads(&[all[0].id], 0).await.unwrap();
+        let cluster = ClusterName::default();
+        tx.forget_workloads(&cluster, "payments").await.unwrap();
+        let kept = async |tx: &mut Tx, one: &WorkloadRecord| {
+            let found = tx.workload(&one.id).await;
+            found.unwrap().is_some()
+        };
+        let ran = [kept(&mut tx, &all[0]).await, kept(&mut tx, &all[1]).await];
+        assert_eq!(ran, [true, false], "records-that-ran-kept");
+        let large: Vec<_> = (0..17)
+            .map(|number| WorkloadRecord {
+                namespace: "shop".to_owned(),
+                images: "x".repeat(1 << 20),
+                ..record(number, true)
+            })
+            .collect();
+        tx.add_workloads(&large).await.unwrap();
+        let many = tx.namespaces_of_many_workloads().await.unwrap();
+        assert_eq!(many, [(cluster.clone(), "shop".to_owned())]);
+        tx.forget_workloads(&cluster, "shop").await.unwrap();
+        assert!(!kept(&mut tx, &large[0]).await && kept(&mut tx, &large[1]).await);
+        assert!(tx.namespaces_of_many_workloads().await.unwrap().is_empty());
     }
 }

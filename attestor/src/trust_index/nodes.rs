@@ -240,7 +240,7 @@ mod tests {
     use touchstone_evidence::digest::Sha256Digest;
 
     use super::*;
-    use crate::store::MappedNode;
+    use crate::store::{MappedNode, NodeBoot};
 
     fn named(node: &str, host: &HostId) -> MappedNode {
         MappedNode {
@@ -333,6 +333,18 @@ mod tests {
         booted(2, 91);
         let why = vec![Finding::new("host-rebooted").about(&host)];
         assert_eq!(tier(), (true, TrustTier::None, why));
+        booted(3, 90);
+        let boot = |uid: &str| NodeBoot {
+            cluster: ClusterName::default(),
+            node: "a".to_owned(),
+            uid: uid.to_owned(),
+            boot: "b".to_owned(),
+            booted_at: Some(91),
+        };
+        index.begin_boot(&boot("u2"));
+        assert!(!tier().0);
+        index.begin_boot(&boot("u1"));
+        assert!(tier().0);
         // What is held about the host stays: it may be another node's too.
         let held = index.standing(&host).unwrap();
         assert_eq!(held.standing.tier, TrustTier::Affirming);

@@ -10,6 +10,10 @@ use touchstone_evidence::publisher::SignedImage;
 use super::workload::Workload;
 use crate::manifest::{ImagePrefix, PodHalf};
 
+/// Longest reference of an image, bytes: names are of 255 characters (OCI Distribution 1.1, "Pulling manifests"), tags of
+/// 128, and the longest digest, a SHA-512, of 135. What is longer, nobody reads or pulls by.
+pub const REFERENCE_MAX: usize = 1024;
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodFacts {

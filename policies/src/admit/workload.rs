@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
 
-use super::pod::{ImageFacts, ImageUse, PodFacts};
+use super::pod::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
 
 /// Most findings about one pod: what else there is is told when these are mended.
 const FINDINGS_MAX: usize = 16;
 /// Most images of a pod that are kept.
 const IMAGES_MAX: usize = 128;
+/// Most bytes that the names of its containers and images may have together; a kept record is some times that.
+const NAMES_MAX: usize = 32 << 10;
 /// What stands for an image that is not there.
 const NONE: &str = "no such image";
 
@@ -98,13 +100,20 @@ pub fn made_of(pod: &PodFacts) -> Vec<MadeOf> {
 /// Why no workload can be made of `pod`.
 #[must_use]
 pub fn too_large(pod: &PodFacts) -> Option<Finding> {
+    let mut images = pod.images.iter();
+    if let Some(long) = images.find(|image| image.reference.len() > REFERENCE_MAX) {
+        let finding = Finding::new("image-name-too-long").expected(REFERENCE_MAX);
+        return Some(finding.about(format_args!("{} `{}`", long.used, long.container)));
+    }
     let count = parts(pod).count();
+    let names = parts(pod).map(|image| image.container.len().saturating_add(image.reference.len()));
+    let bytes = names.fold(0, usize::saturating_add);
     let finding = || {
         Finding::new("workload-too-large")
-            .expected(IMAGES_MAX)
-            .observed(count)
+            .expected(format_args!("{IMAGES_MAX} images of {NAMES_MAX} bytes"))
+            .observed(format_args!("{count} images of {bytes} bytes"))
     };
-    (count > IMAGES_MAX).then(finding)
+    (count > IMAGES_MAX || bytes > NAMES_MAX).then(finding)
 }
 
 /// How `now` differs from what the workload was made of; empty: it is the same.
@@ -217,6 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_pulls_by_makes_no_workload_in_whichever_container() {
+        for used in [ImageUse::Ordinary, ImageUse::Ephemeral, ImageUse::Volume] {
+            for (length, code) in [
+                (REFERENCE_MAX, None),
+                (REFERENCE_MAX + 1, Some("image-name-too-long")),
+            ] {
+                let mut long = image(used, "api", None);
+                long.reference = "a".repeat(length);
+                let pod = PodFacts {
+                    images: vec![long],
+                    ..PodFacts::default()
+                };
+                let found = too_large(&pod).map(|finding| finding.code);
+                assert_eq!(found.as_deref(), code, "{used} {length}");
+            }
+        }
+    }
+
+    #[test]
     fn a_pod_of_a_thousand_images_is_too_large_and_told_little_of() {
         let many = |count: usize| -> Vec<ImageFacts> {
             let one = |number: usize| image(ImageUse::Ordinary, &number.to_string(), None);
@@ -229,6 +257,19 @@ mod tests {
                 ..PodFacts::default()
             };
             assert_eq!(too_large(&pod).is_some(), large);
+        }
+        // Fewer with long names are as much.
+        for (count, large) in [(32, false), (33, true)] {
+            let mut images = many(count);
+            for image in &mut images {
+                image.container = "c".repeat(24);
+                image.reference = "r".repeat(1000);
+            }
+            let pod = PodFacts {
+                images,
+                ..PodFacts::default()
+            };
+            assert_eq!(too_large(&pod).is_some(), large, "{count}");
         }
     }
 }

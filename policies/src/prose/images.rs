@@ -18,6 +18,11 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the image `{observed}` of {subject} is from elsewhere; policy allows {expected}",
     ),
     (
+        "image-name-too-long",
+        "the name of the image of {subject} has more than {expected} bytes, and no runtime pulls by such a name; give it a \
+         shorter one",
+    ),
+    (
         "image-not-encrypted",
         "the image `{observed}` of {subject} has layers that are not encrypted; encrypt all with `skopeo copy \
          --encryption-key provider:touchstone:KEY`, and name the digest of what that wrote",
@@ -54,6 +59,7 @@ pub(super) const SENTENCES: &[Sentence] = &[
     ),
     (
         "workload-too-large",
-        "the pod has {observed} images, and a workload is of {expected} at most; make several of it",
+        "the pod has {observed}, names of containers and images together, and a workload is of {expected} at most; make \
+         several of it, or give them shorter names",
     ),
 ];

@@ -365,6 +365,7 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             host: host.clone(),
             boot: String::new(),
             before: String::new(),
+            untold: 1,
         },
         Event::EvictionsHeld {
             cluster: ClusterName::default(),

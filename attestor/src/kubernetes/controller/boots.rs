@@ -18,6 +18,9 @@ use crate::store::{NodeBoot, Store, StoreError};
 /// begun another.
 const REMEMBERED_SECONDS: i64 = 24 * 3600;
 
+/// Seconds between two entries of one node that proves itself in neither: what its kubelet says meanwhile is counted.
+const PAUSE_SECONDS: i64 = 60;
+
 /// By node uid: the boot that was seen last.
 pub(super) struct Boots {
     cluster: ClusterName,
@@ -25,18 +28,35 @@ pub(super) struct Boots {
 }
 
 struct Seen {
-    boot: String,
+    boot: NodeBoot,
     /// When the node was shown last, seconds since 1970.
     shown_at: i64,
+    told: Told,
 }
 
-/// What is seen of a node for the first time.
-#[derive(Debug, Eq, PartialEq)]
+/// What the log says of a node.
+#[derive(Clone)]
+struct Told {
+    boot: String,
+    /// When that was written; `None`: by no entry of this replica.
+    at: Option<i64>,
+    /// How many boots came since.
+    untold: u64,
+}
+
+impl Told {
+    fn is_lately(&self, now: i64) -> bool {
+        self.at
+            .is_some_and(|at| now.saturating_sub(at) < PAUSE_SECONDS)
+    }
+}
+
+/// What is to be written down of a node.
 enum News {
-    /// The node itself.
+    /// It is seen for the first time.
     First(NodeBoot),
-    /// Another boot than the one before.
-    Rebooted { now: NodeBoot, before: String },
+    /// It is in another boot than the log says.
+    Rebooted { now: NodeBoot, told: Told },
 }
 
 impl Boots {
@@ -56,12 +76,23 @@ impl Boots {
         Ok(boots)
     }
 
-    fn saw(&mut self, seen: NodeBoot, now: i64) {
-        let boot = Seen {
-            boot: seen.boot,
-            shown_at: now,
+    fn saw(&mut self, boot: NodeBoot, now: i64) {
+        let told = Told {
+            boot: boot.boot.clone(),
+            at: None,
+            untold: 0,
         };
-        self.seen.insert(seen.uid, boot);
+        self.put(boot, told, now);
+    }
+
+    fn put(&mut self, boot: NodeBoot, told: Told, now: i64) {
+        let uid = boot.uid.clone();
+        let seen = Seen {
+            boot,
+            shown_at: now,
+            told,
+        };
+        self.seen.insert(uid, seen);
     }
 
     /// Forgets nodes that were not shown for long.
@@ -93,11 +124,11 @@ impl Boots {
                     first.push(boot);
                 }
                 Some(News::First(_)) | None => {}
-                Some(News::Rebooted { now: boot, before }) => {
+                Some(News::Rebooted { now: boot, told }) => {
                     let behind = attestor.index.host_behind(&boot.node, &boot.uid);
                     if let Some(host) = behind {
-                        note_reboot(attestor, host, &boot, before, now).await?;
-                        self.saw(boot, now);
+                        let told = note_reboot(attestor, host, &boot, told, now).await?;
+                        self.put(boot, told, now);
                     }
                 }
             }
@@ -119,9 +150,16 @@ impl Boots {
     fn news(&self, node: &Node, now: i64) -> Option<News> {
         let uid = node.metadata.uid.clone()?;
         let boot = node.status.as_ref()?.node_info.as_ref()?.boot_id.clone();
-        let before = self.seen.get(&uid).map(|seen| &seen.boot);
-        if boot.is_empty() || before == Some(&boot) {
+        let before = self.seen.get(&uid);
+        if boot.is_empty() {
             return None;
+        }
+        if let Some(seen) = before.filter(|seen| seen.boot.boot == boot) {
+            let due = seen.told.untold > 0 && !seen.told.is_lately(now);
+            return due.then(|| News::Rebooted {
+                now: seen.boot.clone(),
+                told: seen.told.clone(),
+            });
         }
         let seen = NodeBoot {
             cluster: self.cluster.clone(),
@@ -134,22 +172,34 @@ impl Boots {
             None => News::First(seen),
             Some(before) => News::Rebooted {
                 now: seen,
-                before: before.clone(),
+                told: Told {
+                    untold: before.told.untold.saturating_add(1),
+                    ..before.told.clone()
+                },
             },
         })
     }
 }
 
+/// Takes over another boot at once, and writes an entry of it; of a node that says one after the other without a proof
+/// between them, one a minute. Returns what the log says now.
 async fn note_reboot(
     attestor: &Attestor,
     host: HostId,
     boot: &NodeBoot,
-    before: String,
+    told: Told,
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<Told, StoreError> {
     let mut tx = attestor.store.write().await?;
     if !tx.set_node_boot(boot).await? {
-        return Ok(());
+        return Ok(told);
+    }
+    let on = attestor.index.on_node(&boot.node, &boot.uid);
+    let proven = on.is_some_and(|on| on.held.is_some() && !on.rebooted);
+    if told.is_lately(now) && !proven {
+        tx.commit().await?;
+        attestor.index.begin_boot(boot);
+        return Ok(told);
     }
     let event = Event::NodeRebooted {
         cluster: boot.cluster.clone(),
@@ -157,7 +207,8 @@ async fn note_reboot(
         uid: boot.uid.clone(),
         host,
         boot: boot.boot.clone(),
-        before,
+        before: told.boot,
+        untold: told.untold.saturating_sub(1),
     };
     let order = audit::append(&mut tx, &event, &Actor::Attestor, now).await?;
     let mapped = tx.mapped_node(&boot.cluster, &boot.node).await?;
@@ -166,7 +217,11 @@ async fn note_reboot(
         attestor.index.put_node(order, mapped);
     }
     tracing::warn!(k8s.node = boot.node, "a node began another boot");
-    Ok(())
+    Ok(Told {
+        boot: boot.boot.clone(),
+        at: Some(now),
+        untold: 0,
+    })
 }
 
 #[cfg(test)]
@@ -188,6 +243,13 @@ mod tests {
         .unwrap()
     }
 
+    fn rebooted(news: Option<News>) -> (NodeBoot, Told) {
+        match news {
+            Some(News::Rebooted { now, told }) => (now, told),
+            _ => panic!("it did not reboot"),
+        }
+    }
+
     #[test]
     fn another_boot_id_is_another_boot_and_another_node_is_none() {
         let mut boots = Boots {
@@ -201,18 +263,56 @@ mod tests {
             boot: boot.to_owned(),
             booted_at,
         };
-        let news = boots.news(&node("u", "1"), 100);
-        assert_eq!(news, Some(News::First(seen("u", "1", None))));
-        boots.saw(seen("u", "1", None), 100);
-        assert_eq!(boots.news(&node("u", "1"), 101), None);
-        assert_eq!(boots.news(&node("u", ""), 101), None);
-        let rebooted = News::Rebooted {
-            now: seen("u", "2", Some(102)),
-            before: "1".to_owned(),
+        let first = |news| match news {
+            Some(News::First(boot)) => boot,
+            _ => panic!("it is not new"),
         };
-        assert_eq!(boots.news(&node("u", "2"), 102), Some(rebooted));
-        let news = boots.news(&node("v", "2"), 103);
-        assert_eq!(news, Some(News::First(seen("v", "2", None))));
+        let one = first(boots.news(&node("u", "1"), 100));
+        assert_eq!(one, seen("u", "1", None));
+        boots.saw(one, 100);
+        assert!(boots.news(&node("u", "1"), 101).is_none());
+        assert!(boots.news(&node("u", ""), 101).is_none());
+        let (now, told) = rebooted(boots.news(&node("u", "2"), 102));
+        assert_eq!(now, seen("u", "2", Some(102)));
+        assert_eq!((&*told.boot, told.at, told.untold), ("1", None, 1));
+        let other = first(boots.news(&node("v", "2"), 103));
+        assert_eq!(other, seen("v", "2", None));
+    }
+
+    #[test]
+    fn boots_that_were_not_told_are_told_after_a_pause_as_they_were_seen() {
+        let mut boots = Boots {
+            cluster: ClusterName::default(),
+            seen: HashMap::new(),
+        };
+        let boot = |boot: &str, at| NodeBoot {
+            cluster: ClusterName::default(),
+            node: "a".to_owned(),
+            uid: "u".to_owned(),
+            boot: boot.to_owned(),
+            booted_at: Some(at),
+        };
+        let told = Told {
+            boot: "2".to_owned(),
+            at: Some(100),
+            untold: 0,
+        };
+        boots.put(boot("2", 100), told, 100);
+        for (id, at) in [("3", 101), ("4", 102)] {
+            let (now, told) = rebooted(boots.news(&node("u", id), at));
+            assert_eq!(now, boot(id, at));
+            assert!(told.is_lately(at));
+            boots.put(now, told, at);
+        }
+        assert!(boots.news(&node("u", "4"), 159).is_none());
+        // Since when it is in that boot does not change by being told.
+        let (now, told) = rebooted(boots.news(&node("u", "4"), 160));
+        assert_eq!(now, boot("4", 102));
+        assert_eq!(
+            (&*told.boot, told.untold, told.is_lately(160)),
+            ("2", 2, false),
+            "boots-counted"
+        );
     }
 
     #[test]
@@ -233,7 +333,7 @@ mod tests {
         }
         let shown = [Arc::new(node("u", "1"))];
         boots.forget(&shown, 99 + REMEMBERED_SECONDS);
-        assert_eq!(boots.news(&node("v", "1"), 101), None);
+        assert!(boots.news(&node("v", "1"), 101).is_none());
         boots.forget(&shown, 100 + REMEMBERED_SECONDS);
         assert_eq!(boots.seen.keys().collect::<Vec<_>>(), ["u"]);
     }
@@ -272,8 +372,8 @@ mod tests {
         tx.commit().await.unwrap();
         // It rebooted while nobody led.
         let boots = Boots::load(&store, &here, 6).await.unwrap();
-        let news = boots.news(&node("u", "2"), 7);
-        assert!(matches!(news, Some(News::Rebooted { before, .. }) if before == "1"));
+        let (_, told) = rebooted(boots.news(&node("u", "2"), 7));
+        assert_eq!(told.boot, "1");
         let mut tx = store.write().await.unwrap();
         assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
         let held = tx.mapped_node(&here, "a").await.unwrap().unwrap();

@@ -20,6 +20,7 @@ use super::pods::{Known, Looked};
 use crate::attestor::Attestor;
 use crate::audit::{Actor, Custodian, Entry, Event, Moved};
 use crate::store::{Group, KeptMove, KeptPlace, StoreError, Tx};
+use crate::trust_index::TrustIndex;
 use crate::workloads;
 
 use places::Places;
@@ -89,17 +90,18 @@ impl Custody {
             Some(held) => held,
             None => (now, read(attestor).await?),
         };
-        let bound = looked.bound.iter().map(Arc::as_ref);
-        let pods: Vec<&Known> = bound.filter(|known| stays(known)).collect();
-        let there: HashSet<&str> = pods.iter().map(|known| known.uid()).collect();
-        for ended in places.end(&there, now).chunks(ENDED_MAX) {
+        let pods = there(looked);
+        let nodes = by_name(judged);
+        let uids: HashSet<&str> = pods.iter().map(|known| known.uid()).collect();
+        for ended in places.end(&uids, now).chunks(ENDED_MAX) {
             keep(attestor, ended).await?;
         }
-        for group in newcomers(&attestor.cluster, &pods, &places, judged, now).chunks(GROUP_MAX) {
+        let cluster = &attestor.cluster;
+        for group in newcomers(cluster, &pods, &places, &nodes, now).chunks(GROUP_MAX) {
             let mut changed = Changed::default();
             for new in group {
                 if let Some(before) = places.take_before(&new.place) {
-                    let moved = moved(attestor, &before, new, now).await?;
+                    let moved = moved(attestor, &nodes, (&before, new), now).await?;
                     changed.moves.push(moved);
                     changed.dropped.push(before);
                 }
@@ -118,16 +120,12 @@ fn newcomers(
     cluster: &ClusterName,
     pods: &[&Known],
     places: &Places,
-    judged: &[(Arc<Node>, Judged)],
+    nodes: &HashMap<&str, &Judged>,
     now: i64,
 ) -> Vec<New> {
-    let named = judged
-        .iter()
-        .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged.host.as_ref()?)));
-    let hosts: HashMap<&str, &HostId> = named.collect();
     let pods = pods.iter();
     let unplaced = pods.filter(|known| !places.has(known.uid()));
-    let new = unplaced.filter_map(|known| newcomer(cluster, known, &hosts, now));
+    let new = unplaced.filter_map(|known| newcomer(cluster, known, nodes, now));
     new.take(NEW_MAX).collect()
 }
 
@@ -148,16 +146,23 @@ async fn keep(attestor: &Attestor, places: &[KeptPlace]) -> Result<(), StoreErro
     tx.commit().await
 }
 
-/// Whether it is not about to end, however long it takes for that.
-fn stays(known: &Known) -> bool {
-    known.pod.metadata.deletion_timestamp.is_none()
+/// Those that run, also one that was told to end and takes long for it.
+fn there(looked: &Looked) -> Vec<&Known> {
+    looked.bound.iter().map(Arc::as_ref).collect()
+}
+
+fn by_name(judged: &[(Arc<Node>, Judged)]) -> HashMap<&str, &Judged> {
+    let named = judged.iter();
+    named
+        .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged)))
+        .collect()
 }
 
 /// A pod with its place; `None`: no policy is for it, or it has no controller.
 fn newcomer(
     cluster: &ClusterName,
     known: &Known,
-    hosts: &HashMap<&str, &HostId>,
+    nodes: &HashMap<&str, &Judged>,
     now: i64,
 ) -> Option<New> {
     let facts = &known.meant.as_ref()?.facts;
@@ -170,7 +175,7 @@ fn newcomer(
         namespace: facts.namespace.clone(),
         pod: known.pod.metadata.name.clone().unwrap_or_default(),
         node: node.to_owned(),
-        host: hosts.get(node).map(|host| (*host).clone()),
+        host: nodes.get(node).and_then(|judged| judged.host.clone()),
         bound_at: now,
         ended_at: None,
     };
@@ -183,8 +188,8 @@ fn newcomer(
 
 async fn moved(
     attestor: &Attestor,
-    before: &KeptPlace,
-    new: &New,
+    nodes: &HashMap<&str, &Judged>,
+    (before, new): (&KeptPlace, &New),
     now: i64,
 ) -> Result<(Entry, KeptMove), StoreError> {
     let namespace = &new.place.namespace;
@@ -197,8 +202,8 @@ async fn moved(
         cluster: new.place.cluster.clone(),
         namespace: namespace.clone(),
         workload: new.workload.clone(),
-        from: custodian(attestor, before, now),
-        to: custodian(attestor, &new.place, now),
+        from: custodian(&attestor.index, nodes, before, now),
+        to: custodian(&attestor.index, nodes, &new.place, now),
         images,
         same: record.map(|record| changes(&record.made, &new.made).is_empty()),
     };
@@ -213,15 +218,29 @@ async fn moved(
     Ok((entry, kept))
 }
 
-fn custodian(attestor: &Attestor, place: &KeptPlace, now: i64) -> Custodian {
-    let host: Option<&HostId> = place.host.as_ref();
-    let held = host.and_then(|host| attestor.index.standing(host));
+/// Who had it, with the tier that counts on the node; of a host whose node is gone, or is another's, its own.
+fn custodian(
+    index: &TrustIndex,
+    nodes: &HashMap<&str, &Judged>,
+    place: &KeptPlace,
+    now: i64,
+) -> Custodian {
+    let of_host = |host: &HostId| {
+        let held = index.standing(host);
+        held.map_or(TrustTier::None, |held| held.standing.tier_at(now))
+    };
+    let judged = nodes.get(&*place.node);
+    let tier = match (judged, &place.host) {
+        (_, None) => TrustTier::None,
+        (Some(judged), host) if judged.host == *host => judged.tier,
+        (_, Some(host)) => of_host(host),
+    };
     Custodian {
         pod: place.pod.clone(),
         pod_uid: place.pod_uid.clone(),
         node: place.node.clone(),
         host: place.host.clone(),
-        tier: held.map_or(TrustTier::None, |held| held.standing.tier_at(now)),
+        tier,
     }
 }
 
@@ -251,5 +270,82 @@ impl Changed {
         let moves: Vec<KeptMove> = self.moves.into_iter().map(|(_, kept)| kept).collect();
         tx.add_moves(&moves).await?;
         Ok(orders)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use serde_json::json;
+    use touchstone_evidence::digest::Sha256Digest;
+    use touchstone_policies::admit::HostStanding;
+    use touchstone_policies::manifest::PolicySet;
+
+    use super::super::pods::Pods;
+    use super::*;
+
+    fn place(node: &str) -> KeptPlace {
+        KeptPlace {
+            cluster: ClusterName::default(),
+            pod_uid: "u1".to_owned(),
+            workload: Sha256Digest::ZERO,
+            namespace: "payments".to_owned(),
+            pod: "api-0".to_owned(),
+            node: node.to_owned(),
+            host: Some("de-1".parse().unwrap()),
+            bound_at: 1,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn a_host_on_a_node_that_rebooted_has_no_tier_there() {
+        let index = TrustIndex::default();
+        let standing = HostStanding {
+            host: "de-1".parse().unwrap(),
+            tier: TrustTier::Affirming,
+            place: None,
+            findings: Vec::new(),
+            challenged_at: 90,
+            expires_at: 200,
+        };
+        index.put_host(1, standing, Sha256Digest::ZERO, 100);
+        let on = |tier| Judged {
+            host: Some("de-1".parse().unwrap()),
+            held: None,
+            tier,
+            why: Vec::new(),
+            fault: None,
+        };
+        let (rebooted, good) = (on(TrustTier::None), on(TrustTier::Affirming));
+        let nodes = HashMap::from([("a", &rebooted), ("b", &good)]);
+        let tier = |node, now| custodian(&index, &nodes, &place(node), now).tier;
+        assert_eq!(tier("a", 100), TrustTier::None);
+        assert_eq!(tier("b", 100), TrustTier::Affirming);
+        // Its node is gone.
+        assert_eq!(tier("c", 100), TrustTier::Affirming);
+        assert_eq!(tier("c", 200), TrustTier::None);
+    }
+
+    #[test]
+    fn a_pod_that_takes_long_to_end_is_still_there() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [payments]}, host: {tier: affirming}}\n";
+        let policies = Arc::new(PolicySet::parse(manifest).unwrap());
+        let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api", "uid": "rs", "controller": true });
+        let pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "api-0", "namespace": "payments", "uid": "u1", "ownerReferences": [owner],
+                "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3600,
+            },
+            "spec": { "nodeName": "a", "containers": [{ "name": "c", "image": "i" }] },
+        }));
+        let bound = vec![Arc::new(pod.unwrap())];
+        let looked = Pods::default().look(policies, bound, Vec::new());
+        assert_eq!(there(&looked).len(), 1);
+        let (here, places) = (ClusterName::default(), Places::of(Vec::new()));
+        let new = newcomers(&here, &there(&looked), &places, &HashMap::new(), 1);
+        assert_eq!(new.len(), 1);
     }
 }

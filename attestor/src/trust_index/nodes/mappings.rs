@@ -1,11 +1,13 @@
 //! Which host stands behind which node, as entries of the log say it, in whatever order they come here.
 
+use std::sync::PoisonError;
+
 use touchstone_evidence::host_id::HostId;
 use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::super::{Inner, TrustIndex};
 use super::{Behind, Link};
-use crate::store::MappedNode;
+use crate::store::{MappedNode, NodeBoot};
 
 impl TrustIndex {
     /// Takes over a committed mapping. One from before the host's end took the node away from whom it was
@@ -16,6 +18,17 @@ impl TrustIndex {
             let ended = ended.is_some_and(|end| order < *end);
             put(inner, order, mapped, !ended);
         });
+    }
+
+    /// Takes over that a node began a boot, which the log says later.
+    pub(crate) fn begin_boot(&self, boot: &NodeBoot) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.changes = inner.changes.wrapping_add(1);
+        if let Some((_, Some(behind))) = inner.nodes.get_mut(&boot.node)
+            && behind.is(&boot.uid)
+        {
+            behind.booted_at = boot.booted_at;
+        }
     }
 
     /// Takes over that no host stands behind the node of this name in `cluster` any more.
