@@ -27,6 +27,7 @@ mod workload;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
@@ -54,6 +55,8 @@ pub(crate) struct Webhook {
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
     user: String,
+    /// Pods that may be rewritten at once.
+    rewriting: Semaphore,
 }
 
 impl Webhook {
@@ -65,6 +68,7 @@ impl Webhook {
             images,
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
+            rewriting: Semaphore::new(mutate::AT_ONCE),
         }
     }
 }

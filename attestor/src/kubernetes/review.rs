@@ -98,6 +98,13 @@ impl Request {
         read(self.object.as_deref())?.ok_or_else(|| Finding::new("review-without-object"))
     }
 
+    /// Bytes of what is to be, and of what was before.
+    pub(crate) fn size(&self) -> usize {
+        let objects = [&self.object, &self.old_object];
+        let sizes = objects.into_iter().flatten();
+        sizes.map(|object| object.get().len()).sum()
+    }
+
     /// What was before; `None`: nothing.
     pub(crate) fn old_object<T: DeserializeOwned>(&self) -> Result<Option<T>, Finding> {
         read(self.old_object.as_deref())
