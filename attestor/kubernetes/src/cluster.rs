@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(1500);
 /// Looks at once: more would only wait for each other at the API server.
 const LOOKS: usize = 16;
 
+/// Objects in a page of a list. A page is held as it came and as it is read, and a pod may be of a megabyte and more.
+const PAGE: u32 = 50;
+
 /// A cluster that is watched.
 pub struct Cluster {
     pub(crate) client: Client,
@@ -216,7 +219,7 @@ where
     let store = writer.as_reader();
     let api = Api::<Lenient<P, U>>::all_with(client.clone(), resource);
     let kind = resource.kind.clone();
-    let stream = watcher(api, watcher::Config::default())
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .filter_map(|event| {
             let shown = event.map(Lenient::shown).transpose();
