@@ -43,6 +43,7 @@ use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
 use custody::Custody;
 use evictions::Evictions;
+use gates::Gates;
 use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
@@ -64,6 +65,7 @@ struct Controller {
     compared: Compared,
     custody: Custody,
     evictions: Evictions,
+    gates: Gates,
     statements: Statements,
     policies: Applier,
     webhooks: Watched,
@@ -144,6 +146,7 @@ impl Controller {
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
+            gates: Gates::default(),
             statements: Statements::default(),
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
@@ -186,7 +189,10 @@ impl Controller {
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
-        gates::round(&self.attestor, &self.cluster, &judged, now).await;
+        let gates = &mut self.gates;
+        gates
+            .round(&self.attestor, &self.cluster, &judged, at)
+            .await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
