@@ -6,7 +6,7 @@
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::names::TAINT;
 use touchstone_kubernetes::pod::{Pod, Toleration};
-use touchstone_policies::admit::{PodFacts, policies_for_any};
+use touchstone_policies::admit::{PodFacts, selecting};
 use touchstone_policies::manifest::PolicySet;
 
 use super::review::Request;
@@ -19,11 +19,11 @@ fn lets_pass(toleration: &Toleration) -> bool {
 }
 
 /// Why the pod may not be made, or changed, as it is asked; `None`: its tolerations are no reason. What a pod tolerates
-/// already is no reason to refuse its other changes. Kubelets let every static pod tolerate all that evicts: what is to
+/// already is no reason to refuse its other changes, unless a policy comes to be for it by them. Kubelets let every static pod tolerate all that evicts: what is to
 /// be said of its mirror is that it is one.
 pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding> {
     let resource = request.resource_name();
-    if !["pods", "pods/ephemeralcontainers"].contains(&resource.as_str()) {
+    if !["pods", "pods/ephemeralcontainers", "pods/status"].contains(&resource.as_str()) {
         return None;
     }
     let pod: Pod = request.object().ok()?;
@@ -31,16 +31,23 @@ pub(super) fn refusal(policies: &PolicySet, request: &Request) -> Option<Finding
         return None;
     }
     let before = request.old_object::<Pod>().ok().flatten();
-    let held = before.as_ref().map(|pod| pod.spec.tolerations.as_slice());
     let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
-    let new = passing.find(|one| !held.unwrap_or_default().contains(one))?;
+    let first = passing.clone().next()?;
     // What it is and what it was: a pod that leaves its policy takes no leave of what it opened under it.
-    let both = [Some(&pod), before.as_ref()];
-    let both = both.into_iter().flatten();
+    let both = [Some(&pod), before.as_ref()].into_iter().flatten();
     let both: Vec<PodFacts> = both.map(|pod| pod.facts(&request.namespace)).collect();
-    if policies_for_any(policies, &both).is_empty() {
+    let [is_for, was_for] = [both.first(), both.get(1)].map(|pod| -> Vec<&str> {
+        let policies = pod.into_iter().flat_map(|pod| selecting(policies, pod));
+        policies.map(|(name, _)| name).collect()
+    });
+    if is_for.is_empty() && was_for.is_empty() {
         return None;
     }
+    let held = before.as_ref().map(|pod| pod.spec.tolerations.as_slice());
+    let new = match is_for.iter().all(|name| was_for.contains(name)) {
+        true => passing.find(|one| !held.unwrap_or_default().contains(one))?,
+        false => first,
+    };
     let tolerated = match new.key.as_str() {
         "" => "every taint",
         key => key,
@@ -74,6 +81,34 @@ mod tests {
             json!({ "key": "", "operator": "Equal" }),
         ] {
             assert!(!passes(harmless.clone()), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn what_a_pod_tolerated_before_a_policy_was_for_it_is_no_excuse() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
+        let policies = PolicySet::parse(manifest).unwrap();
+        let all = json!([{ "operator": "Exists" }]);
+        let pod = |app: &str, tolerations: &serde_json::Value| {
+            let spec = json!({ "containers": [], "tolerations": tolerations });
+            json!({ "metadata": { "name": "p", "labels": { "app": app } }, "spec": spec })
+        };
+        let told = |sub: &str, before, after| {
+            let request = json!({
+                "uid": "u", "namespace": "a", "operation": "UPDATE", "subResource": sub,
+                "resource": { "group": "", "version": "v1", "resource": "pods" },
+                "object": after, "oldObject": before,
+            });
+            let request: Request = serde_json::from_str(&request.to_string()).unwrap();
+            refusal(&policies, &request).map(|finding| finding.code)
+        };
+        let refused = Some("toleration-of-untrusted".to_owned());
+        for sub in ["", "status"] {
+            assert_eq!(told(sub, pod("y", &all), pod("x", &all)), refused, "{sub}");
+            assert_eq!(told(sub, pod("x", &all), pod("x", &all)), None);
+            assert_eq!(told(sub, pod("y", &all), pod("z", &all)), None);
+            assert_eq!(told(sub, pod("x", &json!([])), pod("y", &all)), refused);
         }
     }
 }
