@@ -22,6 +22,13 @@ const REQUIRED: [(&str, &str); 5] = [
     ("CREATE", "bindings"),
 ];
 
+/// The same, of what kubelets write all the time: it may let through what nobody answers, and pass over what changes no label.
+const REQUIRED_OF_STATUSES: (&str, &str) = ("UPDATE", "pods/status");
+
+/// The condition under which statuses are asked about, in the words of the chart.
+const LABELS_DIFFER: &str = "has(object.metadata.labels) != has(oldObject.metadata.labels) || \
+     (has(object.metadata.labels) && object.metadata.labels != oldObject.metadata.labels)";
+
 /// How our configurations are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Webhooks {
@@ -89,24 +96,42 @@ impl Cluster {
 
 /// What of [`REQUIRED`] no webhook asks us for everywhere but in the namespaces that are exempt.
 fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee) -> Vec<String> {
-    let strict = |hook: &&ValidatingWebhook| {
-        is_strict(hook, namespace) && ours.is_called_by(&hook.client_config)
+    let reach = |hook: &&ValidatingWebhook| {
+        is_everywhere(hook, namespace) && ours.is_called_by(&hook.client_config)
     };
-    let strict: Vec<_> = hooks.iter().filter(strict).collect();
-    let missing = REQUIRED
-        .iter()
-        .filter(|(operation, resource)| !strict.iter().any(|hook| asks(hook, operation, resource)));
+    let reach: Vec<_> = hooks.iter().filter(reach).collect();
+    let missing = REQUIRED.iter().filter(|(operation, resource)| {
+        let mut strict = reach.iter().filter(|hook| is_strict(hook));
+        !strict.any(|hook| asks(hook, operation, resource))
+    });
+    let (operation, resource) = REQUIRED_OF_STATUSES;
+    let mut statuses = reach.iter().filter(|hook| may_be_of_statuses(hook));
+    let asked = statuses.any(|hook| asks(hook, operation, resource));
+    let unasked = (!asked).then_some(&REQUIRED_OF_STATUSES);
     let mut gaps: Vec<String> = missing
+        .chain(unasked)
         .map(|(operation, resource)| format!("{operation} {resource}"))
         .collect();
     gaps.sort_unstable();
     gaps
 }
 
-/// Whether it is asked for every object outside of the exempt namespaces, and refuses where it does not answer.
-fn is_strict(hook: &ValidatingWebhook, namespace: &str) -> bool {
+/// Whether it is asked under no condition, and refuses where it does not answer.
+fn is_strict(hook: &ValidatingWebhook) -> bool {
     let unconditional = hook.match_conditions.as_ref().is_none_or(Vec::is_empty);
-    let fails = hook.failure_policy.as_deref() == Some("Fail");
+    unconditional && hook.failure_policy.as_deref() == Some("Fail")
+}
+
+/// Whether it is asked about every change of labels.
+fn may_be_of_statuses(hook: &ValidatingWebhook) -> bool {
+    let mut conditions = hook.match_conditions.iter().flatten();
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    conditions.all(|condition| words(&condition.expression) == words(LABELS_DIFFER))
+}
+
+/// Whether it is asked for every object outside of the exempt namespaces.
+fn is_everywhere(hook: &ValidatingWebhook, namespace: &str) -> bool {
     let all_objects = hook.object_selector.as_ref().is_none_or(|selector| {
         selector
             .match_labels
@@ -121,7 +146,7 @@ fn is_strict(hook: &ValidatingWebhook, namespace: &str) -> bool {
         .namespace_selector
         .as_ref()
         .is_none_or(|selector| exempts_only_known(selector, namespace));
-    unconditional && fails && all_objects && namespaces
+    all_objects && namespaces
 }
 
 /// By `kubernetes.io/metadata.name` alone, which nobody can set: any other label exempts whoever may set it.
@@ -199,15 +224,55 @@ mod tests {
         vec![serde_json::from_value(hook).unwrap()]
     }
 
+    /// With the other one, about statuses.
+    fn both(
+        change: impl FnOnce(&mut Value),
+        change_status: impl FnOnce(&mut Value),
+    ) -> Vec<ValidatingWebhook> {
+        let status = hook(|hook| {
+            hook["failurePolicy"] = json!("Ignore");
+            hook["rules"] = json!([{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                "resources": ["pods/status"], "scope": "Namespaced",
+            }]);
+            change_status(hook);
+        });
+        [hook(change), status].concat()
+    }
+
+    #[test]
+    fn statuses_are_asked_about_where_labels_differ_at_least() {
+        let condition = |expression: &str| {
+            let expression = expression.to_owned();
+            move |hook: &mut Value| {
+                hook["matchConditions"] = json!([{ "name": "a", "expression": expression }]);
+            }
+        };
+        let found = |change: &dyn Fn(&mut Value)| {
+            gaps(&both(|_| (), change), "touchstone", &callee::tests::ours())
+        };
+        let folded = LABELS_DIFFER.replace(" || ", "\n  || ");
+        assert!(found(&condition(&folded)).is_empty());
+        assert!(found(&|hook| hook["failurePolicy"] = json!("Fail")).is_empty());
+        let narrower = condition("object.metadata.name == 'a'");
+        let gap = ["UPDATE pods/status"];
+        assert_eq!(found(&narrower), gap);
+        assert_eq!(found(&|hook| hook["rules"] = json!([])), gap);
+        assert_eq!(
+            found(&|hook| hook["clientConfig"]["caBundle"] = json!(null)),
+            gap
+        );
+    }
+
     #[test]
     fn what_is_installed_has_no_gap_and_nothing_at_all_has_every_one() {
         assert_eq!(
-            gaps(&hook(|_| ()), "touchstone", &callee::tests::ours()),
+            gaps(&both(|_| (), |_| ()), "touchstone", &callee::tests::ours()),
             Vec::<String>::new()
         );
         assert_eq!(
             gaps(&[], "touchstone", &callee::tests::ours()).len(),
-            REQUIRED.len()
+            REQUIRED.len() + 1
         );
     }
 
@@ -225,18 +290,24 @@ mod tests {
         ];
         for narrow in narrowed {
             assert_eq!(
-                gaps(&hook(narrow), "touchstone", &callee::tests::ours()).len(),
+                gaps(&both(narrow, |_| ()), "touchstone", &callee::tests::ours()).len(),
                 REQUIRED.len()
             );
         }
         let found = gaps(
-            &hook(|hook| hook["rules"][1]["resources"] = json!(["bindings"])),
+            &both(
+                |hook| hook["rules"][1]["resources"] = json!(["bindings"]),
+                |_| (),
+            ),
             "touchstone",
             &callee::tests::ours(),
         );
         assert_eq!(found, ["CREATE pods/binding"]);
         let found = gaps(
-            &hook(|hook| hook["rules"][0]["operations"] = json!(["CREATE"])),
+            &both(
+                |hook| hook["rules"][0]["operations"] = json!(["CREATE"]),
+                |_| (),
+            ),
             "touchstone",
             &callee::tests::ours(),
         );

@@ -1,5 +1,6 @@
 //! What is decided of a pod, and by which of its faces: as it comes, as it waits, as it is bound, as it changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use touchstone_evidence::finding::Finding;
@@ -57,8 +58,15 @@ impl Judge<'_> {
                     self.on_node(pods, before.as_deref(), node).await
                 }
             },
-            What::Bound(node) => match self.to_be_bound(asked).await {
-                Ok(pods) => self.on_node(pods, None, node).await,
+            What::Bound(node, labels) => match self.to_be_bound(asked).await {
+                Ok(pods) => match relabelled(self.policies, pods, labels) {
+                    Ok(pods) => self.on_node(pods, None, node).await,
+                    Err((left, pod)) => {
+                        let decision =
+                            Decision::of_leaving(self.attestor, self.policies, left, &pod, node);
+                        Ok(Judged::Decided(Box::new(decision)))
+                    }
+                },
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
@@ -196,6 +204,26 @@ fn changed(policies: &PolicySet, before: Option<&PodFacts>, after: &PodFacts) ->
     }
 }
 
+/// Everything that a pod may be once it is bound with these labels, beside what it is on servers that do not look at them.
+/// An error names the policies that it would leave by them, and the pod that does.
+fn relabelled(
+    policies: &PolicySet,
+    mut pods: Vec<PodFacts>,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<PodFacts>, (Vec<String>, Box<PodFacts>)> {
+    for before in pods.clone() {
+        let mut after = before.clone();
+        after.labels.extend(labels.clone());
+        if let Changed::Leaves(left) = changed(policies, Some(&before), &after) {
+            return Err((left, Box::new(after)));
+        }
+        if !pods.contains(&after) {
+            pods.push(after);
+        }
+    }
+    Ok(pods)
+}
+
 /// The pod as it becomes: labels and owners may change with it, and it stays of the workload that it was made for.
 fn stays(before: Option<&PodFacts>, after: &PodFacts) -> PodFacts {
     let workload = before.map_or(&after.workload, |before| &before.workload);
@@ -249,5 +277,30 @@ mod tests {
         let left = Changed::Leaves(vec!["w".to_owned()]);
         assert_eq!(changed(&x, &y), left);
         assert_eq!(changed(&x, &pod("y", "2")), left);
+    }
+
+    #[test]
+    fn a_binding_s_labels_are_laid_over_everything_that_the_pod_may_be() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
+        let policies = PolicySet::parse(manifest).unwrap();
+        let (x, y) = (pod("x", "1"), pod("y", "1"));
+        let bound = |pods: &[&PodFacts], labels: &[(&str, &str)]| {
+            let pods = pods.iter().copied().cloned().collect();
+            let labels = labels.iter();
+            let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let found = relabelled(&policies, pods, &labels.collect());
+            found.map_err(|(left, _)| left)
+        };
+        assert_eq!(bound(&[&y], &[]), Ok(vec![y.clone()]));
+        assert_eq!(
+            bound(&[&y], &[("app", "x")]),
+            Ok(vec![y.clone(), x.clone()])
+        );
+        let left = bound(&[&y, &x], &[("app", "y")]);
+        assert_eq!(left, Err(vec!["w".to_owned()]));
+        // As newer servers do it themselves.
+        let zone = bound(&[&x], &[("topology.kubernetes.io/zone", "z")]).unwrap();
+        assert_eq!((zone.len(), zone[1].labels.len()), (2, 2));
     }
 }

@@ -89,7 +89,7 @@ impl Request {
     pub(crate) fn asks_about_pods(&self) -> bool {
         matches!(
             self.resource_name().as_str(),
-            "pods" | "pods/binding" | "pods/ephemeralcontainers" | "bindings"
+            "pods" | "pods/binding" | "pods/ephemeralcontainers" | "pods/status" | "bindings"
         )
     }
 

@@ -10,7 +10,7 @@ use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::pods::Pod;
 use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::workload::{changes, made_of};
-use touchstone_policies::admit::{Workload, concerns_namespace, policies_for};
+use touchstone_policies::admit::{Workload, concerns_namespace, selecting};
 use touchstone_policies::manifest::PolicySet;
 
 use super::Moment;
@@ -39,6 +39,10 @@ struct Seen {
     recorded: Option<Sha256Digest>,
     said: Option<Instant>,
     refusals: Vec<Finding>,
+    /// Policies that are for it.
+    policies: Vec<String>,
+    /// Those that were, and that it left where nobody was asked: no review lets it.
+    left: Vec<String>,
 }
 
 impl Seen {
@@ -71,7 +75,9 @@ impl Compared {
                 true => known,
                 false => {
                     looks += 1;
-                    let looked = look(attestor, &policies, &pod, version, at.instant).await;
+                    let was = known.as_ref();
+                    let looked = look(attestor, &policies, &pod, (version, was), at.instant);
+                    let looked = looked.await;
                     looked.map_or_else(|error| told(&error, known), Some)
                 }
             };
@@ -86,9 +92,14 @@ impl Compared {
         }
     }
 
-    /// Why this pod may not go on: it is not what its workload was made of.
+    /// Why this pod may not go on: it is not what its workload was made of, or left its policy.
     pub(super) fn refusals(&self, uid: &str) -> &[Finding] {
         self.0.get(uid).map_or(&[], |seen| &seen.refusals)
+    }
+
+    /// The policies that it left.
+    pub(super) fn left(&self, uid: &str) -> &[String] {
+        self.0.get(uid).map_or(&[], |seen| &seen.left)
     }
 
     /// So that records of what runs outlive others.
@@ -126,7 +137,7 @@ async fn look(
     attestor: &Attestor,
     policies: &PolicySet,
     pod: &Pod,
-    version: (Option<String>, Sha256Digest),
+    (version, before): ((Option<String>, Sha256Digest), Option<&Seen>),
     at: Instant,
 ) -> Result<Seen, StoreError> {
     let mut seen = Seen {
@@ -135,17 +146,90 @@ async fn look(
         recorded: None,
         said: None,
         refusals: Vec::new(),
+        policies: Vec::new(),
+        left: Vec::new(),
     };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let labels = pod.metadata.labels.clone().unwrap_or_default();
     let facts = pod::facts(namespace, &labels, &pod.spec);
+    let selecting = selecting(policies, &facts).map(|(name, _)| name.to_owned());
+    seen.policies = selecting.collect();
+    seen.left = before.map_or_else(Vec::new, |before| left(before, policies, &seen.policies));
+    if !seen.left.is_empty() {
+        let finding = Finding::new("pod-leaves-policy").observed(seen.left.join(", "));
+        seen.refusals.push(finding);
+    }
     let of: Option<Workload> = workload::of_held(&pod.metadata);
-    let Some(of) = of.filter(|_| !policies_for(policies, &facts).is_empty()) else {
+    let Some(of) = of.filter(|_| !seen.policies.is_empty()) else {
         return Ok(seen);
     };
     if let Some(record) = attestor.workloads.of(namespace, &of).await? {
         seen.recorded = Some(workloads::id(namespace, &of));
-        seen.refusals = changes(&record.made, &made_of(&facts));
+        let changes = changes(&record.made, &made_of(&facts));
+        seen.refusals.extend(changes);
     }
     Ok(seen)
+}
+
+/// Policies that a pod left: they were for it, are still there, and are not for it any more. Where policy itself changed, what
+/// was for the pod before may mean others now, and only what it had left already counts.
+fn left(before: &Seen, policies: &PolicySet, is_for: &[String]) -> Vec<String> {
+    let (_, digest) = before.version;
+    let were = match digest == policies.digest {
+        true => before.policies.as_slice(),
+        false => &[],
+    };
+    let were = before.left.iter().chain(were);
+    let gone = |name: &&String| policies.workloads.contains_key(*name) && !is_for.contains(*name);
+    let mut left: Vec<String> = were.filter(gone).cloned().collect();
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_left_its_policy_by_any_door_is_known_by_what_it_was() {
+        let text = |label: &str| {
+            let policy = |name: &str| {
+                format!(
+                    "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: {name}}}\n\
+                     spec: {{pod: {{namespaces: [a], labels: {{app: {label}}}}}, host: {{tier: affirming}}}}\n"
+                )
+            };
+            PolicySet::parse(&[policy("v"), policy("w")].join("---\n")).unwrap()
+        };
+        let names = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let (policies, others) = (text("x"), text("y"));
+        let seen = |is_for: &[&str], left: &[&str]| Seen {
+            version: (None, policies.digest),
+            at: Instant::now(),
+            recorded: None,
+            said: None,
+            refusals: Vec::new(),
+            policies: names(is_for),
+            left: names(left),
+        };
+        let was = seen(&["v", "w"], &[]);
+        assert_eq!(left(&was, &policies, &names(&["v", "w"])), names(&[]));
+        assert_eq!(left(&was, &policies, &names(&["v"])), names(&["w"]));
+        assert_eq!(left(&was, &policies, &[]), names(&["v", "w"]));
+        // It stays out until it comes back.
+        let out = seen(&["v"], &["w"]);
+        assert_eq!(left(&out, &policies, &names(&["v"])), names(&["w"]));
+        assert_eq!(left(&out, &policies, &names(&["v", "w"])), names(&[]));
+        // Policy that changes lets pods go, but not those that went before.
+        assert_eq!(left(&was, &others, &[]), names(&[]));
+        assert_eq!(left(&out, &others, &[]), names(&["w"]));
+        // And one that is gone holds none.
+        let gone = seen(&["gone"], &[]);
+        assert_eq!(left(&gone, &policies, &[]), names(&[]));
+    }
 }

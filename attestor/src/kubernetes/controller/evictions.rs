@@ -28,7 +28,7 @@ const GRACE_SECONDS: u32 = 30;
 /// Most pods of a namespace that end in one round for what they are themselves: a mistake shows before all are gone.
 const CHANGED_MAX: usize = 20;
 /// What is said of a pod, and neither of its host nor of its place. Whoever may write the pod brings it about.
-const OF_PODS: [&str; 2] = ["image-other-runs", "workload-changed"];
+const OF_PODS: [&str; 3] = ["image-other-runs", "pod-leaves-policy", "workload-changed"];
 
 /// Whether these refusals are of the pod alone. Such an end is nothing that a host or a policy did to a node.
 pub(super) fn are_of_the_pod<'a>(mut codes: impl Iterator<Item = &'a str>) -> bool {
@@ -88,8 +88,8 @@ impl Evictions {
             let refusals = self.integrity.refusals(&policies, &pod, &admission);
             admission.refusals.extend(refusals);
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-            let compared = compared.refusals(uid);
-            admission.refusals.extend_from_slice(compared);
+            admission.refusals.extend_from_slice(compared.refusals(uid));
+            admission.policies.extend_from_slice(compared.left(uid));
             let Some(uid) = pod.metadata.uid.clone().filter(|_| !admission.admitted()) else {
                 continue;
             };
