@@ -74,6 +74,11 @@ struct Controller {
 
 /// Works until it is dropped, whenever this replica leads. Its end says that it cannot go on; the log says why.
 pub(crate) async fn run(attestor: Arc<Attestor>, cluster: Arc<Cluster>, webhook: Arc<Webhook>) {
+    if cluster.policies().is_some() {
+        tracing::warn!(
+            "policies are objects of the cluster: whoever may write them there decides what hosts must be, as an officer does"
+        );
+    }
     cluster.ready().await;
     let Ok(identity) = random::bytes::<8>() else {
         tracing::error!("no random bytes; the node controller does not work");
