@@ -29,6 +29,7 @@ mod workload;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
@@ -61,6 +62,8 @@ pub(crate) struct Webhook {
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
     user: String,
+    /// Pods that may be rewritten at once.
+    rewriting: Semaphore,
 }
 
 impl Webhook {
@@ -74,6 +77,7 @@ impl Webhook {
             strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
+            rewriting: Semaphore::new(mutate::AT_ONCE),
         }
     }
 }
@@ -93,6 +97,9 @@ pub(crate) async fn answer(
     }
     if policy_reviews::asks_about_policies(request) {
         return Ok(policy_reviews::answer(webhook.cluster.as_deref(), request).await?);
+    }
+    if asked::is_mere_status(request) {
+        return Ok(Response::allowed(request, None));
     }
     // Nothing that is held may be as it is, the policies neither: they might be for any pod by now.
     if request.asks_about_pods() && !attestor.index.is_confirmed() {

@@ -14,7 +14,7 @@ use touchstone_evidence::result::TrustTier;
 use crate::manifest::{HostHalf, PolicySet, Region, WorkloadPolicy};
 
 pub use admission::Admission;
-pub use becoming::{Update, mirror, tolerating, update};
+pub use becoming::{Update, bound_with, mirror, tolerating, update};
 pub use images::{to_learn, to_verify};
 pub use pod::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
 pub use workload::Workload;

@@ -287,3 +287,30 @@ async fn pods_recorded_from_real_api_servers_are_changed_as_meant() {
         assert_eq!(again(&world.server, review, &pod).await, pod, "{version}");
     }
 }
+
+/// A pod with so many small things in it that its tree would be far larger than itself: as many as `bytes` hold.
+fn crowded(namespace: &str, bytes: usize) -> Value {
+    let mut review = create("u1", namespace, None);
+    let variable = json!({ "name": "", "value": "" });
+    let count = bytes / variable.to_string().len();
+    review["request"]["object"]["spec"]["containers"][0]["env"] = vec![variable; count].into();
+    review
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_no_policy_is_for_are_not_taken_apart_and_a_huge_one_is_left_as_it_is() {
+    let world = World::start(&Database::under_test(), &Maker::new());
+    let server = &world.server;
+    let small = create("u1", "payments", None);
+    assert_ne!(server.mutate(&small).await, small["request"]["object"]);
+    let before = server.memory("VmHWM");
+    let other = crowded("elsewhere", 2_800_000);
+    assert_eq!(server.mutate(&other).await, other["request"]["object"]);
+    let huge = crowded("payments", 2_800_000);
+    assert_eq!(server.mutate(&huge).await, huge["request"]["object"]);
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    eprintln!("the peak grew by {grown} KiB");
+    assert!(grown < 48 << 10, "{grown} KiB");
+    // It is judged all the same.
+    assert!(server.review(&huge).await.0);
+}

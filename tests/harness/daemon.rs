@@ -1,6 +1,5 @@
 //! `touchstone-agent run`: what it logs, what it takes, how it ends.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host::Host;
+use crate::memory;
 use crate::server::Server;
 
 /// Far more than anything here takes, even on a loaded machine.
@@ -145,12 +145,7 @@ impl Daemon {
     /// A line of `/proc/PID/status` in KiB, such as `VmRSS`.
     #[must_use]
     pub fn memory(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = fs::read_to_string(path).unwrap();
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        number.unwrap().parse().unwrap()
+        memory::line(self.process.id(), field)
     }
 
     fn pid(&self) -> Pid {

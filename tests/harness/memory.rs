@@ -9,6 +9,16 @@ const PIECE: usize = 64 << 10;
 /// What most of what is mapped holds.
 static EMPTY: [u8; PIECE] = [0; PIECE];
 
+/// A line of `/proc/PID/status` in KiB, such as `VmRSS`.
+#[must_use]
+pub fn line(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.unwrap().parse().unwrap()
+}
+
 /// How often each of `needles`, in which no byte is zero, stands in the memory of a process that is running.
 #[must_use]
 pub fn count(pid: u32, needles: &[Vec<u8>]) -> Vec<usize> {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::database::Database;
 use crate::disk::SmallDisk;
+use crate::memory;
 use crate::programs;
 use crate::rows::Rows;
 use process::{ANY_PORT, operator_file, run_in, serve, serve_in};
@@ -43,6 +44,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// A line of `/proc/PID/status` in KiB, such as `VmHWM`.
+    #[must_use]
+    pub fn memory(&self, field: &str) -> u64 {
+        memory::line(self.process.id(), field)
+    }
+
     /// Starts one on `database`, with an empty data folder.
     #[must_use]
     pub fn start(database: &Database) -> Self {

@@ -16,6 +16,9 @@ use crate::error::ClusterError;
 use crate::lenient::Lenient;
 use crate::reach::Reach;
 
+/// Objects in a page of a list. A page is held as it came and as it is read, and a pod may be of a megabyte and more.
+const PAGE: u32 = 50;
+
 /// Watches all objects of a resource for as long as the process lives. What nobody looks at is not kept.
 pub(crate) fn watched<P, U>(
     client: &Client,
@@ -30,7 +33,7 @@ where
     let writer = reflector::store::Writer::new(resource.clone());
     let store = writer.as_reader();
     let api = Api::<Lenient<P, U>>::all_with(client.clone(), resource);
-    let stream = watcher(api, watcher::Config::default())
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .filter_map(|event| {
             let shown = event.map(Lenient::shown).transpose();

@@ -13,14 +13,24 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::names::EXEMPT;
 pub use callee::Callee;
 
+/// An operation, and the resource that it is of.
+type Required = (&'static str, &'static str);
+
 /// What must be asked of us, whatever else is: operation and resource.
-const REQUIRED: [(&str, &str); 5] = [
+const REQUIRED: [Required; 5] = [
     ("CREATE", "pods"),
     ("UPDATE", "pods"),
     ("UPDATE", "pods/ephemeralcontainers"),
     ("CREATE", "pods/binding"),
     ("CREATE", "bindings"),
 ];
+
+/// The same, of what kubelets write all the time: it may let through what nobody answers, and pass over what changes no label.
+const REQUIRED_OF_STATUSES: Required = ("UPDATE", "pods/status");
+
+/// The condition under which statuses are asked about, in the words of the chart.
+const LABELS_DIFFER: &str = "has(object.metadata.labels) != has(oldObject.metadata.labels) || \
+     (has(object.metadata.labels) && object.metadata.labels != oldObject.metadata.labels)";
 
 /// How our configurations are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -95,15 +105,18 @@ impl Cluster {
     }
 }
 
-/// What of [`REQUIRED`] no webhook asks us for everywhere but in the namespaces that are exempt.
+/// All of it.
+fn required() -> impl Iterator<Item = Required> {
+    REQUIRED.into_iter().chain([REQUIRED_OF_STATUSES])
+}
+
+/// What of [`required`] no webhook asks us for everywhere but in the namespaces that are exempt.
 fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Vec<String> {
-    let strict = hooks
-        .iter()
-        .filter(|hook| weaknesses(hook, namespace, ours).is_empty());
-    let strict: Vec<_> = strict.collect();
-    let missing = REQUIRED
-        .iter()
-        .filter(|(operation, resource)| !strict.iter().any(|hook| asks(hook, operation, resource)));
+    let is_asked = |required: &Required| {
+        let mut asking = hooks.iter().filter(|hook| asks(hook, *required));
+        asking.any(|hook| weaknesses(hook, *required, namespace, ours).is_empty())
+    };
+    let missing = required().filter(|required| !is_asked(required));
     let mut gaps: Vec<String> = missing
         .map(|(operation, resource)| format!("{operation} {resource}"))
         .collect();
@@ -114,10 +127,11 @@ fn gaps(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Vec<
 /// Why there are gaps: what weakens the webhooks that ask, and what none has a rule for.
 fn faults(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Vec<String> {
     let mut faults = Vec::new();
-    for (operation, resource) in REQUIRED {
-        let asking = hooks.iter().filter(|hook| asks(hook, operation, resource));
+    for required in required() {
+        let (operation, resource) = required;
+        let asking = hooks.iter().filter(|hook| asks(hook, required));
         let asking: Vec<_> = asking
-            .map(|hook| (hook, weaknesses(hook, namespace, ours)))
+            .map(|hook| (hook, weaknesses(hook, required, namespace, ours)))
             .collect();
         if asking.iter().any(|(_, weak)| weak.is_empty()) {
             continue;
@@ -137,9 +151,18 @@ fn faults(hooks: &[ValidatingWebhook], namespace: &str, ours: &Callee<'_>) -> Ve
 
 /// What keeps a webhook from being asked for every object outside of the exempt namespaces, of us alone, with a refusal where
 /// nobody answers.
-fn weaknesses(hook: &ValidatingWebhook, namespace: &str, ours: &Callee<'_>) -> Vec<&'static str> {
-    let unconditional = hook.match_conditions.as_ref().is_none_or(Vec::is_empty);
-    let fails = hook.failure_policy.as_deref() == Some("Fail");
+fn weaknesses(
+    hook: &ValidatingWebhook,
+    required: Required,
+    namespace: &str,
+    ours: &Callee<'_>,
+) -> Vec<&'static str> {
+    let of_statuses = required == REQUIRED_OF_STATUSES;
+    let unconditional = match of_statuses {
+        true => is_of_all_labels(hook),
+        false => hook.match_conditions.as_ref().is_none_or(Vec::is_empty),
+    };
+    let fails = of_statuses || hook.failure_policy.as_deref() == Some("Fail");
     let objects = hook.object_selector.as_ref();
     let namespaces = hook.namespace_selector.as_ref();
     let checks = [
@@ -149,7 +172,10 @@ fn weaknesses(hook: &ValidatingWebhook, namespace: &str, ours: &Callee<'_>) -> V
             namespaces.is_none_or(|selector| exempts_only_known(selector, namespace)),
             "its `namespaceSelector` leaves out more than the system's namespaces and ours",
         ),
-        (unconditional, "it has `matchConditions`"),
+        (
+            unconditional,
+            "it has `matchConditions` of another kind than ours",
+        ),
     ];
     let weak = checks.into_iter().filter(|(good, _)| !good);
     let weak = weak.map(|(_, weakness)| weakness);
@@ -160,6 +186,14 @@ fn is_empty(selector: &LabelSelector) -> bool {
     let labels = selector.match_labels.as_ref();
     let expressions = selector.match_expressions.as_ref();
     labels.is_none_or(|labels| labels.is_empty()) && expressions.is_none_or(Vec::is_empty)
+}
+
+/// Whether it is asked about every change of labels.
+fn is_of_all_labels(hook: &ValidatingWebhook) -> bool {
+    let mut conditions = hook.match_conditions.iter().flatten();
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    conditions.all(|condition| words(&condition.expression) == words(LABELS_DIFFER))
 }
 
 /// By `kubernetes.io/metadata.name` alone, which nobody can set: any other label exempts whoever may set it.
@@ -180,7 +214,7 @@ fn exempts_only_known(selector: &LabelSelector, namespace: &str) -> bool {
         })
 }
 
-fn asks(hook: &ValidatingWebhook, operation: &str, resource: &str) -> bool {
+fn asks(hook: &ValidatingWebhook, (operation, resource): Required) -> bool {
     let rules = hook.rules.as_deref().unwrap_or_default();
     rules.iter().any(|rule| covers(rule, operation, resource))
 }
@@ -237,15 +271,55 @@ mod tests {
         vec![serde_json::from_value(hook).unwrap()]
     }
 
+    /// With the other one, about statuses.
+    fn both(
+        change: impl FnOnce(&mut Value),
+        change_status: impl FnOnce(&mut Value),
+    ) -> Vec<ValidatingWebhook> {
+        let status = hook(|hook| {
+            hook["failurePolicy"] = json!("Ignore");
+            hook["rules"] = json!([{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                "resources": ["pods/status"], "scope": "Namespaced",
+            }]);
+            change_status(hook);
+        });
+        [hook(change), status].concat()
+    }
+
+    #[test]
+    fn statuses_are_asked_about_where_labels_differ_at_least() {
+        let condition = |expression: &str| {
+            let expression = expression.to_owned();
+            move |hook: &mut Value| {
+                hook["matchConditions"] = json!([{ "name": "a", "expression": expression }]);
+            }
+        };
+        let found = |change: &dyn Fn(&mut Value)| {
+            gaps(&both(|_| (), change), "touchstone", &callee::tests::ours())
+        };
+        let folded = LABELS_DIFFER.replace(" || ", "\n  || ");
+        assert!(found(&condition(&folded)).is_empty());
+        assert!(found(&|hook| hook["failurePolicy"] = json!("Fail")).is_empty());
+        let narrower = condition("object.metadata.name == 'a'");
+        let gap = ["UPDATE pods/status"];
+        assert_eq!(found(&narrower), gap);
+        assert_eq!(found(&|hook| hook["rules"] = json!([])), gap);
+        assert_eq!(
+            found(&|hook| hook["clientConfig"]["caBundle"] = json!(null)),
+            gap
+        );
+    }
+
     #[test]
     fn what_is_installed_has_no_gap_and_nothing_at_all_has_every_one() {
         assert_eq!(
-            gaps(&hook(|_| ()), "touchstone", &callee::tests::ours()),
+            gaps(&both(|_| (), |_| ()), "touchstone", &callee::tests::ours()),
             Vec::<String>::new()
         );
         assert_eq!(
             gaps(&[], "touchstone", &callee::tests::ours()).len(),
-            REQUIRED.len()
+            REQUIRED.len() + 1
         );
     }
 
@@ -263,18 +337,24 @@ mod tests {
         ];
         for narrow in narrowed {
             assert_eq!(
-                gaps(&hook(narrow), "touchstone", &callee::tests::ours()).len(),
+                gaps(&both(narrow, |_| ()), "touchstone", &callee::tests::ours()).len(),
                 REQUIRED.len()
             );
         }
         let found = gaps(
-            &hook(|hook| hook["rules"][1]["resources"] = json!(["bindings"])),
+            &both(
+                |hook| hook["rules"][1]["resources"] = json!(["bindings"]),
+                |_| (),
+            ),
             "touchstone",
             &callee::tests::ours(),
         );
         assert_eq!(found, ["CREATE pods/binding"]);
         let found = gaps(
-            &hook(|hook| hook["rules"][0]["operations"] = json!(["CREATE"])),
+            &both(
+                |hook| hook["rules"][0]["operations"] = json!(["CREATE"]),
+                |_| (),
+            ),
             "touchstone",
             &callee::tests::ours(),
         );

@@ -1,6 +1,7 @@
 //! Who may call a route. Each rule leaves the caller behind as a request extension; a handler that
 //! needs one cannot run without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -11,7 +12,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
@@ -52,7 +53,7 @@ pub(super) struct Rule {
     pub(super) body_max: usize,
 }
 
-/// Kibibytes of bodies that may be on their way at once.
+/// Kibibytes of bodies that may be on their way or looked at, at once.
 pub(crate) const BODIES_MAX: usize = 256 << 10;
 
 /// A host that called over its enrolled TLS key. By the time that its body is there it may be one no more.
@@ -80,10 +81,17 @@ pub(super) async fn check(
 ) -> Response {
     match whole(access, body_max, &app, request).await {
         // In a task of its own: a caller that goes away must not stop it between commit and publish.
-        Ok(request) => match tokio::spawn(next.run(request)).await {
-            Ok(response) => response,
-            Err(error) => Problem::internal(&error).into_response(),
-        },
+        Ok((request, room)) => {
+            let handled = async move {
+                let response = next.run(request).await;
+                drop(room);
+                response
+            };
+            match tokio::spawn(handled).await {
+                Ok(response) => response,
+                Err(error) => Problem::internal(&error).into_response(),
+            }
+        }
         Err(problem) => {
             app.attestor.note_refusal(problem.code()).await;
             problem.into_response()
@@ -91,14 +99,14 @@ pub(super) async fn check(
     }
 }
 
-/// The request with all of its body, if `access` lets it in. The body is read after that, and within
-/// [`PATIENCE`].
+/// The request with all of its body, if `access` lets it in, and the room that it takes until it is answered: what is read
+/// out of a body is larger than the body. It is read after that, and within [`PATIENCE`].
 async fn whole(
     access: Access,
     body_max: usize,
     app: &App,
     request: Request,
-) -> Result<Request, Problem> {
+) -> Result<(Request, Option<OwnedSemaphorePermit>), Problem> {
     let (mut parts, body) = request.into_parts();
     let admitted = admit(access, app, &mut parts).await;
     if let Err(problem) = admitted.and_then(|()| plain_body(&parts)) {
@@ -106,7 +114,7 @@ async fn whole(
         let _unread = timeout(PATIENCE, drain(body)).await;
         return Err(problem);
     }
-    let _room = room(app, &parts, body_max).await?;
+    let (_coming, mut room) = room(app, &parts, body_max).await?;
     let limited = Request::from_parts(parts.clone(), body);
     let read = timeout(PATIENCE, Bytes::from_request(limited, app)).await;
     let body = read.map_err(|_| too_slow())??;
@@ -114,7 +122,8 @@ async fn whole(
         // A credential that was revoked while the body came is none.
         staff(roles, app, &mut parts).await?;
     }
-    Ok(Request::from_parts(parts, body.into()))
+    let taken = room.split(body.len().div_ceil(1 << 10));
+    Ok((Request::from_parts(parts, body.into()), taken))
 }
 
 /// Throws the body away as it comes, up to [`DRAINED_MAX`].
@@ -133,7 +142,7 @@ async fn room<'a>(
     app: &'a App,
     parts: &Parts,
     body_max: usize,
-) -> Result<(Option<Coming<'a>>, SemaphorePermit<'a>), Problem> {
+) -> Result<(Option<Coming<'a>>, OwnedSemaphorePermit), Problem> {
     let coming = match parts.extensions.get::<CallingHost>() {
         Some(CallingHost { host, .. }) => {
             Some(app.attestor.budgets.coming(host).ok_or_else(|| {
@@ -151,7 +160,11 @@ async fn room<'a>(
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = length.unwrap_or(body_max).min(body_max);
     let kibibytes = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-    let room = timeout(PATIENCE, app.bodies.acquire_many(kibibytes)).await;
+    let room = timeout(
+        PATIENCE,
+        Arc::clone(&app.bodies).acquire_many_owned(kibibytes),
+    )
+    .await;
     match room {
         Ok(Ok(room)) => Ok((coming, room)),
         _ => Err(Problem::busy()),

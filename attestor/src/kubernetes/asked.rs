@@ -1,5 +1,8 @@
 //! What a review asks about a pod, once it is understood.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::pod::{ObjectMeta, Pod};
 use touchstone_policies::admit::PodFacts;
@@ -30,8 +33,9 @@ pub(super) enum What {
         after: PodFacts,
         node: String,
     },
-    /// A node is chosen for it.
-    Bound(String),
+    /// A node is chosen for it, and it has these labels from then on, beside its own: newer API servers take them from the
+    /// binding.
+    Bound(String, BTreeMap<String, String>),
     /// It runs on this node already, without asking.
     Static(PodFacts, String),
 }
@@ -42,10 +46,13 @@ impl Asked {
         let resource = request.resource_name();
         match (request.operation.as_str(), resource.as_str()) {
             ("CREATE", "pods") => Self::created(request),
-            ("UPDATE", "pods" | "pods/ephemeralcontainers") => Self::updated(request),
+            ("UPDATE", "pods" | "pods/ephemeralcontainers" | "pods/status") => {
+                Self::updated(request)
+            }
             ("CREATE", "pods/binding" | "bindings") => {
                 let binding: Binding = request.object()?;
-                let what = What::Bound(binding.target.name);
+                let labels = binding.metadata.labels.clone();
+                let what = What::Bound(binding.target.name, labels);
                 Ok(Self::of(request, &binding.metadata, what))
             }
             (operation, _) => Err(unsupported(operation, &resource)),
@@ -100,6 +107,27 @@ impl Asked {
             what,
             opens: None,
         }
+    }
+}
+
+/// A pod of which the labels alone are read.
+#[derive(Deserialize)]
+struct Labelled {
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
+
+/// Whether it is what kubelets tell of their pods, all the time, and no more: API servers take of such a change the labels
+/// beside the status, and these stay as they are.
+pub(super) fn is_mere_status(request: &Request) -> bool {
+    if request.operation != "UPDATE" || request.resource_name() != "pods/status" {
+        return false;
+    }
+    let after = request.object::<Labelled>();
+    let before = request.old_object::<Labelled>();
+    match (after, before) {
+        (Ok(after), Ok(Some(before))) => after.metadata.labels == before.metadata.labels,
+        _ => false,
     }
 }
 

@@ -47,6 +47,7 @@ use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
 use custody::Custody;
 use evictions::Evictions;
+use gates::Gates;
 use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
@@ -69,6 +70,7 @@ struct Controller {
     compared: Compared,
     custody: Custody,
     evictions: Evictions,
+    gates: Gates,
     pods: Pods,
     statements: Statements,
     policies: Applier,
@@ -92,6 +94,11 @@ pub(crate) async fn run(
     webhook: Arc<Webhook>,
     mut stop: oneshot::Receiver<()>,
 ) -> Result<(), ControllerError> {
+    if cluster.policies().is_some() {
+        tracing::warn!(
+            "policies are objects of the cluster: whoever may write them there decides what hosts must be, as an officer does"
+        );
+    }
     let random = random::bytes::<8>()?;
     tokio::select! {
         () = cluster.ready() => {}
@@ -177,6 +184,7 @@ impl Controller {
             compared: Compared::default(),
             custody: Custody::default(),
             evictions: Evictions::new(Integrity::new(Arc::clone(webhook))),
+            gates: Gates::default(),
             pods: Pods::default(),
             statements: Statements::default(),
             policies: Applier::default(),
@@ -230,7 +238,7 @@ impl Controller {
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
-        gates::round(&self.cluster, &looked, &judged, now).await;
+        self.gates.round(&self.cluster, &looked, &judged, at).await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;

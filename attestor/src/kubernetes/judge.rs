@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
-use touchstone_policies::admit::{Admission, PodFacts, Update, mirror, update};
+use touchstone_policies::admit::{Admission, PodFacts, Update, bound_with, mirror, update};
 use touchstone_policies::manifest::PolicySet;
 
 use super::Webhook;
@@ -50,8 +50,14 @@ impl Judge<'_> {
                 Update::Leaves(refused) => Ok(self.whichever_host(refused, after, node)),
                 Update::Becomes(pod) => self.on_node(vec![*pod], before.as_deref(), node).await,
             },
-            What::Bound(node) => match self.to_be_bound(asked).await {
-                Ok(pods) => self.on_node(pods, None, node).await,
+            What::Bound(node, labels) => match self.to_be_bound(asked).await {
+                Ok(pods) => match bound_with(self.policies, pods, labels) {
+                    Ok(pods) => self.on_node(pods, None, node).await,
+                    Err(leaving) => {
+                        let (refused, pod) = *leaving;
+                        Ok(self.whichever_host(refused, &pod, node))
+                    }
+                },
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {

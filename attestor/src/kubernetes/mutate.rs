@@ -16,7 +16,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use serde::Deserialize as _;
 use serde_json::Value;
 use touchstone_kubernetes::image::ImageName;
 use touchstone_kubernetes::pod::Pod;
@@ -30,22 +29,40 @@ use super::resolve;
 use super::review::{Request, Response};
 use crate::attestor::Attestor;
 use crate::clock;
+use pins::Tagged;
+
+/// Largest pod that is rewritten, with what it was before, bytes. As a tree, which alone shows what is to stay, each byte of
+/// it may be a hundred. A larger one is left as it is, and judged so.
+const SIZE_MAX: usize = 1 << 20;
+/// Most of those trees, for the same reason.
+pub(super) const AT_ONCE: usize = 2;
 
 pub(crate) use fitting::Fitting;
 
 /// Answers one review: allowed, and with a patch where a policy asks for one.
 pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Request) -> Response {
-    let sent = request.object::<Value>().ok().filter(|_| is_for(request));
-    let known = sent.as_ref().and_then(|sent| Pod::deserialize(sent).ok());
-    let (Some(sent), Some(known)) = (sent, known) else {
-        return Response::allowed(request, None);
-    };
+    match patch(attestor, webhook, request).await {
+        Some(patch) => Response::patched(request, &patch),
+        None => Response::allowed(request, None),
+    }
+}
+
+/// A JSON Patch; `None`: nothing is to be changed. No tree is held while somebody else is waited for.
+async fn patch(attestor: &Attestor, webhook: &Webhook, request: &Request) -> Option<Vec<u8>> {
+    if !is_for(request) {
+        return None;
+    }
+    let known: Pod = request.object().ok()?;
     let policies = attestor.index.policies();
     let facts = known.facts(&request.namespace);
     let selected = policies_for(&policies, &facts);
-    if selected.is_empty() {
-        return Response::allowed(request, None);
+    if selected.is_empty() || is_too_large(request) {
+        return None;
     }
+    let secrets = PullSecrets::of(webhook.cluster.as_ref(), std::slice::from_ref(&facts));
+    let pinned = resolve_tags(webhook, request, &secrets, &selected).await?;
+    let _turn = webhook.rewriting.acquire().await.ok()?;
+    let sent: Value = request.object().ok()?;
     let mut pod = sent.clone();
     let mut changes = Vec::new();
     let created = request.operation == "CREATE";
@@ -54,28 +71,28 @@ pub(crate) async fn answer(attestor: &Attestor, webhook: &Webhook, request: &Req
             && !fits_somewhere(attestor, &webhook.fitting, &policies, &selected);
         changes.extend(place(&mut pod, &selected, held));
     }
-    let old = request.old_object::<Value>().ok().flatten();
-    let namespace = &request.namespace;
-    let secrets = PullSecrets::of(webhook.cluster.as_ref(), std::slice::from_ref(&facts));
-    changes.extend(
-        resolve_tags(
-            webhook,
-            (namespace, &secrets),
-            &selected,
-            &mut pod,
-            old.as_ref(),
-        )
-        .await,
-    );
+    let pinned = pinned.iter();
+    changes.extend(pinned.filter_map(|(one, digest)| pins::pin(&mut pod, one, digest)));
     if created || !changes.is_empty() {
         let names: Vec<&str> = selected.iter().map(|(name, _)| *name).collect();
         notes::write(&mut pod, &names, changes);
     }
     let patch = json_patch::diff(&sent, &pod);
-    match serde_json::to_vec(&patch) {
-        Ok(bytes) if !patch.0.is_empty() => Response::patched(request, &bytes),
-        _ => Response::allowed(request, None),
+    let bytes = serde_json::to_vec(&patch).ok()?;
+    (!patch.0.is_empty()).then_some(bytes)
+}
+
+fn is_too_large(request: &Request) -> bool {
+    let size = request.size();
+    if size > SIZE_MAX {
+        let namespace = &request.namespace;
+        tracing::warn!(
+            k8s.namespace = namespace,
+            size,
+            "a pod is too large to be rewritten, and is judged as it is"
+        );
     }
+    size > SIZE_MAX
 }
 
 /// Whether it is a pod that is made, or whose containers are changed.
@@ -118,22 +135,29 @@ fn fits_somewhere(
     })
 }
 
+/// The tags that a digest is put in the place of, with it.
 async fn resolve_tags(
     webhook: &Webhook,
-    (namespace, secrets): (&str, &PullSecrets),
+    request: &Request,
+    secrets: &PullSecrets,
     selected: &[(&str, &WorkloadPolicy)],
-    pod: &mut Value,
-    old: Option<&Value>,
-) -> Vec<String> {
-    let mut tagged = pins::tagged(pod, old);
+) -> Option<Vec<(Tagged, String)>> {
+    let mut tagged = {
+        let _turn = webhook.rewriting.acquire().await.ok()?;
+        let pod: Value = request.object().ok()?;
+        let old = request.old_object::<Value>().ok().flatten();
+        pins::tagged(&pod, old.as_ref())
+    };
     tagged.retain(|one| {
         let name = ImageName::parse(&one.image);
         name.is_some_and(|name| placement::pins(selected, &name.full()))
     });
     let images: BTreeSet<&str> = tagged.iter().map(|one| one.image.as_str()).collect();
-    let digests = resolve::digests(webhook.images.registries(), namespace, &images, secrets).await;
-    tagged
-        .iter()
-        .filter_map(|one| pins::pin(pod, one, digests.get(&one.image)?))
-        .collect()
+    let (registries, namespace) = (webhook.images.registries(), &request.namespace);
+    let digests = resolve::digests(registries, namespace, &images, secrets).await;
+    let found = tagged.into_iter().filter_map(|one| {
+        let digest = digests.get(&one.image)?.clone();
+        Some((one, digest))
+    });
+    Some(found.collect())
 }

@@ -65,7 +65,14 @@ pub(super) async fn answer(
         return Ok(Response::allowed(request, None));
     }
     Ok(match policy::parse(then).await? {
-        Ok(_) => Response::allowed(request, None),
+        Ok(_) => {
+            if !request.dry_run {
+                let (kind, name) = (manifest.kind, manifest.metadata.name);
+                let by = request.username();
+                tracing::info!(kind, name, by, "a policy object may be written");
+            }
+            Response::allowed(request, None)
+        }
         Err(error) => Response::refused(request, &format!("touchstone: {error}"), None),
     })
 }

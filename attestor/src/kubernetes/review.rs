@@ -89,13 +89,20 @@ impl Request {
     pub(crate) fn asks_about_pods(&self) -> bool {
         matches!(
             self.resource_name().as_str(),
-            "pods" | "pods/binding" | "pods/ephemeralcontainers" | "bindings"
+            "pods" | "pods/binding" | "pods/ephemeralcontainers" | "pods/status" | "bindings"
         )
     }
 
     /// What is to be.
     pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Finding> {
         read(self.object.as_deref())?.ok_or_else(|| Finding::new("review-without-object"))
+    }
+
+    /// Bytes of what is to be, and of what was before.
+    pub(crate) fn size(&self) -> usize {
+        let objects = [&self.object, &self.old_object];
+        let sizes = objects.into_iter().flatten();
+        sizes.map(|object| object.get().len()).sum()
     }
 
     /// What was before; `None`: nothing.

@@ -16,37 +16,44 @@ fn lets_pass(toleration: &Toleration) -> bool {
     (any || toleration.key == TAINT) && toleration.effect != "PreferNoSchedule"
 }
 
-/// What a pod comes to tolerate that lets it pass.
+/// What a pod tolerates that lets it pass.
 pub(super) struct Opens {
-    tolerated: String,
-    /// What the pod is, and what it was.
-    pods: Vec<PodFacts>,
+    /// What it did not tolerate before.
+    new: Option<String>,
+    any: String,
+    before: Option<PodFacts>,
+    after: PodFacts,
 }
 
 impl Opens {
-    /// What `pod`, with these `facts`, tolerates and did not `before`; `None`: nothing that lets it pass. What it tolerates
-    /// already is no reason to refuse its other changes.
+    /// What `pod`, with these `facts`, tolerates and did, or did not, `before`; `None`: nothing that lets it pass.
     pub(super) fn of(
         (pod, facts): (&Pod, &PodFacts),
         before: Option<(&Pod, &PodFacts)>,
     ) -> Option<Self> {
-        let held = before.map(|(pod, _)| pod.spec.tolerations.as_slice());
         let mut passing = pod.spec.tolerations.iter().filter(|one| lets_pass(one));
-        let new = passing.find(|one| !held.unwrap_or_default().contains(one))?;
-        let tolerated = match new.key.as_str() {
-            "" => "every taint",
-            key => key,
-        };
-        let before = before.map(|(_, facts)| facts.clone());
+        let any = passing.clone().next()?;
+        let held = before.map_or(&[][..], |(pod, _)| &pod.spec.tolerations);
+        let new = passing.find(|one| !held.contains(one));
         Some(Self {
-            tolerated: tolerated.to_owned(),
-            pods: before.into_iter().chain([facts.clone()]).collect(),
+            new: new.map(called),
+            any: called(any),
+            before: before.map(|(_, facts)| facts.clone()),
+            after: facts.clone(),
         })
     }
 
     /// Why it may not.
     pub(super) fn refusal(&self, policies: &PolicySet) -> Option<Finding> {
-        tolerating(policies, &self.pods, &self.tolerated)
+        let pod = (self.before.as_ref(), &self.after);
+        tolerating(policies, pod, self.new.as_deref(), &self.any)
+    }
+}
+
+fn called(toleration: &Toleration) -> String {
+    match toleration.key.as_str() {
+        "" => "every taint".to_owned(),
+        key => key.to_owned(),
     }
 }
 
@@ -77,5 +84,29 @@ mod tests {
         ] {
             assert!(!passes(harmless.clone()), "{harmless}");
         }
+    }
+
+    #[test]
+    fn what_a_pod_tolerated_before_a_policy_was_for_it_is_no_excuse() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a], labels: {app: x}}, host: {tier: affirming}}\n";
+        let policies = PolicySet::parse(manifest).unwrap();
+        let all = json!([{ "operator": "Exists" }]);
+        let pod = |app: &str, tolerations: &serde_json::Value| {
+            let spec = json!({ "containers": [], "tolerations": tolerations });
+            json!({ "metadata": { "name": "p", "labels": { "app": app } }, "spec": spec })
+        };
+        let told = |before: serde_json::Value, after: serde_json::Value| {
+            let [before, after] =
+                [before, after].map(|pod| serde_json::from_value::<Pod>(pod).unwrap());
+            let [was, is] = [&before, &after].map(|pod| pod.facts("a"));
+            let opens = Opens::of((&after, &is), Some((&before, &was)))?;
+            opens.refusal(&policies).map(|finding| finding.code)
+        };
+        let refused = Some("toleration-of-untrusted".into());
+        assert_eq!(told(pod("y", &all), pod("x", &all)), refused);
+        assert_eq!(told(pod("x", &all), pod("x", &all)), None);
+        assert_eq!(told(pod("y", &all), pod("z", &all)), None);
+        assert_eq!(told(pod("x", &json!([])), pod("y", &all)), refused);
     }
 }

@@ -1,8 +1,10 @@
 //! What a pod may not be, or become, on whichever host.
 
+use std::collections::BTreeMap;
+
 use touchstone_evidence::finding::Finding;
 
-use super::{Admission, PodFacts, names_of, policies_for_any};
+use super::{Admission, PodFacts, names_of};
 use crate::manifest::PolicySet;
 
 /// What an update makes of a pod on a node.
@@ -54,12 +56,46 @@ pub fn mirror(policies: &PolicySet, pod: &PodFacts, node: &str) -> Admission {
     admission
 }
 
-/// Why a pod may not come to tolerate what is `tolerated`, which keeps pods from hosts that are not trusted. `pods`: what
-/// it is and what it was: one that leaves its policy takes no leave of what it opened under it.
+/// Why a pod may not tolerate what keeps pods from hosts that are not trusted. `new`: what it comes to tolerate of that;
+/// `any`: what it tolerates. What it tolerated before is no reason to refuse its other changes, unless a policy comes to be
+/// for it by them; and one that leaves its policy takes no leave of what it opens with it.
 #[must_use]
-pub fn tolerating(policies: &PolicySet, pods: &[PodFacts], tolerated: &str) -> Option<Finding> {
-    let concerned = !policies_for_any(policies, pods).is_empty();
-    concerned.then(|| Finding::new("toleration-of-untrusted").observed(tolerated))
+pub fn tolerating(
+    policies: &PolicySet,
+    (before, after): (Option<&PodFacts>, &PodFacts),
+    new: Option<&str>,
+    any: &str,
+) -> Option<Finding> {
+    let is_for = names_of(policies, after);
+    let was_for = before.map_or_else(Vec::new, |before| names_of(policies, before));
+    if is_for.is_empty() && was_for.is_empty() {
+        return None;
+    }
+    let comes_under = is_for.iter().any(|name| !was_for.contains(name));
+    let tolerated = if comes_under { Some(any) } else { new };
+    Some(Finding::new("toleration-of-untrusted").observed(tolerated?))
+}
+
+/// Everything that a pod may be once it is bound with `labels`, beside what it is on servers that do not look at them.
+///
+/// # Errors
+/// It would leave policies by them: refused as the pod that does.
+pub fn bound_with(
+    policies: &PolicySet,
+    mut pods: Vec<PodFacts>,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<PodFacts>, Box<(Admission, PodFacts)>> {
+    for before in pods.clone() {
+        let mut after = before.clone();
+        after.labels.extend(labels.clone());
+        if let Update::Leaves(refused) = update(policies, Some(&before), &after) {
+            return Err(Box::new((refused, after)));
+        }
+        if !pods.contains(&after) {
+            pods.push(after);
+        }
+    }
+    Ok(pods)
 }
 
 #[cfg(test)]
@@ -140,8 +176,28 @@ mod tests {
                 (mirror.admitted(), mirror.policies().len() == 1),
                 (!refused, refused)
             );
-            let tolerates = tolerating(&policies, &[pod], "every taint");
+            let tolerates = tolerating(&policies, (None, &pod), None, "every taint");
             assert_eq!(tolerates.is_some(), refused);
         }
+    }
+
+    #[test]
+    fn labels_of_a_binding_are_laid_over_everything_that_the_pod_may_be() {
+        let policies = policies();
+        let (x, y) = (pod("x", "1"), pod("y", "1"));
+        let bound = |pods: &[&PodFacts], labels: &[(&str, &str)]| {
+            let pods = pods.iter().copied().cloned().collect();
+            let labels = labels.iter();
+            let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            bound_with(&policies, pods, &labels.collect())
+        };
+        assert_eq!(bound(&[&y], &[]).unwrap(), vec![y.clone()]);
+        let both = [y.clone(), x.clone()];
+        assert_eq!(bound(&[&y], &[("app", "x")]).unwrap(), both);
+        let (left, _) = *bound(&[&y, &x], &[("app", "y")]).unwrap_err();
+        assert_eq!(left.refusals()[0].code, "pod-leaves-policy");
+        // As newer servers do it themselves.
+        let zone = bound(&[&x], &[("topology.kubernetes.io/zone", "z")]).unwrap();
+        assert_eq!((zone.len(), zone[1].labels.len()), (2, 2));
     }
 }

@@ -85,6 +85,33 @@ async fn a_pod_on_a_node_does_not_leave_its_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_that_come_with_a_status_or_a_binding_take_no_pod_out_of_its_policy() {
+    let (world, _host, _maker) = healthy_host().await;
+    let server = &world.server;
+    let other = json!({ "app": "another" });
+    let running_there = on("node-unknown", &digest("0a"));
+    let mut told = running_there.clone();
+    told["request"]["subResource"] = json!("status");
+    told["request"]["object"]["status"] = json!({ "phase": "Running" });
+    let mere = update(&running_there, &told);
+    assert_eq!(server.refusals(&mere).await, "none");
+    told["request"]["object"]["metadata"]["labels"] = other.clone();
+    let left = update(&running_there, &told);
+    assert_eq!(server.refusals(&left).await, json!(["pod-leaves-policy"]));
+    let caught = update(&told, &mere);
+    assert_eq!(server.refusals(&caught).await, json!(["node-unmapped"]));
+    // The same of a binding.
+    let made = pod("u1", &running(&digest("0a")));
+    assert_eq!(server.refusals(&made).await, "none");
+    let mut bound = binding(Some("u1"), "payments", "node-de-1");
+    bound["request"]["object"]["metadata"]["labels"] = other;
+    assert_eq!(server.refusals(&bound).await, json!(["pod-leaves-policy"]));
+    let zone = json!({ "topology.kubernetes.io/zone": "z" });
+    bound["request"]["object"]["metadata"]["labels"] = zone;
+    assert_eq!(server.refusals(&bound).await, "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_toleration_of_our_taint_comes_with_the_loss_of_a_policy() {
     let (world, _host, _maker) = healthy_host().await;
     let server = &world.server;

@@ -42,12 +42,13 @@ fn there_are_webhooks_once_the_attestors_ca_is_known() {
         .iter()
         .map(|webhook| webhook["name"].as_str().unwrap())
         .collect();
-    let three = [
+    let all = [
         "placement.touchstone.dev",
         "admission.touchstone.dev",
+        "status.touchstone.dev",
         "nodes.touchstone.dev",
     ];
-    assert_eq!(names, three);
+    assert_eq!(names, all);
     let objects = helm.render(&Settings::with_webhooks(&["controller.policies=objects"]));
     let policies = webhooks(&objects)
         .into_iter()
@@ -89,11 +90,16 @@ fn a_webhook_that_nobody_answers_refuses_and_leaves_out_what_heals_a_cluster() {
             assert_eq!(bundle, CA.as_bytes());
             assert!(call["service"]["path"].as_str().unwrap().ends_with("/00ff"));
             if webhook["name"] == "nodes.touchstone.dev" {
+                assert_conditions(webhook, settings.kubernetes);
                 assert_nodes(webhook, settings.kubernetes);
                 continue;
             }
-            assert_eq!(webhook["failurePolicy"], "Fail");
-            assert_eq!(webhook["matchConditions"], Value::Null);
+            if webhook["name"] == "status.touchstone.dev" {
+                assert_conditions(webhook, settings.kubernetes);
+            } else {
+                assert_eq!(webhook["failurePolicy"], "Fail");
+                assert_eq!(webhook["matchConditions"], Value::Null);
+            }
             assert_eq!(webhook["objectSelector"], Value::Null);
             if webhook["name"] == POLICIES {
                 assert_eq!(webhook["rules"][0]["scope"], "Cluster");
@@ -110,7 +116,7 @@ fn a_webhook_that_nobody_answers_refuses_and_leaves_out_what_heals_a_cluster() {
 }
 
 /// A server that cannot tell which changes are ours must let all of them through while nobody answers.
-fn assert_nodes(webhook: &Value, kubernetes: &str) {
+fn assert_conditions(webhook: &Value, kubernetes: &str) {
     let conditions = webhook["matchConditions"].as_array().map(Vec::len);
     let expected = match kubernetes {
         "1.20" => (None, "Ignore"),
@@ -118,7 +124,17 @@ fn assert_nodes(webhook: &Value, kubernetes: &str) {
     };
     assert_eq!(conditions, expected.0, "{kubernetes}");
     assert_eq!(webhook["failurePolicy"], expected.1, "{kubernetes}");
+}
+
+/// One that can tell is asked about heartbeats, too, and one that cannot is not.
+fn assert_nodes(webhook: &Value, kubernetes: &str) {
     assert_eq!(webhook["rules"][0]["scope"], "Cluster");
+    let heartbeats = &webhook["rules"][1]["resources"];
+    let expected = match kubernetes {
+        "1.20" => Value::Null,
+        _ => json!(["nodes/status"]),
+    };
+    assert_eq!(*heartbeats, expected, "{kubernetes}");
 }
 
 #[test]
@@ -128,16 +144,19 @@ fn both_ways_to_bind_a_pod_and_every_way_to_change_one_are_asked_about() {
     };
     let settings = Settings::with_webhooks(&[]);
     let asked = helm.one(&settings, "ValidatingWebhookConfiguration", "touchstone");
-    let rules = asked["webhooks"][0]["rules"].as_array().unwrap();
+    let rules = asked["webhooks"].as_array().unwrap().iter();
+    let rules = rules.flat_map(|webhook| webhook["rules"].as_array().unwrap());
+    let rules: Vec<&Value> = rules.collect();
     for (operation, resource) in [
         ("CREATE", "pods"),
         ("UPDATE", "pods"),
         ("UPDATE", "pods/ephemeralcontainers"),
+        ("UPDATE", "pods/status"),
         ("CREATE", "pods/binding"),
         ("CREATE", "bindings"),
     ] {
         let names = |list: &Value, name: &str| list.as_array().unwrap().contains(&name.into());
-        let about = |rule: &&Value| {
+        let about = |rule: &&&Value| {
             names(&rule["operations"], operation) && names(&rule["resources"], resource)
         };
         assert_eq!(

@@ -226,7 +226,11 @@ async fn note_reboot(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+    #![allow(
+        clippy::panic,
+        clippy::unwrap_used,
+        reason = "tests stop at the first surprise"
+    )]
 
     use serde_json::json;
     use touchstone_evidence::digest::Sha256Digest;

@@ -27,7 +27,7 @@ const GRACE_SECONDS: u32 = 30;
 /// Most pods of a namespace that end in one round for what they are themselves: a mistake shows before all are gone.
 const CHANGED_MAX: usize = 20;
 /// What is said of a pod, and neither of its host nor of its place. Whoever may write the pod brings it about.
-const OF_PODS: [&str; 2] = ["image-other-runs", "workload-changed"];
+const OF_PODS: [&str; 3] = ["image-other-runs", "pod-leaves-policy", "workload-changed"];
 
 /// Whether these refusals are of the pod alone. Such an end is nothing that a host or a policy did to a node.
 pub(super) fn are_of_the_pod<'a>(mut codes: impl Iterator<Item = &'a str>) -> bool {
@@ -50,7 +50,7 @@ pub(super) struct Refused<'a> {
     pub(super) node: &'a str,
     judged: Option<&'a Judged>,
     /// Names of the policies that are for it.
-    policies: &'a [String],
+    policies: Vec<String>,
     refusals: Vec<Finding>,
     /// Whether its grace is over.
     due: bool,
@@ -108,23 +108,25 @@ impl Evictions {
         all
     }
 
-    /// The policies that are for a pod, and why it may not stay where it runs.
-    fn refusals<'a>(
+    /// The policies that are for a pod, or were, and why it may not stay where it runs.
+    fn refusals(
         &mut self,
         policies: &PolicySet,
-        known: &'a Known,
+        known: &Known,
         judged: Option<&Judged>,
         compared: &Compared,
         at: Moment,
-    ) -> (&'a [String], Vec<Finding>) {
-        let Some(meant) = &known.meant else {
-            return (&[], Vec::new());
-        };
-        let selected = meant.selected(policies);
-        let mut refusals = refusals(policies, &selected, judged, known.node(), at.now);
-        refusals.extend(self.integrity.refusals(&selected, &known.pod, &meant.facts));
-        refusals.extend_from_slice(compared.refusals(known.uid()));
-        (&meant.policies, refusals)
+    ) -> (Vec<String>, Vec<Finding>) {
+        let mut names = compared.left(known.uid()).to_vec();
+        let mut all = Vec::new();
+        if let Some(meant) = &known.meant {
+            let selected = meant.selected(policies);
+            all = refusals(policies, &selected, judged, known.node(), at.now);
+            all.extend(self.integrity.refusals(&selected, &known.pod, &meant.facts));
+            names.extend_from_slice(&meant.policies);
+        }
+        all.extend_from_slice(compared.refusals(known.uid()));
+        (names, all)
     }
 
     /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes that lost some by
@@ -170,7 +172,7 @@ impl Evictions {
                 pod_uid: uid.clone(),
                 node: refused.node.to_owned(),
                 host: refused.judged.and_then(|judged| judged.host.clone()),
-                policies: refused.policies.to_vec(),
+                policies: refused.policies.clone(),
                 refusals: refused.refusals.iter().map(|f| f.code.clone()).collect(),
                 result_entry: held.map(|held| held.entry),
             };
@@ -272,7 +274,7 @@ mod tests {
             known: Arc::new(Known { pod, meant: None }),
             node,
             judged: None,
-            policies: &[],
+            policies: Vec::new(),
             refusals: codes.iter().map(|code| Finding::new(code)).collect(),
             due: true,
         }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
+use touchstone_kubernetes::image::ImageName;
 use touchstone_kubernetes::pods::{ContainerStatus, Pod};
 use touchstone_policies::admit::{ImageFacts, PodFacts};
 use touchstone_policies::manifest::WorkloadPolicy;
@@ -39,6 +40,27 @@ struct Pair {
     reference: String,
     asked: OciDigest,
     runs: Runs,
+}
+
+impl Pair {
+    /// The same, asked of no registry that policy lets no image come from: its name is the kubelet's word. The pod's own
+    /// repository is asked then.
+    fn asked_where_policy_lets(mut self, selected: &[(&str, &WorkloadPolicy)]) -> Self {
+        if let Runs::Manifest { name, .. } = &mut self.runs {
+            let full = ImageName::parse(name).map(|name| name.full());
+            let lets = |(_, policy): &(&str, &WorkloadPolicy)| {
+                let from = policy.images.as_ref().and_then(|it| it.from.as_ref());
+                from.is_none_or(|from| {
+                    let mut prefixes = from.iter();
+                    prefixes.any(|prefix| full.as_deref().is_some_and(|full| prefix.begins(full)))
+                })
+            };
+            if !selected.iter().all(lets) {
+                name.clone_from(&self.reference);
+            }
+        }
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,12 +117,12 @@ impl Integrity {
         pod: &Pod,
         facts: &PodFacts,
     ) -> Vec<Finding> {
-        let mut selected = selected.iter();
-        if !selected.any(|(_, policy)| policy.images.is_some()) {
+        if !selected.iter().any(|(_, policy)| policy.images.is_some()) {
             return Vec::new();
         }
         let differing = differing(pod, facts);
         let found = differing.into_iter().filter_map(|(container, pair)| {
+            let pair = pair.asked_where_policy_lets(selected);
             let answer = self.answers.get(&pair).copied();
             self.seen.insert(pair.clone());
             (answer == Some(Answer::Other)).then(|| {
@@ -246,5 +268,31 @@ mod tests {
         let another = format!("r.example/a@sha256:{other}");
         assert_eq!(ended(&another), 1);
         assert_eq!(ended(&format!("sha256:{other}")), 0);
+    }
+
+    #[test]
+    fn a_kubelet_names_no_registry_that_policy_does_not_let_images_come_from() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [a]}, host: {tier: affirming}, images: {from: [r.example/]}}\n";
+        let policies = touchstone_policies::manifest::PolicySet::parse(manifest).unwrap();
+        let asked = |selected: &[(&str, &WorkloadPolicy)], runs: &str| {
+            let (asked, other) = ("0a".repeat(32), "0b".repeat(32));
+            let pair = Pair {
+                namespace: "a".to_owned(),
+                reference: "r.example/a".to_owned(),
+                asked: format!("sha256:{asked}").parse().unwrap(),
+                runs: Runs::read(&format!("{runs}@sha256:{other}")).unwrap(),
+            };
+            match pair.asked_where_policy_lets(selected).runs {
+                Runs::Manifest { name, .. } => name,
+                Runs::Id(_) => String::new(),
+            }
+        };
+        let of = [("w", &policies.workloads["w"])];
+        assert_eq!(asked(&of, "r.example/b"), "r.example/b");
+        for elsewhere in ["10.0.0.1:80/b", "mirror.example/a", "not a name"] {
+            assert_eq!(asked(&of, elsewhere), "r.example/a", "{elsewhere}");
+            assert_eq!(asked(&[], elsewhere), elsewhere);
+        }
     }
 }

@@ -23,6 +23,12 @@ namespaceSelector:
     values: [kube-system, kube-node-lease, kube-public, {{ .Release.Namespace }}]
 {{- end }}
 
+{{/* CEL: an object has other labels than before. The attestor knows it by these words (attestor/kubernetes/src/webhooks.rs). */}}
+{{- define "touchstone.labels-differ" -}}
+has(object.metadata.labels) != has(oldObject.metadata.labels)
+|| (has(object.metadata.labels) && object.metadata.labels != oldObject.metadata.labels)
+{{- end }}
+
 {{/* CEL: a node comes with a label or taint of ours, or one of them is another than before. */}}
 {{- define "touchstone.ours-differ" -}}
 request.operation == 'CREATE'
