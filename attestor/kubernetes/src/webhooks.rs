@@ -366,7 +366,7 @@ mod tests {
         let said = |hooks: &[ValidatingWebhook]| {
             faults(hooks, "touchstone", &callee::tests::ours()).join("; ")
         };
-        assert_eq!(said(&hook(|_| ())), "");
+        assert_eq!(said(&both(|_| (), |_| ())), "");
         type Case = (fn(&mut Value), &'static str);
         let cases: [Case; 6] = [
             (
@@ -395,7 +395,7 @@ mod tests {
             ),
         ];
         for (weaken, part) in cases {
-            let faults = said(&hook(weaken));
+            let faults = said(&both(weaken, |_| ()));
             assert!(faults.contains(part), "{faults}");
             // Once, however many kinds of requests it concerns, and nothing else.
             assert_eq!(faults.matches(';').count(), 0, "{faults}");
