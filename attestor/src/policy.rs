@@ -62,11 +62,18 @@ impl ApplyError {
     }
 }
 
-/// Parses manifests of up to some MiB on a thread that may take its time.
-pub(crate) async fn parse(
-    manifests: String,
-) -> Result<Result<PolicySet, ManifestError>, StoreError> {
+/// What comes of manifests that are parsed.
+type Parsed = Result<PolicySet, ManifestError>;
+
+/// Parses manifests in force, of up to some MiB, on a thread that may take its time.
+pub(crate) async fn parse(manifests: String) -> Result<Parsed, StoreError> {
     let parsed = tokio::task::spawn_blocking(move || PolicySet::parse(&manifests)).await;
+    parsed.map_err(|_| StoreError::Unavailable)
+}
+
+/// The same of manifests that are to come into force.
+pub(crate) async fn parse_new(manifests: String) -> Result<Parsed, StoreError> {
+    let parsed = tokio::task::spawn_blocking(move || PolicySet::parse_new(&manifests)).await;
     parsed.map_err(|_| StoreError::Unavailable)
 }
 
@@ -114,7 +121,7 @@ pub(crate) async fn apply(
     };
     // Before the fleet is judged, too.
     check_source(&mut attestor.store.read().await?, cluster).await?;
-    let set = Arc::new(parse(manifests.to_owned()).await??);
+    let set = Arc::new(parse_new(manifests.to_owned()).await??);
     let digest = set.digest;
     let planned = match drain {
         true => None,

@@ -21,11 +21,11 @@ pub use reference::{LifeCycle, ReferenceEvent, ReferenceValues, StartupLocality}
 pub use region::Region;
 pub use replace::with_reference;
 pub use workload::{
-    Digests, HostHalf, ImageDemands, ImagePrefix, Placement, PodHalf, WorkloadPolicy,
+    Digests, EXEMPT, HostHalf, ImageDemands, ImagePrefix, Placement, PodHalf, WorkloadPolicy,
 };
 
-/// JSON Schema (draft 2020-12) of one manifest, for editors. It is no stricter than [`PolicySet::parse`], which also
-/// sees that names resolve.
+/// JSON Schema (draft 2020-12) of one manifest, for editors. It is no stricter than [`PolicySet::parse_new`], which
+/// also sees that names resolve.
 pub const SCHEMA: &str = include_str!("../schema.json");
 
 /// Everything that is in force, by kind and name. Each reference between manifests resolves.
@@ -69,6 +69,25 @@ impl PolicySet {
             document.read_into(&mut set)?;
         }
         set.check_references()?;
+        Ok(set)
+    }
+
+    /// The same of manifests that are to come into force: they name nothing that no pod can be of. Those that are in force
+    /// already are read without that look, so that they stay so.
+    pub fn parse_new(text: &str) -> Result<Self, ManifestError> {
+        let set = Self::parse(text)?;
+        for (name, policy) in &set.workloads {
+            for namespace in &policy.pod.namespaces {
+                let problem = workload::namespace_problem(namespace);
+                problem.map_or(Ok(()), |why| {
+                    Err(ManifestError::Namespace {
+                        policy: name.clone(),
+                        namespace: namespace.clone(),
+                        why,
+                    })
+                })?;
+            }
+        }
         Ok(set)
     }
 
@@ -151,6 +170,43 @@ fn unresolved(kind: &str, name: &str, target_kind: &str, target: &str) -> Manife
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_that_is_new_names_namespaces_that_pods_can_be_of() {
+        let policy = |namespace: &str| {
+            format!(
+                "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {{name: w}}\n\
+                 spec: {{pod: {{namespaces: ['{namespace}']}}, host: {{tier: affirming}}}}\n"
+            )
+        };
+        let long = "a".repeat(64);
+        for namespace in [
+            "*",
+            "pay*",
+            "Payments",
+            "pay_ments",
+            "-a",
+            "a-",
+            "",
+            &long,
+            "kube-system",
+        ] {
+            let text = policy(namespace);
+            let refused = PolicySet::parse_new(&text)
+                .map(drop)
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(&format!("`{namespace}`")), "{refused}");
+            // What came into force before that was looked at stays so.
+            assert!(PolicySet::parse(&text).is_ok());
+        }
+        for namespace in ["payments", "a", "team-1"] {
+            assert!(
+                PolicySet::parse_new(&policy(namespace)).is_ok(),
+                "{namespace}"
+            );
+        }
+    }
 
     const REGION: &str = "apiVersion: touchstone.dev/v1
 kind: Region

@@ -10,8 +10,8 @@ pub const LABELS: &str = "node-restriction.kubernetes.io/touchstone-";
 pub const TAINT: &str = "touchstone.dev/untrusted";
 /// Scheduling gate of pods that wait for a host that fits.
 pub const GATE: &str = "touchstone.dev/awaiting-verdict";
-/// Namespaces that our webhooks leave alone, besides the one of the installation: without them no cluster heals.
-pub const EXEMPT: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
+/// Namespaces that our webhooks leave alone, besides the one of the installation.
+pub use touchstone_policies::manifest::EXEMPT;
 /// Who writes, as the API server is told.
 pub const MANAGER: &str = "touchstone";
 

@@ -77,7 +77,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Policy) -> anyhow:
 /// Says whether `apply` would take the manifests, without an attestor.
 pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let sources = Sources::read(files)?;
-    let set = match PolicySet::parse(&sources.text) {
+    let set = match PolicySet::parse_new(&sources.text) {
         Ok(set) => set,
         Err(error) => {
             let error = error.to_string();

@@ -64,7 +64,7 @@ pub(super) async fn answer(
     if then.is_empty() {
         return Ok(Response::allowed(request, None));
     }
-    Ok(match policy::parse(then).await? {
+    Ok(match policy::parse_new(then).await? {
         Ok(_) => {
             if !request.dry_run {
                 let (kind, name) = (manifest.kind, manifest.metadata.name);

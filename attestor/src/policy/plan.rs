@@ -152,7 +152,7 @@ impl Plan {
 pub(crate) async fn plan(attestor: &Attestor, manifests: String) -> Result<Plan, ApplyError> {
     // It judges the whole fleet: whoever finds so many under way comes again.
     let _turn = attestor.plans.try_acquire().map_err(|_| ApplyError::Busy)?;
-    let new = Arc::new(super::parse(manifests).await??);
+    let new = Arc::new(super::parse_new(manifests).await??);
     Ok(judge(attestor, &new).await?)
 }
 

@@ -70,6 +70,16 @@ pub enum ManifestError {
         /// What needs it.
         what: &'static str,
     },
+    /// A policy for pods that there are none of, or about which nobody is asked.
+    #[error("WorkloadPolicy `{policy}`: `{namespace}` {why}")]
+    Namespace {
+        /// Its name.
+        policy: String,
+        /// As it is written.
+        namespace: String,
+        /// Why not, in words.
+        why: &'static str,
+    },
     /// A name that no manifest has.
     #[error("{from} names {to}, which is not among the manifests; add it or mend the name")]
     Unresolved {

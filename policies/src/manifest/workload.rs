@@ -32,7 +32,7 @@ pub struct WorkloadPolicy {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodHalf {
-    /// Namespaces, at least one.
+    /// Namespaces, at least one, each in full.
     #[serde(deserialize_with = "at_least_one")]
     pub namespaces: Vec<String>,
     /// Labels that the pod must carry; none: every pod of the namespaces.
@@ -59,6 +59,25 @@ pub struct HostHalf {
     pub grade: Option<Grade>,
     /// How old its result may be, seconds.
     pub freshness_seconds: Option<FreshnessSeconds>,
+}
+
+/// Namespaces of the system, about whose pods nobody is asked: without that no cluster heals.
+pub const EXEMPT: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
+
+/// Why no policy can be for pods of this namespace. A name is a DNS label (RFC 1123).
+pub(super) fn namespace_problem(namespace: &str) -> Option<&'static str> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends = [namespace.bytes().next(), namespace.bytes().last()];
+    let is_label = (1..=63).contains(&namespace.len())
+        && namespace.bytes().all(inner)
+        && !ends.contains(&Some(b'-'));
+    match is_label {
+        false => Some("is no name of a namespace; give each in full, since `*` means nothing here"),
+        true if EXEMPT.contains(&namespace) => Some(
+            "is a namespace of the system, about whose pods nobody is asked, so that a cluster heals; name another",
+        ),
+        true => None,
+    }
 }
 
 /// An empty list would select nothing, where none at all selects everything.

@@ -47,7 +47,7 @@ pub(super) const SENTENCES: &[Sentence] = &[
     ),
     (
         "host-unknown",
-        "no attested host stands behind this node; enrol it and map the node to it",
+        "nothing is held of the host to which the node is mapped; `touchstone node list` says which one, and `touchstone host explain HOST` what is next",
     ),
     (
         "lease-revoked",
