@@ -138,5 +138,10 @@ async fn refuse(attestor: &Attestor, request: &Request, finding: &Finding) -> Re
     if !request.dry_run {
         attestor.note_refusal(&finding.code).await;
     }
-    Response::refused(request, &prose::sentence(finding), None)
+    let why = format!(
+        "touchstone: {} ({})",
+        prose::sentence(finding),
+        finding.code
+    );
+    Response::refused(request, &why, None)
 }

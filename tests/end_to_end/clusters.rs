@@ -111,6 +111,9 @@ async fn a_node_of_a_cluster_that_the_attestor_does_not_see_is_mapped_by_its_uid
     let server = &world.server;
     let map = ["node", "map", "node-de-1", "de-1", "--cluster", "west"];
     assert_eq!(server.refusal(&map), "node-uid-missing");
+    // As where the command within the command found nothing.
+    let empty = [&map[..], &["--uid", ""]].concat();
+    assert_eq!(server.refusal(&empty), "node-uid-missing");
     let mapped = server.command(&[&map[..], &["--uid", "u-7"]].concat());
     assert_eq!(
         (&mapped["cluster"], &mapped["uid"]),

@@ -54,6 +54,7 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
                 "cluster": cluster, "node": node, "uid": uid, "host": host, "replace": replace,
             });
             let answer = client.post("/v1/nodes", &body).await?;
+            let node = qualified(&answer, "node");
             line(json, &answer, || match text(&answer, "before").as_str() {
                 "-" => format!("node {node} is host {host}"),
                 before => format!("node {node} is host {host}, and {before} no more"),
@@ -63,7 +64,8 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
             let body = json!({ "cluster": cluster, "node": node });
             let answer = client.post("/v1/nodes/unmap", &body).await?;
             line(json, &answer, || {
-                format!("node {node} is host {} no more", text(&answer, "host"))
+                let (node, host) = (qualified(&answer, "node"), text(&answer, "host"));
+                format!("node {node} is host {host} no more")
             })
         }
         Node::List => {

@@ -164,7 +164,7 @@ pub(super) async fn map(
 
 /// Which node of that name the operator means in a cluster that this attestor does not see: only who looks there knows.
 fn uid_elsewhere(cluster: &ClusterName, uid: Option<String>) -> Result<String, Problem> {
-    uid.ok_or_else(|| {
+    uid.filter(|uid| is_uid(uid)).ok_or_else(|| {
         let detail = format!(
             "this attestor does not see the cluster `{cluster}`; say with --uid which node of that name is meant: there, \
              `kubectl get node NODE -o jsonpath={{.metadata.uid}}`"
@@ -174,13 +174,26 @@ fn uid_elsewhere(cluster: &ClusterName, uid: Option<String>) -> Result<String, P
 }
 
 /// Which node of that name the operator means: the one that is there now.
+/// A command that found nothing must not map a node that nobody has.
+fn is_uid(uid: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=64).contains(&uid.len()) && uid.bytes().all(allowed)
+}
+
 async fn uid_in_cluster(
     app: &App,
     node: &str,
     meant: Option<String>,
 ) -> Result<Option<String>, Problem> {
     let Some(cluster) = &app.webhook.cluster else {
-        return Ok(meant);
+        return match meant.as_deref().is_none_or(is_uid) {
+            true => Ok(meant),
+            false => Err(refused(
+                "node-uid-missing",
+                "--uid says nothing that can be a uid; leave it out, or say what `kubectl get node NODE -o \
+                 jsonpath={.metadata.uid}` says in that cluster",
+            )),
+        };
     };
     let found = cluster.node_now(node).await.map_err(|error| {
         let error = &error as &dyn std::error::Error;
@@ -218,8 +231,9 @@ pub(super) async fn unmap(
     let cluster = cluster.unwrap_or_else(|| app.attestor.cluster.clone());
     let mapped = tx.mapped_node(&cluster, &node).await?;
     let mapped = mapped.ok_or_else(|| {
-        let detail = "this node is mapped to no host; see `touchstone node list`";
-        Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", detail)
+        let node = cluster.qualify(&node);
+        let detail = format!("`{node}` is mapped to no host; see `touchstone node list`");
+        Problem::refused(StatusCode::NOT_FOUND, "node-not-mapped", &detail)
     })?;
     tx.unmap_node(&cluster, &node).await?;
     let event = Event::NodeUnmapped {
