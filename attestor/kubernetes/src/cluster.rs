@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -153,6 +154,12 @@ impl Cluster {
     pub fn bound_pods(&self) -> Vec<Arc<Pod>> {
         self.pods
             .state_filter(|pod| pod.spec.node_name.is_some() && !pods::is_over(pod))
+    }
+
+    /// Whether all pods were listed once: before that, what is held of them says nothing of those that are not there.
+    #[must_use]
+    pub fn pods_are_listed(&self) -> bool {
+        matches!(self.pods.wait_until_ready().now_or_never(), Some(Ok(())))
     }
 
     /// All pods that wait behind our scheduling gate, as they are held.

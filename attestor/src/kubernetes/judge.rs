@@ -108,18 +108,18 @@ impl Judge<'_> {
     ) -> Result<Judged, RoundError> {
         // Registries may take their time: what holds after that is what counts.
         let (secrets, too_many) = self.learn(&mut pods).await?;
-        let unlike = self.unlike_running(&pods).await?;
         let records = self.records(&self.attestor.index.policies(), &pods).await?;
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
         let index = &self.attestor.index;
+        let policies = index.policies();
+        let unlike = self.unlike_running(&policies, &pods).await?;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
-        let policies = index.policies();
         let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(too_many);
         decision.refuse_for(changes(&policies, &pods, before, &records));

@@ -9,21 +9,23 @@ use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::pods::Pod;
 use touchstone_kubernetes::{pod as read, workload};
 use touchstone_policies::admit::workload::{changes, made_of};
-use touchstone_policies::admit::{PodFacts, Workload, policies_for_any};
+use touchstone_policies::admit::{PodFacts, Workload, policies_for, policies_for_any};
+use touchstone_policies::manifest::PolicySet;
 
 use super::judge::Judge;
 use crate::store::StoreError;
 
 impl Judge<'_> {
     /// How `pods`, which are one that would be the first of its workload, differ from those of it that run, where a cluster
-    /// is watched.
+    /// is watched; those alone that `policies` are for, which a record would end.
     pub(super) async fn unlike_running(
         &self,
+        policies: &PolicySet,
         pods: &[PodFacts],
     ) -> Result<Vec<Finding>, StoreError> {
         let cluster: Option<&Cluster> = self.webhook.cluster.as_deref();
         let is_first =
-            self.request.operation == "CREATE" && !policies_for_any(self.policies, pods).is_empty();
+            self.request.operation == "CREATE" && !policies_for_any(policies, pods).is_empty();
         let (Some(cluster), Some(pod), true) = (cluster, pods.first(), is_first) else {
             return Ok(Vec::new());
         };
@@ -36,15 +38,19 @@ impl Judge<'_> {
         if workloads.of(namespace, workload).await?.is_some() {
             return Ok(Vec::new());
         }
+        if !cluster.pods_are_listed() {
+            return Ok(vec![Finding::new("cluster-unanswered")]);
+        }
         let running = cluster.bound_pods();
         let mut all = pods.iter();
-        let unlike = all.find_map(|pod| unlike(&running, (namespace, workload), pod));
+        let unlike = all.find_map(|pod| unlike(policies, &running, (namespace, workload), pod));
         Ok(unlike.unwrap_or_default())
     }
 }
 
 /// How `now` differs from the first of `running` of its workload that it differs from.
 fn unlike(
+    policies: &PolicySet,
     running: &[Arc<Pod>],
     (namespace, workload): (&str, &Workload),
     now: &PodFacts,
@@ -56,8 +62,12 @@ fn unlike(
         .filter(of_namespace)
         .filter(|pod| workload::of_held(&pod.metadata).as_ref() == Some(workload));
     others.find_map(|other| {
-        let made = made_of(&read::facts(namespace, &Default::default(), &other.spec));
-        let changes = changes(&made, &now);
+        let labels = other.metadata.labels.clone().unwrap_or_default();
+        let facts = read::facts(namespace, &labels, &other.spec);
+        if policies_for(policies, &facts).is_empty() {
+            return None;
+        }
+        let changes = changes(&made_of(&facts), &now);
         (!changes.is_empty()).then_some(changes)
     })
 }
@@ -81,6 +91,9 @@ mod tests {
 
     #[test]
     fn who_names_another_s_controller_is_held_against_what_runs_of_it() {
+        let manifest = "apiVersion: touchstone.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: w}\n\
+             spec: {pod: {namespaces: [payments]}, host: {tier: affirming}}\n";
+        let policies = PolicySet::parse(manifest).unwrap();
         let running = [
             pod("payments", "rs-1", "r.example/a:1"),
             pod("payments", "rs-2", "r.example/b:1"),
@@ -90,7 +103,7 @@ mod tests {
             let new = pod("payments", owner, image);
             let workload = workload::of_held(&new.metadata).unwrap();
             let facts = read::facts("payments", &Default::default(), &new.spec);
-            let found = unlike(&running, ("payments", &workload), &facts);
+            let found = unlike(&policies, &running, ("payments", &workload), &facts);
             let found = found.unwrap_or_default().into_iter();
             found.map(|finding| finding.code).collect::<Vec<_>>()
         };
@@ -100,5 +113,12 @@ mod tests {
         // Of another namespace, and of one of which none runs.
         assert_eq!(codes("rs-3", "r.example/a:1"), [""; 0]);
         assert_eq!(codes("rs-4", "r.example/a:1"), [""; 0]);
+        // And none that no policy is for, which nobody ends and nobody judged.
+        let nobody = PolicySet::empty();
+        let new = pod("payments", "rs-1", "r.example/b:1");
+        let workload = workload::of_held(&new.metadata).unwrap();
+        let facts = read::facts("payments", &Default::default(), &new.spec);
+        let of = ("payments", &workload);
+        assert_eq!(unlike(&nobody, &running, of, &facts), None);
     }
 }

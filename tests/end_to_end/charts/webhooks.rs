@@ -103,6 +103,7 @@ fn a_webhook_that_nobody_answers_refuses_and_leaves_out_what_heals_a_cluster() {
             assert_eq!(webhook["objectSelector"], Value::Null);
             if webhook["name"] == POLICIES {
                 assert_eq!(webhook["rules"][0]["scope"], "Cluster");
+                assert_eq!(webhook["rules"][0]["resources"], json!(["nodes"]));
                 continue;
             }
             let exempt = json!({"matchExpressions": [{

@@ -54,11 +54,19 @@ impl TrustIndex {
 
 /// `stands`: whether the host does behind the node.
 fn put(inner: &mut Inner, order: u64, mapped: MappedNode, stands: bool) {
-    let behind = Behind {
+    let mut behind = Behind {
         host: mapped.host,
         uid: mapped.uid,
         booted_at: mapped.booted_at,
     };
+    // What was read before the node's last boot was told does not unsay it.
+    if mapped.cluster == inner.cluster
+        && let Some((_, Some(held))) = inner.nodes.get(&mapped.node)
+        && held.host == behind.host
+        && held.uid == behind.uid
+    {
+        behind.booted_at = behind.booted_at.max(held.booted_at);
+    }
     let behind = stands.then_some(behind);
     insert(inner, order, mapped.cluster, mapped.node, behind);
 }
