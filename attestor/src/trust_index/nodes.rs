@@ -330,10 +330,6 @@ mod tests {
             (on.rebooted, standing.tier, standing.findings)
         };
         assert_eq!(tier(), (false, TrustTier::Affirming, Vec::new()));
-        booted(2, 91);
-        let why = vec![Finding::new("host-rebooted").about(&host)];
-        assert_eq!(tier(), (true, TrustTier::None, why));
-        booted(3, 90);
         let boot = |uid: &str| NodeBoot {
             cluster: ClusterName::default(),
             node: "a".to_owned(),
@@ -344,6 +340,12 @@ mod tests {
         index.begin_boot(&boot("u2"));
         assert!(!tier().0);
         index.begin_boot(&boot("u1"));
+        let why = vec![Finding::new("host-rebooted").about(&host)];
+        assert_eq!(tier(), (true, TrustTier::None, why));
+        // What was read before that does not unsay it.
+        booted(2, 90);
+        assert!(tier().0);
+        booted(3, 91);
         assert!(tier().0);
         // What is held about the host stays: it may be another node's too.
         let held = index.standing(&host).unwrap();
