@@ -138,7 +138,12 @@ mod tests {
         };
         for configuration in [validating(attestor), mutating(attestor)] {
             for webhook in configuration.unwrap()["webhooks"].as_array().unwrap() {
-                assert_eq!(webhook["failurePolicy"], "Fail");
+                // Kubelets write statuses all the time, and must while nobody answers.
+                let policy = match webhook["name"].as_str() {
+                    Some("status.touchstone.dev") => "Ignore",
+                    _ => "Fail",
+                };
+                assert_eq!(webhook["failurePolicy"], policy);
                 assert_eq!(webhook["sideEffects"], "NoneOnDryRun");
                 assert!(webhook["timeoutSeconds"].as_u64().unwrap() <= 3);
                 assert!(webhook.get("objectSelector").is_none());
