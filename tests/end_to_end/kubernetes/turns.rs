@@ -16,14 +16,14 @@ pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) 
     let whole = |entry: &Value| entry["gaps"].as_array().unwrap().is_empty();
     entry_once(cluster, kind, whole).await;
     cluster.api().delete(lists).await.unwrap();
-    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 5;
+    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 6;
     entry_once(cluster, kind, |entry| {
         entry["validating"].is_null() && all(entry)
     })
     .await;
     assert_eq!(
         cluster.world.server.metric("touchstone_webhook_gaps").await,
-        5.0
+        6.0
     );
     let configuration = cluster.attestor(webhooks::validating).unwrap();
     let mut narrowed = configuration.clone();
@@ -47,7 +47,7 @@ pub(super) async fn a_webhook_that_leads_elsewhere_or_was_exchanged_unseen_is_re
 ) {
     let lists = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/touchstone";
     let kind = "webhooks-changed";
-    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 5;
+    let all = |entry: &Value| entry["gaps"].as_array().unwrap().len() == 6;
     let whole = |entry: &Value| entry["gaps"].as_array().unwrap().is_empty();
     let configuration = cluster.attestor(webhooks::validating).unwrap();
     let mut redirected = configuration.clone();
