@@ -132,7 +132,12 @@ impl Server {
         let mut copy = Command::new("cp");
         let copied = copy.arg("-a").arg(&self.data).arg(&data).status();
         assert!(copied.unwrap().success());
-        let (process, url) = serve_in(env, &data, Some(database), ANY_PORT, &[]);
+        let started = serve_in(env, &data, Some(database), ANY_PORT, &[]);
+        self.another(started, data, folder)
+    }
+
+    /// One that was started on the same database, with a folder of its own.
+    fn another(&self, (process, url): (Child, String), data: PathBuf, folder: TempDir) -> Self {
         let http = client(&operator_file(&data));
         Self {
             process,
@@ -152,17 +157,8 @@ impl Server {
         let data = self.folder_for_cluster(folder.path());
         let url = self.database.url().unwrap();
         let more = ["--kubernetes", kubernetes];
-        let (process, url) = run_in("kubernetes", &[], &data, Some(&url), ANY_PORT, &more);
-        let http = client(&operator_file(&data));
-        Self {
-            process,
-            url,
-            data,
-            database: self.database.clone(),
-            env: Vec::new(),
-            _folder: folder,
-            http,
-        }
+        let started = run_in("kubernetes", &[], &data, Some(&url), ANY_PORT, &more);
+        self.another(started, data, folder)
     }
 
     /// A data folder for `touchstone kubernetes` in `parent`, as the documentation has it made.

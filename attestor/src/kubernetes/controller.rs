@@ -14,8 +14,6 @@ mod integrity;
 mod judged;
 mod lately;
 mod lease;
-#[cfg(test)]
-mod measure;
 mod pods;
 mod policy_objects;
 mod statement;

@@ -116,7 +116,7 @@ fn namespace(pod: &Pod) -> &str {
 }
 
 /// Whether a pod of these policies would be let onto any node.
-pub(super) fn fits_somewhere(
+fn fits_somewhere(
     looked: &Looked,
     meant: &Meant,
     judged: &[(Arc<Node>, Judged)],
