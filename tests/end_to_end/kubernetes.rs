@@ -107,7 +107,7 @@ async fn a_watching_attestor_keeps_custody_of_workloads() {
         return;
     };
     let cluster = Cluster::start_watched(assets, "grace-seconds = 2\n").await;
-    custody::let_more_hosts_in(&cluster);
+    custody::let_more_hosts_in(&cluster).await;
     custody::a_pod_that_is_made_anew_is_followed_from_host_to_host(&cluster).await;
     custody::an_image_is_not_changed_where_it_runs(&cluster).await;
 }

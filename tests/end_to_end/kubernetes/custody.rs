@@ -1,17 +1,33 @@
 //! Workloads on a real cluster: which pod came after which, from which host; and pods that are not what was made.
 
 use serde_json::{Value, json};
-use touchstone_tests::cluster::{Cluster, PATIENCE, pod};
+use touchstone_tests::cluster::{Cluster, PATIENCE, pod, six};
 use touchstone_tpm_sim::kubernetes::{nodes, pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::{NAMESPACE, policy};
 
 use super::entries::entry;
+use super::marks::until_mutated;
 
-/// The healthy hosts of all countries fit.
-pub(super) fn let_more_hosts_in(cluster: &Cluster) {
+/// The healthy hosts of all countries fit, and pods are steered to them: a scheduler whose binding is refused looks
+/// again only when a node changes, or after a minute and a half. The host that no longer attests gets none.
+pub(super) async fn let_more_hosts_in(cluster: &Cluster) {
     let anywhere = policy().replace("    region: germany\n", "");
     assert_ne!(anywhere, policy());
     cluster.world.apply(&anywhere);
+    close(cluster, &six("de-3").node(), true).await;
+    let mutating = cluster.attestor(webhooks::mutating).unwrap();
+    webhooks::install(cluster.api(), &mutating).await.unwrap();
+    until_mutated(cluster, true).await;
+}
+
+/// Whether the scheduler may use a node.
+async fn close(cluster: &Cluster, node: &str, closed: bool) {
+    let change = json!({ "spec": { "unschedulable": closed.then_some(true) } });
+    cluster
+        .api()
+        .patch(&nodes::path(node), &change)
+        .await
+        .unwrap();
 }
 
 pub(super) async fn a_pod_that_is_made_anew_is_followed_from_host_to_host(cluster: &Cluster) {
@@ -21,8 +37,7 @@ pub(super) async fn a_pod_that_is_made_anew_is_followed_from_host_to_host(cluste
     let first = the_pod(cluster, "moves", "").await;
     known(cluster, &first).await;
     let node = first["spec"]["nodeName"].as_str().unwrap();
-    let closed = json!({ "spec": { "unschedulable": true } });
-    api.patch(&nodes::path(node), &closed).await.unwrap();
+    close(cluster, node, true).await;
     let name = first["metadata"]["name"].as_str().unwrap();
     api.delete(&pods::path(NAMESPACE, name)).await.unwrap();
     let second = the_pod(cluster, "moves", name).await;
@@ -51,8 +66,7 @@ pub(super) async fn a_pod_that_is_made_anew_is_followed_from_host_to_host(cluste
     let shown = &shown["workloads"][0];
     assert_eq!(shown["moves"][0]["to"], side(&second));
     assert_eq!(entry["workload"]["revision"], shown["revision"]);
-    let open = json!({ "spec": { "unschedulable": null } });
-    api.patch(&nodes::path(node), &open).await.unwrap();
+    close(cluster, node, false).await;
 }
 
 pub(super) async fn an_image_is_not_changed_where_it_runs(cluster: &Cluster) {
@@ -95,16 +109,31 @@ pub(super) async fn an_image_is_not_changed_where_it_runs(cluster: &Cluster) {
 /// The pod of a Deployment that is bound and is not called `gone`.
 async fn the_pod(cluster: &Cluster, deployment: &str, gone: &str) -> Value {
     let what = format!("a pod of `{deployment}` is bound");
-    until(&what, PATIENCE, async || {
+    let bound = until(&what, PATIENCE, async || {
         let pods = pods::of_deployment(cluster.api(), NAMESPACE, deployment).await?;
         let bound = |pod: &Value| {
             let placed = pods::placed(pod);
             pod["metadata"]["name"] != gone && matches!(placed, Some(pods::Placement::Bound(_)))
         };
         Ok(pods.into_iter().find(bound))
-    })
-    .await
-    .unwrap()
+    });
+    match bound.await {
+        Ok(pod) => pod,
+        Err(late) => panic!("{late}; {}", what_is_there(cluster, deployment).await),
+    }
+}
+
+/// The pods of a Deployment and what the nodes say of themselves, for whoever asks why none is bound.
+async fn what_is_there(cluster: &Cluster, deployment: &str) -> Value {
+    let pods = pods::of_deployment(cluster.api(), NAMESPACE, deployment).await;
+    let nodes = cluster.api().get("/api/v1/nodes").await.unwrap();
+    let nodes = nodes["items"].as_array().unwrap();
+    let said = nodes.iter().map(|node| {
+        json!({
+            "name": node["metadata"]["name"], "labels": node["metadata"]["labels"], "spec": node["spec"],
+        })
+    });
+    json!({ "pods": pods.unwrap(), "nodes": said.collect::<Vec<_>>() })
 }
 
 /// Waits until the attestor knows where the pod is.
