@@ -39,9 +39,9 @@ pub(crate) enum ApplyError {
     #[error("other manifests came into force meanwhile; plan and apply again")]
     Overtaken,
     #[error(
-        "the policies in force are objects of the cluster `{0}`, and one cluster alone may be their source; say `policies = \
-         \"bundle\"` in the settings of one of the two, and then, or where `{0}` is gone, take them over with `touchstone policy \
-         apply`"
+        "the policies in force are objects of the cluster `{0}`, which alone is their source: change them there, with `kubectl \
+         apply`. To take them over, say `policies = \"bundle\"` in the settings of `{0}`, and then, or where it is gone, \
+         `touchstone policy apply --take-over`"
     )]
     OfOtherCluster(ClusterName),
     #[error(transparent)]
@@ -79,12 +79,19 @@ pub(crate) async fn parse_new(manifests: String) -> Result<Parsed, StoreError> {
 
 /// How manifests came here.
 pub(crate) enum Origin<'a> {
-    /// Somebody applied them.
-    Applied,
+    /// Somebody applied them. `take_over`: they may take the place of objects of another cluster.
+    Applied { take_over: bool },
     /// Somebody put pending values into them.
     Activated(Activated<'a>),
     /// They are objects of this attestor's cluster.
     Objects,
+}
+
+impl Origin<'_> {
+    /// The only cluster whose objects may be in force until then; `None`: whichever's.
+    fn beside<'a>(&self, own: &'a ClusterName) -> Option<&'a ClusterName> {
+        (!matches!(self, Self::Applied { take_over: true })).then_some(own)
+    }
 }
 
 /// What came into force.
@@ -106,7 +113,8 @@ pub(crate) struct Activated<'a> {
 ///
 /// Unless told to `drain`, it refuses to take affirming away from too many hosts at once, or the hosts away from a
 /// workload. Manifests that were made from others are refused where those are not in force any more, with `drain`
-/// too. So are objects of one cluster where those in force are another's: two sources would undo each other for ever.
+/// too. So are all where those in force are another cluster's objects, unless they are told to take their place: two
+/// sources would undo each other for ever.
 pub(crate) async fn apply(
     attestor: &Attestor,
     actor: &Actor,
@@ -115,12 +123,13 @@ pub(crate) async fn apply(
     origin: Origin<'_>,
 ) -> Result<Applied, ApplyError> {
     let cluster = matches!(origin, Origin::Objects).then_some(&attestor.cluster);
+    let own = origin.beside(&attestor.cluster);
     let activated = match origin {
         Origin::Activated(activated) => Some(activated),
-        Origin::Applied | Origin::Objects => None,
+        Origin::Applied { .. } | Origin::Objects => None,
     };
     // Before the fleet is judged, too.
-    check_source(&mut attestor.store.read().await?, cluster).await?;
+    check_source(&mut attestor.store.read().await?, own).await?;
     let set = Arc::new(parse_new(manifests.to_owned()).await??);
     let digest = set.digest;
     let planned = match drain {
@@ -132,7 +141,7 @@ pub(crate) async fn apply(
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
-    check_source(&mut tx, cluster).await?;
+    check_source(&mut tx, own).await?;
     let newest = tx.policy_digest().await?;
     let planned_from = planned.map(|plan| plan.in_force);
     let made_from = activated.as_ref().map(|activated| activated.base);
@@ -159,12 +168,12 @@ pub(crate) async fn apply(
     Ok(Applied { version, digest })
 }
 
-/// Whether objects of `cluster` may come into force after what is.
-async fn check_source(tx: &mut Tx, cluster: Option<&ClusterName>) -> Result<(), ApplyError> {
-    let Some(cluster) = cluster else {
+/// Refuses where what is in force are objects of another cluster than `own`, if that matters.
+async fn check_source(tx: &mut Tx, own: Option<&ClusterName>) -> Result<(), ApplyError> {
+    let Some(own) = own else {
         return Ok(());
     };
-    match tx.policy_source().await?.filter(|source| source != cluster) {
+    match tx.policy_source().await?.filter(|source| source != own) {
         Some(other) => Err(ApplyError::OfOtherCluster(other)),
         None => Ok(()),
     }
@@ -175,6 +184,33 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn what_another_cluster_is_the_source_of_is_taken_over_on_purpose_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let [own, west] = ["default", "west"].map(|name| name.parse::<ClusterName>().unwrap());
+        let applied = |take_over| Origin::Applied { take_over };
+        for source in [None, Some(&own), Some(&west)] {
+            tx.add_policy(&[1; 32], "", source, 1).await.unwrap();
+            for (origin, anyway) in [
+                (applied(false), false),
+                (applied(true), true),
+                (Origin::Objects, false),
+            ] {
+                let checked = check_source(&mut tx, origin.beside(&own)).await;
+                let code = checked.map_err(|error| error.code());
+                let expected = match anyway || source != Some(&west) {
+                    true => Ok(()),
+                    false => Err("policies-from-other-cluster"),
+                };
+                assert_eq!(code, expected);
+            }
+        }
+    }
 
     #[tokio::test]
     async fn others_go_on_while_manifests_are_parsed() {

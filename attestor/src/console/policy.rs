@@ -29,6 +29,9 @@ pub enum Policy {
         /// Apply them even if more than a third of the affirming hosts would fall; the audit log says so
         #[arg(long)]
         drain: bool,
+        /// Apply them though those in force are objects of another cluster; say `policies = "bundle"` there first
+        #[arg(long)]
+        take_over: bool,
     },
     /// Show what manifests would do to the fleet, on each host's own last evidence; nothing is changed
     #[command(after_help = plan::EXIT_CODES)]
@@ -61,7 +64,14 @@ pub enum Policy {
 /// Runs any of them but `check`.
 pub(super) async fn run(client: &Client, json: bool, command: Policy) -> anyhow::Result<ExitCode> {
     match command {
-        Policy::Apply { files, drain } => apply(client, json, &files, drain).await?,
+        Policy::Apply {
+            files,
+            drain,
+            take_over,
+        } => {
+            let body = json!({ "drain": drain, "take_over": take_over });
+            apply(client, json, &files, body).await?
+        }
         Policy::Plan {
             files,
             detailed_exitcode,
@@ -109,9 +119,14 @@ pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn apply(client: &Client, json: bool, files: &[PathBuf], drain: bool) -> anyhow::Result<()> {
+async fn apply(
+    client: &Client,
+    json: bool,
+    files: &[PathBuf],
+    mut body: Value,
+) -> anyhow::Result<()> {
     let sources = Sources::read(files)?;
-    let body = json!({ "manifests": sources.text, "drain": drain });
+    body["manifests"] = json!(sources.text);
     let answer = waiting(
         "judging every host",
         client.put_slowly("/v1/policies", &body),

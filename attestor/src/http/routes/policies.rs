@@ -24,6 +24,9 @@ pub(super) struct Manifests {
     /// Whether it may take affirming away from however many hosts.
     #[serde(default)]
     drain: bool,
+    /// Whether they may take the place of the objects of a cluster that another process serves.
+    #[serde(default)]
+    take_over: bool,
 }
 
 /// Puts manifests into force, all or none.
@@ -33,8 +36,13 @@ pub(super) async fn apply(
     Body(manifests): Body<Manifests>,
 ) -> Result<Json<Value>, Problem> {
     come_from_here(&app)?;
-    let Manifests { manifests, drain } = manifests;
-    let applied = policy::apply(&app.attestor, &actor, &manifests, drain, Origin::Applied).await;
+    let Manifests {
+        manifests,
+        drain,
+        take_over,
+    } = manifests;
+    let origin = Origin::Applied { take_over };
+    let applied = policy::apply(&app.attestor, &actor, &manifests, drain, origin).await;
     let applied = applied.map_err(|error| refusal(&error))?;
     Ok(Json(
         json!({ "version": applied.version, "digest": applied.digest }),
