@@ -77,7 +77,8 @@ impl Changed {
             "admission-decided" | "pod-ended" => return,
             "policy-applied" => self.policies = true,
             "result-key-added" | "result-key-revoked" => self.result_keys = true,
-            "host-appraised" => {}
+            // They change nothing about which nodes the host stands behind.
+            "host-appraised" | "layer-key-released" | "data-key-released" | "images-purged" => {}
             _ => self.machines.extend(entry.host.clone()),
         }
         self.hosts.extend(entry.host);

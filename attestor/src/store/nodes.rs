@@ -59,13 +59,15 @@ impl MappedNode {
 }
 
 impl Tx {
-    /// Says that a host stands behind a node, instead of what was said before. What boots were seen there is forgotten.
+    /// Says that a host stands behind a node, instead of what was said before. What boots were seen there is forgotten,
+    /// unless it is said again of the same node and host.
     pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
                 "INSERT INTO nodes (cluster, node, uid, host, token) VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (cluster, node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
-                     boot = NULL, booted_at = NULL",
+                     boot = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.boot END,
+                     booted_at = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.booted_at END",
             )
             .bind(mapped.cluster.as_str())
             .bind(mapped.node.as_str())
@@ -183,4 +185,57 @@ pub(super) fn cluster_name(text: &str) -> Result<ClusterName, StoreError> {
 
 pub(super) fn host_id(text: &str) -> Result<HostId, StoreError> {
     text.parse().map_err(|_| StoreError::Malformed("host name"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use touchstone_evidence::digest::Sha256Digest;
+
+    use super::*;
+    use crate::store::{InventoryEntry, Store};
+
+    #[tokio::test]
+    async fn a_mapping_that_is_said_again_forgets_no_reboot() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().write().await.unwrap();
+        let machines = ["de-1", "de-2"].map(|name| InventoryEntry {
+            host: name.parse().unwrap(),
+            ek_digests: vec![Sha256Digest::of(name.as_bytes())],
+        });
+        assert!(tx.add_inventory(&machines, 6).await.unwrap());
+        let mapped = |uid: &str, host: &str| MappedNode {
+            cluster: ClusterName::default(),
+            node: "a".to_owned(),
+            uid: Some(uid.to_owned()),
+            host: host.parse().unwrap(),
+            token: None,
+            booted_at: None,
+        };
+        let boot = NodeBoot {
+            cluster: ClusterName::default(),
+            node: "a".to_owned(),
+            uid: "u1".to_owned(),
+            boot: "b".to_owned(),
+            booted_at: Some(7),
+        };
+        for (then, kept) in [
+            (mapped("u1", "de-1"), true),
+            (mapped("u2", "de-1"), false),
+            (mapped("u1", "de-2"), false),
+        ] {
+            tx.map_node(&mapped("u1", "de-1")).await.unwrap();
+            assert!(tx.set_node_boot(&boot).await.unwrap());
+            tx.map_node(&then).await.unwrap();
+            let held = tx.node_boots(&ClusterName::default()).await.unwrap();
+            let expected = kept.then(|| boot.clone());
+            assert_eq!(held, Vec::from_iter(expected), "{then:?}");
+            let booted_at = kept.then_some(7);
+            let held = tx.nodes().await.unwrap();
+            assert_eq!(held, [MappedNode { booted_at, ..then }]);
+        }
+    }
 }

@@ -347,6 +347,12 @@ mod tests {
         assert!(tier().0);
         booted(3, 91);
         assert!(tier().0);
+        let read = MappedNode {
+            booted_at: Some(90),
+            ..named("a", &host)
+        };
+        index.put_nodes_of(4, &host, vec![read]);
+        assert!(tier().0);
         // What is held about the host stays: it may be another node's too.
         let held = index.standing(&host).unwrap();
         assert_eq!(held.standing.tier, TrustTier::Affirming);

@@ -42,8 +42,11 @@ impl TrustIndex {
     }
 
     /// Takes over that `host` stands behind these nodes and no others.
-    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, nodes: Vec<MappedNode>) {
+    pub(crate) fn put_nodes_of(&self, order: u64, host: &HostId, mut nodes: Vec<MappedNode>) {
         self.change(order, |inner| {
+            for mapped in &mut nodes {
+                keep_boot(inner, mapped);
+            }
             drop_nodes(inner, order, host);
             for mapped in nodes {
                 put(inner, order, mapped, true);
@@ -53,22 +56,26 @@ impl TrustIndex {
 }
 
 /// `stands`: whether the host does behind the node.
-fn put(inner: &mut Inner, order: u64, mapped: MappedNode, stands: bool) {
-    let mut behind = Behind {
+fn put(inner: &mut Inner, order: u64, mut mapped: MappedNode, stands: bool) {
+    keep_boot(inner, &mut mapped);
+    let behind = Behind {
         host: mapped.host,
         uid: mapped.uid,
         booted_at: mapped.booted_at,
     };
-    // What was read before the node's last boot was told does not unsay it.
-    if mapped.cluster == inner.cluster
-        && let Some((_, Some(held))) = inner.nodes.get(&mapped.node)
-        && held.host == behind.host
-        && held.uid == behind.uid
-    {
-        behind.booted_at = behind.booted_at.max(held.booted_at);
-    }
     let behind = stands.then_some(behind);
     insert(inner, order, mapped.cluster, mapped.node, behind);
+}
+
+/// What was read before the node's last boot was told does not unsay it.
+fn keep_boot(inner: &Inner, mapped: &mut MappedNode) {
+    if mapped.cluster == inner.cluster
+        && let Some((_, Some(held))) = inner.nodes.get(&mapped.node)
+        && held.host == mapped.host
+        && held.uid == mapped.uid
+    {
+        mapped.booted_at = mapped.booted_at.max(held.booted_at);
+    }
 }
 
 /// Of two, what was committed later stays.
