@@ -8,7 +8,7 @@ use crate::webhook_secret;
 /// Its name in the data folder.
 const FILE: &str = "cluster.json";
 
-/// The same as `operator.json` says, without a credential.
+/// The same as `operator.json` says, without an operator's credential. The secret in the webhook's URL lets API servers in.
 #[derive(Serialize)]
 struct ClusterFile<'a> {
     server: &'a str,

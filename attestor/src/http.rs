@@ -109,14 +109,11 @@ pub fn routes() -> Vec<Route> {
     routes::all()
 }
 
-/// The router over those of [`routes`] that are answered for this duty; the others say who does.
+/// The router over those of [`routes`] that are answered for this duty; the others tell who may ask them who does.
 pub(crate) fn router(app: App, duty: Duty) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        if !duty.answers(route.access, route.path) {
-            router = router.route(route.path, on(filter(&route.method), elsewhere));
-            continue;
-        }
+        let is_answered = duty.answers(route.access, route.path);
         let rule = Rule {
             access: route.access,
             body_max: route.body_max,
@@ -124,8 +121,11 @@ pub(crate) fn router(app: App, duty: Duty) -> Router {
         let guard = middleware::from_fn_with_state(app.clone(), move |app, request, next| {
             access::check(rule, app, request, next)
         });
-        let handler = route
-            .handler
+        let handler = match is_answered {
+            true => route.handler,
+            false => on(filter(&route.method), elsewhere),
+        };
+        let handler = handler
             .layer::<_, Infallible>(guard)
             // Outside of the guard, which reads the body.
             .layer(DefaultBodyLimit::max(route.body_max));

@@ -127,7 +127,8 @@ pub(super) async fn map(
     let before = before.filter(|before| *before != host);
     if let Some(before) = before.as_ref().filter(|_| !replace) {
         let detail = format!(
-            "node `{node}` is mapped to host `{before}`; if it stands on `{host}` now, say so with --replace"
+            "node `{}` is mapped to host `{before}`; if it stands on `{host}` now, say so with --replace",
+            cluster.qualify(&node)
         );
         return Err(refused("node-mapped-elsewhere", &detail));
     }
@@ -173,13 +174,13 @@ fn uid_elsewhere(cluster: &ClusterName, uid: Option<String>) -> Result<String, P
     })
 }
 
-/// Which node of that name the operator means: the one that is there now.
 /// A command that found nothing must not map a node that nobody has.
 fn is_uid(uid: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=64).contains(&uid.len()) && uid.bytes().all(allowed)
 }
 
+/// Which node of that name the operator means: the one that is there now.
 async fn uid_in_cluster(
     app: &App,
     node: &str,

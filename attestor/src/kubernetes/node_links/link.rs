@@ -18,13 +18,15 @@ pub(super) enum LinkError {
     /// Another host stands behind it.
     #[error(
         "host `{holder}` stands behind node `{node}`; if that is another machine by now, \
-         run `touchstone node unmap {node}`"
+         run `touchstone node unmap {node} --cluster {cluster}`"
     )]
     Claimed {
         /// Whose it is.
         holder: HostId,
         /// Its name.
         node: String,
+        /// In which cluster.
+        cluster: ClusterName,
     },
     /// The database.
     #[error(transparent)]
@@ -90,6 +92,7 @@ fn claim(held: Option<&MappedNode>, host: &HostId, node: &NodeRef) -> Result<Cla
         true => Err(LinkError::Claimed {
             holder: held.host.clone(),
             node: node.name.clone(),
+            cluster: held.cluster.clone(),
         }),
         false => Ok(Claim::Takes {
             before: Some(held.host.clone()),
