@@ -194,7 +194,7 @@ pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     .await?;
     match duty {
         Duty::Attestor => operator_file::refresh(&attestor).await?,
-        Duty::Cluster => cluster_file::write(&attestor.keys)?,
+        Duty::Cluster => cluster_file::refresh(&attestor).await?,
     }
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));

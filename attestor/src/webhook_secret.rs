@@ -139,7 +139,8 @@ pub(crate) async fn rotate(attestor: &Attestor, actor: &Actor) -> Result<(), Web
         keys::write_private(&secrets.folder.join(BEFORE), old.as_bytes())?;
         Ok::<_, KeyError>(hash(&in_path(&next)?))
     })?;
-    audit::append_alone(&attestor.store, &Event::WebhookRotated, actor, clock::now()).await?;
+    let event = Event::WebhookRotated { cluster: None };
+    audit::append_alone(&attestor.store, &event, actor, clock::now()).await?;
     block_in_place(|| keys::rename(&next, &file))?;
     secrets.let_in_now(LetIn {
         current: made,

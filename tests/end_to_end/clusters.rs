@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::programs;
+use touchstone_tests::review::create;
 use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 
@@ -61,6 +62,47 @@ async fn who_serves_a_cluster_alone_answers_its_hosts_and_no_operator() {
     let secret = |url: &str| url.rsplit('/').next().unwrap().to_owned();
     assert_ne!(secret(&path(server)), secret(&path(&west)));
     assert!(!west.folder().join("operator.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_s_secret_of_a_cluster_is_exchanged_with_an_entry_and_both_are_let_in() {
+    let server = Server::start(&Database::postgres());
+    let settings = settings(&server, "west");
+    let mut west = server.beside(&settings);
+    let secret = |west: &Server| {
+        let operator = west.operator();
+        let url = operator["webhook"].as_str().unwrap();
+        url.rsplit('/').next().unwrap().to_owned()
+    };
+    let exchanged = || {
+        let entries = server.audit_entries().into_iter();
+        let exchanged = entries.filter(|entry| entry["kind"] == "webhook-rotated");
+        exchanged.collect::<Vec<_>>()
+    };
+    let first = secret(&west);
+    west.serve_cluster_again(&settings);
+    assert_eq!((secret(&west), exchanged().len()), (first.clone(), 0));
+    let file = |name| west.folder().join(name);
+    std::fs::rename(file("webhook.key"), file("webhook.key.before")).unwrap();
+    west.serve_cluster_again(&settings);
+    let second = secret(&west);
+    assert_ne!(first, second);
+    let entries = exchanged();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(
+        (&entries[0]["cluster"], &entries[0]["actor"]),
+        (&json!("west"), &json!("attestor"))
+    );
+    let pod = create("u1", "payments", None);
+    for (secret, status) in [
+        (&first, StatusCode::OK),
+        (&second, StatusCode::OK),
+        (&"0".repeat(64), StatusCode::UNAUTHORIZED),
+    ] {
+        let path = format!("/kubernetes/v1/validate/{secret}");
+        let (answered, said) = west.send(Method::POST, &path, None, Some(&pod)).await;
+        assert_eq!(answered, status, "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

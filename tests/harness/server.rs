@@ -161,6 +161,15 @@ impl Server {
         self.another(started, data, folder)
     }
 
+    /// Stops a `touchstone kubernetes` in order, and starts it again on the same data.
+    pub fn serve_cluster_again(&mut self, kubernetes: &str) {
+        self.stop();
+        let url = self.database.url().unwrap();
+        let more = ["--kubernetes", kubernetes];
+        let started = run_in("kubernetes", &[], &self.data, Some(&url), ANY_PORT, &more);
+        (self.process, self.url) = started;
+    }
+
     /// A data folder for `touchstone kubernetes` in `parent`, as the documentation has it made.
     #[must_use]
     pub fn folder_for_cluster(&self, parent: &Path) -> PathBuf {

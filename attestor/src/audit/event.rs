@@ -166,7 +166,11 @@ pub(crate) enum Event {
     /// It does from now on, and the one before is believed no more.
     CaActivated { ca: Sha256Digest },
     /// The webhook's URL has another secret from now on; the one before is let in too.
-    WebhookRotated,
+    WebhookRotated {
+        /// Which cluster's, where it is that of a process for one cluster alone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cluster: Option<ClusterName>,
+    },
     /// The secret before that one is let in no more.
     WebhookRevoked,
     /// Everything that was kept under one master key is kept under another. `versions`: of keys.

@@ -217,7 +217,9 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
         Event::ResultKeyRevoked { key: String::new() },
         Event::CaAnnounced { ca: digest },
         Event::CaActivated { ca: digest },
-        Event::WebhookRotated,
+        Event::WebhookRotated {
+            cluster: Some(ClusterName::default()),
+        },
         Event::WebhookRevoked,
         Event::CredentialRevoked {
             name: "anna".parse().unwrap(),
