@@ -1,5 +1,7 @@
 //! Several clusters on one database: what is of one is nothing in another, and who serves one alone answers no operator.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use reqwest::{Method, StatusCode};
@@ -15,8 +17,9 @@ fn settings(server: &Server, name: &str) -> String {
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
         clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {token: t}}]\n\
         contexts: [{name: c, context: {cluster: c, user: u}}]\n";
-    let kubeconfig = server.file(&format!("{name}.kubeconfig"), kubeconfig);
-    let text = format!("cluster = {name:?}\nkubeconfig = {kubeconfig:?}\n");
+    let path = server.folder().join(format!("{name}.kubeconfig"));
+    server.write_private(&path, kubeconfig.as_bytes());
+    let text = format!("cluster = {name:?}\nkubeconfig = {path:?}\n");
     server.file(&format!("{name}.toml"), &text)
 }
 
@@ -90,6 +93,15 @@ async fn what_a_cluster_cannot_be_served_with_is_told_with_what_to_do() {
         "{said}"
     );
     let whole = [&kubernetes[..], &database].concat();
+    let secret = server.folder().join("west.kubeconfig");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o640)).unwrap();
+    let said = refusal(&[&whole]);
+    let advice = format!(
+        "(mode 0640), and with it whatever the attestor may do in the cluster; run `chmod 600 {}`",
+        secret.display()
+    );
+    assert!(said.contains(&advice), "{said}");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
     std::fs::write(data.join("operator.json"), "{}").unwrap();
     let said = refusal(&[&whole]);
     assert!(said.contains("the operator's credential"), "{said}");

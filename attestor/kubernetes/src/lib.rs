@@ -8,6 +8,7 @@ pub mod config;
 mod error;
 pub mod host_trust;
 pub mod image;
+mod kubeconfig;
 pub mod leader;
 mod lenient;
 pub mod marks;
