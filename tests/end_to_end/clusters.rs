@@ -144,6 +144,40 @@ async fn a_node_of_a_cluster_that_the_attestor_does_not_see_is_mapped_by_its_uid
         list(server),
         json!([of("default", None), of("west", Some("u-7"))])
     );
+    let only =
+        |cluster: &str| server.command(&["node", "list", "--cluster", cluster])["nodes"].clone();
+    assert_eq!(only("default"), json!([of("default", None)]));
+    assert_eq!(only("west"), json!([of("west", Some("u-7"))]));
+    assert_eq!(only("east"), json!([]));
+    let table = programs::command(&programs::path("touchstone"))
+        .args(["node", "list"])
+        .env("TOUCHSTONE_OPERATOR", server.folder().join("operator.json"))
+        .output();
+    let table = String::from_utf8(table.unwrap().stdout).unwrap();
+    let columns = |line: &str| {
+        line.replace(['│', '┆'], " ")
+            .split_whitespace()
+            .take(3)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let lines: Vec<String> = table.lines().map(columns).collect();
+    for line in [
+        "cluster node uid",
+        "default node-de-1 -",
+        "west node-de-1 u-7",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {table}");
+    }
+    let operator = server.operator();
+    let token = operator["token"].as_str();
+    let (status, said) = server
+        .send(Method::GET, "/v1/nodes?cluster=We/st", token, None)
+        .await;
+    assert_eq!(
+        (status, code(&said)),
+        (StatusCode::BAD_REQUEST, "malformed-query")
+    );
     assert_eq!(
         server.get("/v1/hosts/de-1").await["nodes"],
         json!(["node-de-1", "west/node-de-1"])

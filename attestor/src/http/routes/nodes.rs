@@ -1,7 +1,8 @@
 //! `/v1/nodes`: which host stands behind a Kubernetes node, and the operator's word on it.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -82,9 +83,24 @@ pub(super) struct Mapped {
 /// DNS-1123 subdomain, as Kubernetes names nodes.
 const NODE_NAME_MAX: usize = 253;
 
-/// All mappings, by cluster and node.
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let nodes = app.attestor.store.read().await?.nodes().await?;
+/// Which mappings are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    /// `None`: those of all clusters.
+    cluster: Option<ClusterName>,
+}
+
+/// All mappings, or those of a cluster, by cluster and node.
+pub(super) async fn list(
+    State(app): State<App>,
+    listed: Result<Query<Listed>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(Listed { cluster }) = listed?;
+    let mut nodes = app.attestor.store.read().await?.nodes().await?;
+    if let Some(cluster) = cluster {
+        nodes.retain(|mapped| mapped.cluster == cluster);
+    }
     let nodes: Vec<Node> = nodes.into_iter().map(Node::from).collect();
     Ok(Json(json!({ "nodes": nodes })))
 }
