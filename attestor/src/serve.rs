@@ -32,6 +32,7 @@ use crate::kubernetes::controller::{self, ControllerError};
 use crate::kubernetes::{Images, Webhook};
 use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
+use crate::other_clusters;
 use crate::process;
 use crate::server_ca::ServerCa;
 use crate::store::Store;
@@ -193,7 +194,10 @@ pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     )
     .await?;
     match duty {
-        Duty::Attestor => operator_file::refresh(&attestor).await?,
+        Duty::Attestor => {
+            operator_file::refresh(&attestor).await?;
+            other_clusters::warn(&attestor).await?;
+        }
         Duty::Cluster => cluster_file::write(&attestor.keys)?,
     }
 

@@ -195,6 +195,40 @@ async fn a_node_of_a_cluster_that_the_attestor_does_not_see_is_mapped_by_its_uid
     assert_eq!(list(server), json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attestor_says_at_its_start_that_its_cluster_had_another_name() {
+    let database = Database::under_test();
+    let mut server = Server::start(&database);
+    let ek = "7".repeat(64);
+    server.command(&["inventory", "add", "--host", "de-1", "--ek-digest", &ek]);
+    let map = ["node", "map", "node-de-1", "de-1"];
+    server.command(&[&map[..], &["--cluster", "west", "--uid", "u-7"]].concat());
+    server.stop();
+    // It ends after it said so: no kubeconfig is there.
+    let said = |cluster: &str| {
+        let settings = format!("cluster = {cluster:?}\nkubeconfig = '/nowhere'\n");
+        let settings = server.file("kubernetes.toml", &settings);
+        let said = server.refusal_to_start(&database, &["--kubernetes", &settings]);
+        assert!(
+            said.contains("the kubeconfig `/nowhere` cannot be used"),
+            "{said}"
+        );
+        said
+    };
+    let warning = "no host stands behind a node of the cluster";
+    let renamed = said("east");
+    let whole = format!(
+        "{warning} `east`, as this one is called here, but hosts stand behind nodes of `west` (1)"
+    );
+    assert!(
+        renamed.contains("WARN") && renamed.contains(&whole),
+        "{renamed}"
+    );
+    assert_eq!(renamed.matches(warning).count(), 1, "{renamed}");
+    assert!(renamed.contains("`cluster = \"NAME\"`"), "{renamed}");
+    assert!(!said("west").contains(warning));
+}
+
 fn code(problem: &Value) -> &str {
     let code = problem["type"].as_str().unwrap_or_default();
     code.rsplit(':').next().unwrap_or_default()
