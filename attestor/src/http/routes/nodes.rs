@@ -133,10 +133,10 @@ pub(super) async fn map(
     };
     let mut tx = app.attestor.store.write().await?;
     if tx.eks_of(&host).await?.is_empty() {
-        return Err(refused(
-            "host-not-in-inventory",
-            "the inventory has no such machine; add it with `touchstone inventory add`",
-        ));
+        let detail = format!(
+            "the inventory has no machine called `{host}`; add it with `touchstone inventory add`"
+        );
+        return Err(refused("host-not-in-inventory", &detail));
     }
     let before = tx.mapped_node(&cluster, &node).await?;
     let before = before.map(|mapped| mapped.host);
