@@ -93,8 +93,11 @@ pub enum Command {
     ///
     /// It answers that cluster's webhooks and scheduler and the agents of hosts there, and writes its nodes' labels and
     /// taints. It answers no operator: ask `touchstone serve`. The settings are those of `touchstone serve`; the cluster's
-    /// file must give it a name of its own (`cluster = "NAME"`). Its data folder needs some keys of the attestor's, which
-    /// docs/operators/clusters.md lists.
+    /// file must give it a name of its own (`cluster = "NAME"`).
+    ///
+    /// It needs no operator's credential, and its data folder must hold none: --operator and --json are of no use here. What
+    /// it needs: the keys that docs/operators/clusters.md lists, copied out of the folder of `touchstone serve`; user and
+    /// password of the database, in --database; and a kubeconfig in the cluster's file, or the service account of its pod.
     #[command(mut_arg("kubernetes", |argument| argument.required(true)))]
     Kubernetes(Settings),
     /// TPM manufacturers' certificates: which TPMs are genuine

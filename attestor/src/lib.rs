@@ -35,6 +35,7 @@ mod log_key;
 mod logs;
 mod metrics;
 mod operator_file;
+mod other_clusters;
 mod policy;
 mod process;
 mod random;

@@ -29,7 +29,7 @@ const SERIAL_STEP_MAX: u64 = 1 << 32;
 pub(crate) enum TagRefused {
     #[error("the bytes are no Ed25519 public key")]
     NotAKey,
-    #[error("the inventory has no machine called `{0}`")]
+    #[error("the inventory has no machine called `{0}`; add it with `touchstone inventory add`")]
     HostUnknown(HostId),
     #[error("the tag is refused: {0}")]
     Tag(#[from] LocationError),

@@ -32,6 +32,7 @@ use crate::kubernetes::controller::{self, ControllerError};
 use crate::kubernetes::{Images, Webhook};
 use crate::layer_keys::{MasterKey, MasterKeyError, MasterKeyPlaces};
 use crate::operator_file;
+use crate::other_clusters;
 use crate::process;
 use crate::server_ca::ServerCa;
 use crate::store::Store;
@@ -195,6 +196,9 @@ pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     match duty {
         Duty::Attestor => operator_file::refresh(&attestor).await?,
         Duty::Cluster => cluster_file::refresh(&attestor).await?,
+    }
+    if duty == Duty::Attestor && config.is_some() {
+        other_clusters::warn(&attestor).await?;
     }
 
     let house = tokio::spawn(housekeeping::run(Arc::clone(&attestor)));

@@ -147,6 +147,29 @@ fn a_credential_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_review_that_nobody_answers_says_where_it_was_sent_and_what_to_start() {
+    let mut server = Server::start(&Database::under_test());
+    server.stop();
+    let operator = server.folder().join("operator.json");
+    let output = programs::command(&programs::path("tpm-sim"))
+        .args(["review", "worker-1", "--operator"])
+        .arg(operator)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let begin = format!("no answer from the attestor at {} with the CA", server.url);
+    assert!(said.contains(&begin), "{said}");
+    assert!(
+        said.contains("see that `touchstone serve` runs there"),
+        "{said}"
+    );
+    let webhook = server.operator()["webhook"].as_str().unwrap().to_owned();
+    let secret = webhook.rsplit('/').next().unwrap();
+    assert!(!said.contains(secret), "{said}");
+}
+
+#[test]
 fn a_reader_that_leaves_the_list_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,5 +1,7 @@
 //! Several clusters on one database: what is of one is nothing in another, and who serves one alone answers no operator.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use reqwest::{Method, StatusCode};
@@ -16,8 +18,9 @@ fn settings(server: &Server, name: &str) -> String {
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
         clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {token: t}}]\n\
         contexts: [{name: c, context: {cluster: c, user: u}}]\n";
-    let kubeconfig = server.file(&format!("{name}.kubeconfig"), kubeconfig);
-    let text = format!("cluster = {name:?}\nkubeconfig = {kubeconfig:?}\n");
+    let path = server.folder().join(format!("{name}.kubeconfig"));
+    server.write_private(&path, kubeconfig.as_bytes());
+    let text = format!("cluster = {name:?}\nkubeconfig = {path:?}\n");
     server.file(&format!("{name}.toml"), &text)
 }
 
@@ -132,6 +135,15 @@ async fn what_a_cluster_cannot_be_served_with_is_told_with_what_to_do() {
         "{said}"
     );
     let whole = [&kubernetes[..], &database].concat();
+    let secret = server.folder().join("west.kubeconfig");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o640)).unwrap();
+    let said = refusal(&[&whole]);
+    let advice = format!(
+        "(mode 0640), and with it whatever the attestor may do in the cluster; run `chmod 600 {}`",
+        secret.display()
+    );
+    assert!(said.contains(&advice), "{said}");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
     std::fs::write(data.join("operator.json"), "{}").unwrap();
     let said = refusal(&[&whole]);
     assert!(said.contains("the operator's credential"), "{said}");
@@ -174,6 +186,40 @@ async fn a_node_of_a_cluster_that_the_attestor_does_not_see_is_mapped_by_its_uid
         list(server),
         json!([of("default", None), of("west", Some("u-7"))])
     );
+    let only =
+        |cluster: &str| server.command(&["node", "list", "--cluster", cluster])["nodes"].clone();
+    assert_eq!(only("default"), json!([of("default", None)]));
+    assert_eq!(only("west"), json!([of("west", Some("u-7"))]));
+    assert_eq!(only("east"), json!([]));
+    let table = programs::command(&programs::path("touchstone"))
+        .args(["node", "list"])
+        .env("TOUCHSTONE_OPERATOR", server.folder().join("operator.json"))
+        .output();
+    let table = String::from_utf8(table.unwrap().stdout).unwrap();
+    let columns = |line: &str| {
+        line.replace(['│', '┆'], " ")
+            .split_whitespace()
+            .take(3)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let lines: Vec<String> = table.lines().map(columns).collect();
+    for line in [
+        "cluster node uid",
+        "default node-de-1 -",
+        "west node-de-1 u-7",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {table}");
+    }
+    let operator = server.operator();
+    let token = operator["token"].as_str();
+    let (status, said) = server
+        .send(Method::GET, "/v1/nodes?cluster=We/st", token, None)
+        .await;
+    assert_eq!(
+        (status, code(&said)),
+        (StatusCode::BAD_REQUEST, "malformed-query")
+    );
     assert_eq!(
         server.get("/v1/hosts/de-1").await["nodes"],
         json!(["node-de-1", "west/node-de-1"])
@@ -189,6 +235,40 @@ async fn a_node_of_a_cluster_that_the_attestor_does_not_see_is_mapped_by_its_uid
     assert_eq!(unmapped.unwrap()["cluster"], "default");
     server.command(&["node", "unmap", "node-de-1", "--cluster", "west"]);
     assert_eq!(list(server), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attestor_says_at_its_start_that_its_cluster_had_another_name() {
+    let database = Database::under_test();
+    let mut server = Server::start(&database);
+    let ek = "7".repeat(64);
+    server.command(&["inventory", "add", "--host", "de-1", "--ek-digest", &ek]);
+    let map = ["node", "map", "node-de-1", "de-1"];
+    server.command(&[&map[..], &["--cluster", "west", "--uid", "u-7"]].concat());
+    server.stop();
+    // It ends after it said so: no kubeconfig is there.
+    let said = |cluster: &str| {
+        let settings = format!("cluster = {cluster:?}\nkubeconfig = '/nowhere'\n");
+        let settings = server.file("kubernetes.toml", &settings);
+        let said = server.refusal_to_start(&database, &["--kubernetes", &settings]);
+        assert!(
+            said.contains("the kubeconfig `/nowhere` cannot be used"),
+            "{said}"
+        );
+        said
+    };
+    let warning = "no host stands behind a node of the cluster";
+    let renamed = said("east");
+    let whole = format!(
+        "{warning} `east`, as this one is called here, but hosts stand behind nodes of `west` (1)"
+    );
+    assert!(
+        renamed.contains("WARN") && renamed.contains(&whole),
+        "{renamed}"
+    );
+    assert_eq!(renamed.matches(warning).count(), 1, "{renamed}");
+    assert!(renamed.contains("`cluster = \"NAME\"`"), "{renamed}");
+    assert!(!said("west").contains(warning));
 }
 
 fn code(problem: &Value) -> &str {

@@ -1,5 +1,7 @@
 //! Host policies: which reference values count, which policy is for a host, how long a verdict holds.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use touchstone_evidence::digest::Sha256Digest;
@@ -119,6 +121,7 @@ async fn an_attestor_that_takes_policies_from_its_cluster_takes_them_from_nobody
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
+    std::fs::set_permissions(&kubeconfig, Permissions::from_mode(0o600)).unwrap();
     let settings = folder.path().join("kubernetes.toml");
     let reached = format!("kubeconfig = {kubeconfig:?}\n{SETTINGS}");
     std::fs::write(&settings, reached).unwrap();

@@ -271,6 +271,9 @@ async fn a_host_that_proves_another_place_raises_the_alarm() {
         world.server.refusal(&["location", "history", "de-9"]),
         "host-not-in-inventory"
     );
+    let said = world.server.run(&["location", "history", "de-9"]).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no machine called `de-9`; add it"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,11 @@
 //!
 //! What is held is behind by as much as a watch is. Whoever decides by it looks again once the decision was carried out.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -16,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, PolicySource};
 pub use crate::error::ClusterError;
+use crate::kubeconfig;
 use crate::lenient::Lenient;
 use crate::node::{self, Node};
 use crate::objects::PolicyObjects;
@@ -55,7 +54,7 @@ impl Cluster {
     /// Begins to watch. Does not wait for the API server: while it is away, nothing is known of any pod.
     pub async fn connect(config: Config) -> Result<Self, ClusterError> {
         let settings = match &config.kubeconfig {
-            Some(path) => outside(path).await?,
+            Some(path) => kubeconfig::read(path).await?,
             None => kube::Config::incluster()?,
         };
         let url = settings.cluster_url.to_string();
@@ -207,16 +206,4 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.watches.iter().for_each(AbortHandle::abort);
     }
-}
-
-/// How the API server is reached from outside of the cluster.
-async fn outside(path: &Path) -> Result<kube::Config, ClusterError> {
-    let unusable = |why| ClusterError::Kubeconfig {
-        path: path.to_owned(),
-        why,
-    };
-    let file = Kubeconfig::read_from(path).map_err(unusable)?;
-    let options = KubeConfigOptions::default();
-    let settings = kube::Config::from_custom_kubeconfig(file, &options).await;
-    settings.map_err(unusable)
 }

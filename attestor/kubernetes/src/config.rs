@@ -1,10 +1,13 @@
 //! The settings of a cluster: a TOML file, each key documented for the operator.
 
+mod names;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::cluster_name::ClusterName;
+pub use names::NameError;
 
 /// What `touchstone serve --kubernetes FILE` reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -130,9 +133,9 @@ pub enum ConfigError {
     /// Without it any token would do.
     #[error("`audience` is empty; name what the agents' tokens are projected for")]
     Audience,
-    /// Another form of name.
-    #[error("`agent = {0:?}` is no service account; say `system:serviceaccount:NAMESPACE:NAME`")]
-    Agent(String),
+    /// A name that nothing can have.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 impl Config {
@@ -167,10 +170,8 @@ impl Config {
         if config.audience.is_empty() {
             return Err(ConfigError::Audience);
         }
-        match config.agents_namespace() {
-            Some(_) => Ok(config),
-            None => Err(ConfigError::Agent(config.agent())),
-        }
+        names::check(&config)?;
+        Ok(config)
     }
 
     /// Where the agents' pods are: a service account is used in its own namespace alone.
@@ -178,10 +179,8 @@ impl Config {
         let Some(agent) = &self.agent else {
             return Some(&self.namespace);
         };
-        let account = agent.strip_prefix("system:serviceaccount:")?;
-        let (namespace, name) = account.split_once(':')?;
-        let good = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
-        good.then_some(namespace)
+        let (namespace, _) = names::service_account(agent)?;
+        Some(namespace)
     }
 }
 
@@ -250,15 +249,8 @@ mod tests {
             Err(ConfigError::Breaker(101))
         ));
         assert!(matches!(read("audience = ''"), Err(ConfigError::Audience)));
-        for agent in [
-            "agent",
-            "system:node:a",
-            "system:serviceaccount:a",
-            "system:serviceaccount::b",
-        ] {
-            let refused = read(&format!("agent = '{agent}'"));
-            assert!(matches!(refused, Err(ConfigError::Agent(_))), "{agent}");
-        }
+        let named = read("namespace = 'a.b'");
+        assert!(matches!(named, Err(ConfigError::Name(_))));
         let missing = Config::read(Path::new("/nowhere/kubernetes.toml"));
         assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
     }

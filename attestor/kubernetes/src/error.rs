@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use crate::kubeconfig::OpenToOthers;
+
 /// Why the cluster did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -16,6 +18,9 @@ pub enum ClusterError {
         /// Why not. It tells its own sources.
         why: kube::config::KubeconfigError,
     },
+    /// Others may read or write the kubeconfig.
+    #[error(transparent)]
+    KubeconfigOpen(#[from] OpenToOthers),
     /// What the kubeconfig says of certificates, keys or helper programs is no such thing.
     #[error(
         "what the kubeconfig says of certificates and credentials cannot be used ({0}); docs/operators/clusters.md says how \

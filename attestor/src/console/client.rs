@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reqwest::{Certificate, Identity, Response};
+use reqwest::{Certificate, Identity, Response, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -77,6 +77,17 @@ impl Client {
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.get_text(path).await?)?)
+    }
+
+    /// [`Client::get`] with these parameters, whatever characters their values have.
+    pub(super) async fn get_where(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> anyhow::Result<Value> {
+        let url = Url::parse_with_params(&self.url(path), parameters);
+        let url = url.context("the server in the credential is no URL")?;
+        Ok(serde_json::from_str(&self.send(self.http.get(url)).await?)?)
     }
 
     pub(super) async fn get_text(&self, path: &str) -> anyhow::Result<String> {

@@ -37,7 +37,11 @@ pub enum Node {
         cluster: Option<ClusterName>,
     },
     /// List the nodes and the hosts behind them
-    List,
+    List {
+        /// Only those of this cluster
+        #[arg(long)]
+        cluster: Option<ClusterName>,
+    },
 }
 
 /// Runs one of them.
@@ -68,13 +72,16 @@ pub(super) async fn run(client: &Client, json: bool, command: Node) -> anyhow::R
                 format!("node {node} is host {host} no more")
             })
         }
-        Node::List => {
-            let answer = client.get("/v1/nodes").await?;
+        Node::List { cluster } => {
+            let cluster = cluster
+                .as_ref()
+                .map(|cluster| ("cluster", cluster.as_str()));
+            let answer = client.get_where("/v1/nodes", cluster.as_slice()).await?;
+            let header = ["cluster", "node", "uid", "host", "by"];
             let rows = rows(&answer, "nodes", |node| {
-                let parts = ["uid", "host", "by"].map(|part| text(node, part));
-                [vec![qualified(node, "node")], parts.to_vec()].concat()
+                header.map(|part| text(node, part)).to_vec()
             });
-            table(json, &answer, &["node", "uid", "host", "by"], rows)
+            table(json, &answer, &header, rows)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use super::answers::{items, strings};
 use super::client::Client;
@@ -13,6 +14,9 @@ use super::output::{cut, line, moment, print, table, text};
 pub enum Workload {
     /// List workloads, by the record of the first pod of each
     List {
+        /// Only of this cluster
+        #[arg(long)]
+        cluster: Option<ClusterName>,
         /// Only of this namespace
         #[arg(long)]
         namespace: Option<String>,
@@ -44,7 +48,10 @@ fn named(text: &str) -> Result<Named, String> {
 /// Runs one of them.
 pub(super) async fn run(client: &Client, json: bool, command: Workload) -> anyhow::Result<()> {
     match command {
-        Workload::List { namespace } => list(client, json, namespace.as_deref()).await,
+        Workload::List { cluster, namespace } => {
+            let cluster = cluster.as_ref().map(ClusterName::as_str);
+            list(client, json, cluster, namespace.as_deref()).await
+        }
         Workload::Show { workload } => {
             let answer = client.get(&format!("/v1/workloads/{}", workload.0)).await?;
             match json {
@@ -56,24 +63,35 @@ pub(super) async fn run(client: &Client, json: bool, command: Workload) -> anyho
 }
 
 /// Every page, one after the other.
-async fn list(client: &Client, json: bool, namespace: Option<&str>) -> anyhow::Result<()> {
-    let namespace = namespace.map(|namespace| format!("namespace={namespace}"));
+async fn list(
+    client: &Client,
+    json: bool,
+    cluster: Option<&str>,
+    namespace: Option<&str>,
+) -> anyhow::Result<()> {
     let mut workloads: Vec<Value> = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let parts: Vec<&str> = namespace.iter().chain(&after).map(String::as_str).collect();
-        let answer = client
-            .get(&format!("/v1/workloads?{}", parts.join("&")))
-            .await?;
+        let parts = [
+            ("cluster", cluster),
+            ("namespace", namespace),
+            ("after", after.as_deref()),
+        ];
+        let parts: Vec<(&str, &str)> = parts
+            .into_iter()
+            .filter_map(|(part, value)| Some((part, value?)))
+            .collect();
+        let answer = client.get_where("/v1/workloads", &parts).await?;
         workloads.extend(items(&answer, "workloads").cloned());
         let Some(next) = answer.get("next").and_then(Value::as_str) else {
             break;
         };
-        after = Some(format!("after={next}"));
+        after = Some(next.to_owned());
     }
     let rows = workloads.iter().map(row).collect();
     let answer = json!({ "workloads": workloads });
     let header = [
+        "cluster",
         "namespace",
         "workload",
         "revision",
@@ -87,7 +105,8 @@ async fn list(client: &Client, json: bool, namespace: Option<&str>) -> anyhow::R
 fn row(workload: &Value) -> Vec<String> {
     let images: Vec<String> = items(workload, "images").map(short).collect();
     vec![
-        qualified(workload, "namespace"),
+        text(workload, "cluster"),
+        text(workload, "namespace"),
         format!("{} {}", text(workload, "kind"), text(workload, "name")),
         text(workload, "revision"),
         images.join("\n"),

@@ -191,9 +191,10 @@ impl Tx {
         row.map(record).transpose()
     }
 
-    /// Workloads of `namespace`, or of all where none is named, that come after `after`; at most `most`.
+    /// Workloads of `cluster` and `namespace`, or of all where none is named, that come after `after`; at most `most`.
     pub(crate) async fn workloads(
         &mut self,
+        cluster: Option<&ClusterName>,
         namespace: Option<&str>,
         after: &AfterWorkload,
         most: i64,
@@ -203,6 +204,7 @@ impl Tx {
                 "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
                  FROM workloads
                  WHERE (namespace, name, id) > ($2, $3, $4) AND (namespace = $1 OR $1 = '')
+                     AND (cluster = $6 OR $6 = '')
                  ORDER BY namespace, name, id LIMIT $5",
             )
             .bind(namespace.unwrap_or_default())
@@ -210,6 +212,7 @@ impl Tx {
             .bind(&after.name)
             .bind(&after.id)
             .bind(most)
+            .bind(cluster.map(ClusterName::as_str).unwrap_or_default())
             .fetch_all(connection)
             .await?
         });

@@ -231,6 +231,18 @@ async fn a_workload_is_shown_with_what_was_known_of_its_images() {
     assert_eq!(named(&list), ["api r1", "api-r1 r1", "api-r2 r2"]);
     let none = server.command(&["workload", "list", "--namespace", "shop"]);
     assert_eq!(none, json!({ "workloads": [] }));
+    let here = ["workload", "list", "--cluster", "default"];
+    assert_eq!(named(&server.command(&here)), named(&list));
+    for other in [
+        &["--cluster", "west"][..],
+        &["--cluster", "west", "--namespace", "payments"],
+        // What would be two parameters if it were not written as one value.
+        &["--namespace", "payments&after=a/b/c"],
+        &["--namespace", "pay ments#%+"],
+    ] {
+        let none = server.command(&[&here[..2], other].concat());
+        assert_eq!(none, json!({ "workloads": [] }), "{other:?}");
+    }
     // A Deployment is all of its ReplicaSets.
     let shown = server.command(&["workload", "show", "payments/api"]);
     assert_eq!(shown["workloads"].as_array().unwrap().len(), 3);

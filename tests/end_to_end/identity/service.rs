@@ -58,6 +58,9 @@ async fn a_retired_host_is_nobody_and_its_name_stays_taken() {
         assert_eq!(server.refusal(&["host", "reenrol", "de-1"]), "host-retired");
         let map = ["node", "map", "node-de-1", "de-1"];
         assert_eq!(server.refusal(&map), "host-not-in-inventory");
+        let said = server.run(&map).stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("no machine called `de-1`; add it"), "{said}");
         // No hint leads in a circle.
         for act in [
             &["host", "replace", "de-1", "--ek-certificate", &certificate][..],

@@ -22,6 +22,8 @@ const APP: &str = "payments";
 /// The webhook, with a client that believes only the attestor's own CA.
 pub(super) struct Webhook {
     http: reqwest::Client,
+    /// Base URL of the attestor.
+    server: String,
     url: String,
 }
 
@@ -52,6 +54,7 @@ impl Webhook {
             .build()?;
         Ok(Self {
             http,
+            server: credential.server,
             url: credential.webhook,
         })
     }
@@ -86,7 +89,14 @@ impl Webhook {
     pub(super) async fn ask(&self, uid: &str, review: Value) -> anyhow::Result<review::Decision> {
         let answer = self.http.post(&self.url).json(&review).send().await;
         // The URL holds the webhook's secret.
-        let answer = answer.map_err(reqwest::Error::without_url)?;
+        let answer = answer.map_err(reqwest::Error::without_url);
+        let answer = answer.with_context(|| {
+            format!(
+                "no answer from the attestor at {} with the CA of the credential; see that `touchstone serve` runs there, \
+                 with the folder that the credential came from, or `make demo KEEP=1`",
+                self.server
+            )
+        })?;
         if !answer.status().is_success() {
             bail!("the webhook answers {}", answer.status());
         }

@@ -1,7 +1,9 @@
 //! Files that tell a program where the API server is and as whom to speak to it; and the one that tells the API server
 //! as whom to speak to webhooks.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -85,8 +87,13 @@ fn user(pair: &Pair) -> Value {
     json!({ "client-certificate": pair.certificate, "client-key": pair.key })
 }
 
+/// For its owner alone, as the attestor wants it.
 fn save(path: &Path, config: &Value) -> Result<()> {
-    fs::write(path, config.to_string()).map_err(Error::file(path))
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(path);
+    file.and_then(|mut file| file.write_all(config.to_string().as_bytes()))
+        .map_err(Error::file(path))
 }
 
 #[cfg(test)]

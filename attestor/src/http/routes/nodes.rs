@@ -1,7 +1,8 @@
 //! `/v1/nodes`: which host stands behind a Kubernetes node, and the operator's word on it.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -82,9 +83,24 @@ pub(super) struct Mapped {
 /// DNS-1123 subdomain, as Kubernetes names nodes.
 const NODE_NAME_MAX: usize = 253;
 
-/// All mappings, by cluster and node.
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let nodes = app.attestor.store.read().await?.nodes().await?;
+/// Which mappings are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    /// `None`: those of all clusters.
+    cluster: Option<ClusterName>,
+}
+
+/// All mappings, or those of a cluster, by cluster and node.
+pub(super) async fn list(
+    State(app): State<App>,
+    listed: Result<Query<Listed>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(Listed { cluster }) = listed?;
+    let mut nodes = app.attestor.store.read().await?.nodes().await?;
+    if let Some(cluster) = cluster {
+        nodes.retain(|mapped| mapped.cluster == cluster);
+    }
     let nodes: Vec<Node> = nodes.into_iter().map(Node::from).collect();
     Ok(Json(json!({ "nodes": nodes })))
 }
@@ -117,10 +133,10 @@ pub(super) async fn map(
     };
     let mut tx = app.attestor.store.write().await?;
     if tx.eks_of(&host).await?.is_empty() {
-        return Err(refused(
-            "host-not-in-inventory",
-            "the inventory has no such machine; add it with `touchstone inventory add`",
-        ));
+        let detail = format!(
+            "the inventory has no machine called `{host}`; add it with `touchstone inventory add`"
+        );
+        return Err(refused("host-not-in-inventory", &detail));
     }
     let before = tx.mapped_node(&cluster, &node).await?;
     let before = before.map(|mapped| mapped.host);

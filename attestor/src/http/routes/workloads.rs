@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use touchstone_evidence::digest::Sha256Digest;
+use touchstone_kubernetes::cluster_name::ClusterName;
 
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -21,21 +22,31 @@ const NAMED: i64 = 64;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    cluster: Option<ClusterName>,
     namespace: Option<String>,
     after: Option<String>,
 }
 
-/// A page of workloads: all, or those of a namespace.
+/// A page of workloads: all, or those of a cluster, of a namespace, or of both.
 pub(super) async fn list(
     State(app): State<App>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Query(Wanted { namespace, after }) = wanted?;
+    let Query(Wanted {
+        cluster,
+        namespace,
+        after,
+    }) = wanted?;
     let after = after.as_deref().map(read_after).transpose()?;
     let mut tx = app.attestor.store.read().await?;
     let after = after.unwrap_or_default();
     let mut page = tx
-        .workloads(namespace.as_deref(), &after, PAGE.saturating_add(1))
+        .workloads(
+            cluster.as_ref(),
+            namespace.as_deref(),
+            &after,
+            PAGE.saturating_add(1),
+        )
         .await?;
     let whole = usize::try_from(PAGE).unwrap_or_default();
     let more = page.len() > whole;
