@@ -211,10 +211,7 @@ impl Controller {
             .await;
         self.policies.round(&self.attestor, &self.cluster).await;
         let nodes = self.cluster.nodes();
-        if let Err(error) = self.boots.round(&self.attestor, &nodes, now).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "a reboot could not be written down");
-        }
+        self.boots.round(&self.attestor, &nodes, now).await;
         let judged: Vec<(Arc<Node>, Judged)> = nodes
             .into_iter()
             .map(|node| {
