@@ -308,7 +308,7 @@ impl Controller {
 /// Every node that a host stands behind, and those that lose pods.
 fn turns_of<'a>(
     judged: &'a [(Arc<Node>, Judged)],
-    losing: &HashSet<&str>,
+    losing: &HashSet<&'a str>,
     now: i64,
 ) -> Vec<Turn<'a>> {
     let turns = judged.iter().map(|(node, judged)| {
@@ -328,7 +328,7 @@ fn turns_of<'a>(
         (judged, turn)
     });
     let counting = turns.filter(|(judged, turn)| judged.host.is_some() || turn.loses);
-    counting.map(|(_, turn)| turn).collect()
+    breaker::with_unseen(counting.map(|(_, turn)| turn).collect(), losing)
 }
 
 /// Writes an entry of the attestor's own doing.
