@@ -128,6 +128,7 @@ async fn lead(
         }
         // Whoever leads now looks.
         attestor.metrics.webhook_gaps(None);
+        attestor.metrics.evictions_held(0);
     }
 }
 
@@ -173,11 +174,11 @@ impl Controller {
         cluster: &Arc<Cluster>,
         webhook: &Arc<Webhook>,
     ) -> Result<Self, StoreError> {
-        let lost = lately::lost(&attestor.store, &attestor.cluster, clock::now()).await?;
+        let lately = lately::read(&attestor.store, &attestor.cluster, clock::now()).await?;
         Ok(Self {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
-            breaker: Breaker::resume(lost.into_iter(), Instant::now()),
+            breaker: Breaker::resume(lately.lost.into_iter(), Instant::now()),
             boots: Boots::load(&attestor.store, &attestor.cluster, clock::now()).await?,
             compared: Compared::default(),
             custody: Custody::default(),
@@ -187,7 +188,7 @@ impl Controller {
             statements: Statements::default(),
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
-            held: Held::default(),
+            held: Held::resume(lately.held),
         })
     }
 

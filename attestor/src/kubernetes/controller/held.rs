@@ -11,6 +11,13 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// As whoever led before told it last.
+    pub(super) fn resume(held: Option<bool>) -> Self {
+        Self {
+            held: held.unwrap_or(false),
+        }
+    }
+
     /// Tells it, if it is not as it was told last; `nodes`: those that are held. What could not be written is told again.
     pub(super) async fn note<E: AsRef<dyn std::error::Error + Send + Sync>>(
         &mut self,
@@ -88,5 +95,27 @@ mod tests {
                 (0, false, true)
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn who_leads_next_tells_an_end_and_no_begin_twice() {
+        for (before, nodes, told) in [
+            (Some(true), 2, None),
+            (Some(true), 0, Some(false)),
+            (Some(false), 2, Some(true)),
+            (None, 2, Some(true)),
+            (None, 0, None),
+        ] {
+            let mut wrote = None;
+            let write = async |event: Event| -> Written {
+                if let Event::EvictionsHeld { held, .. } = event {
+                    wrote = Some(held);
+                }
+                Ok(())
+            };
+            let mut held = Held::resume(before);
+            held.note(&ClusterName::default(), nodes, write).await;
+            assert_eq!(wrote, told, "{before:?} {nodes}");
+        }
     }
 }
