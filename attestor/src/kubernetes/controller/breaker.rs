@@ -74,6 +74,18 @@ pub(super) struct Turns {
     pub(super) lately: HashSet<String>,
 }
 
+impl Turns {
+    /// Lets nodes of `of` lose their pods in a later round; of those that lost them already nothing is given back.
+    pub(super) fn put_off(&mut self, nodes: &[Turn<'_>], of: &HashSet<&str>) {
+        let later = nodes
+            .iter()
+            .filter(|turn| !turn.executed && of.contains(turn.node));
+        for turn in later {
+            self.over.remove(turn.node);
+        }
+    }
+}
+
 impl Breaker {
     /// One that goes on for another: `lost` says which nodes lost pods, and how long ago.
     pub(super) fn resume(lost: impl Iterator<Item = (String, Duration)>, now: Instant) -> Self {
@@ -233,6 +245,21 @@ mod tests {
                 .over
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_node_whose_pods_are_not_all_written_down_loses_them_later_and_none_gets_them_back() {
+        let executed = Turn {
+            executed: true,
+            ..turn("c", true)
+        };
+        let nodes = [turn("a", true), turn("b", true), executed];
+        let mut turns = Turns {
+            over: ["a", "b", "c"].map(str::to_owned).into(),
+            ..Turns::default()
+        };
+        turns.put_off(&nodes, &HashSet::from(["b", "c"]));
+        assert_eq!(over(&turns), ["a", "c"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! That pods stay where they must not, because too many nodes would lose theirs at once: told once, and so is its end.
+//! That pods stay where they must not, because too many nodes would lose theirs at once, or too many pods are said to run
+//! another image: told once, and so is its end.
 
 use touchstone_kubernetes::cluster_name::ClusterName;
 
@@ -32,7 +33,7 @@ impl Held {
         match held {
             true => tracing::error!(
                 nodes,
-                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
+                "too many nodes would lose their pods at once, or too many pods are said to run another image: these are not ended until it is fewer; see `touchstone host list`, the policies and the warnings before this"
             ),
             false => tracing::info!("pods that may not stay are ended again"),
         }
