@@ -107,7 +107,7 @@ impl Metrics {
         let evictions_held = Gauge::default();
         registry.register(
             "evictions_held",
-            "Nodes whose pods stay although they are to end, since they are to on too many at once",
+            "Nodes whose pods stay although they are to end, since too many are to at once",
             evictions_held.clone(),
         );
         let pods_ended = Counter::default();

@@ -41,16 +41,19 @@ pub struct NodeInfo {
 /// Longest `bootID` that is read, bytes; Linux has 36 (`/proc/sys/kernel/random/boot_id`).
 const BOOT_ID_MAX: usize = 128;
 
-/// What is too long is none: kubelets write any text, and each is kept.
+/// What is too long is none, nor is what is not printable ASCII: kubelets write any text, each is kept, and a database takes no
+/// NUL.
 fn boot_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     static TOLD: Once = Once::new();
     let sent = String::deserialize(deserializer)?;
-    if sent.len() <= BOOT_ID_MAX {
+    if sent.len() <= BOOT_ID_MAX && sent.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(sent);
     }
     let bytes = sent.len();
     TOLD.call_once(|| {
-        tracing::warn!("a node reports a bootID of {bytes} bytes; such are not read")
+        tracing::warn!(
+            "a node reports a bootID of {bytes} bytes; such of more than {BOOT_ID_MAX}, or of other than printable ASCII, are not read"
+        )
     });
     Ok(String::new())
 }
@@ -94,11 +97,18 @@ mod tests {
 
     #[test]
     fn a_boot_id_that_no_kernel_makes_is_none() {
-        for (length, read) in [(36, 36), (128, 128), (129, 0), (1_000_000, 0)] {
-            let status: NodeStatus =
-                serde_json::from_value(json!({ "nodeInfo": { "bootID": "a".repeat(length) } }))
-                    .unwrap();
-            assert_eq!(status.node_info.unwrap().boot_id.len(), read);
+        let read = |boot_id: &str| {
+            let status = json!({ "nodeInfo": { "bootID": boot_id } });
+            let status: NodeStatus = serde_json::from_value(status).unwrap();
+            status.node_info.unwrap().boot_id
+        };
+        for (length, kept) in [(36, 36), (128, 128), (129, 0), (1_000_000, 0)] {
+            assert_eq!(read(&"a".repeat(length)).len(), kept);
+        }
+        let made = "2f1e9a3c-6f0b-4d29-9c1e-0a1b2c3d4e5f";
+        assert_eq!(read(made), made);
+        for other in ["\0", "a\0b", "a\nb", "a b", "\u{7f}", "\u{e9}"] {
+            assert_eq!(read(other), "", "{other:?}");
         }
     }
 }

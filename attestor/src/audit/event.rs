@@ -433,7 +433,8 @@ pub(crate) enum Event {
     WorkloadMoved(Box<Moved>),
     /// Our webhook configurations are others than when they were seen last, by whichever replica.
     WebhooksChanged(WebhooksSeen),
-    /// Too many nodes turned untrusted at once, and their pods stay where they are, or do so no longer.
+    /// Too many nodes would lose pods at once, or too many pods are said to run another image, and these stay where they are,
+    /// or do so no longer.
     EvictionsHeld {
         cluster: ClusterName,
         nodes: usize,

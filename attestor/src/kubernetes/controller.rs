@@ -44,7 +44,7 @@ use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
 use custody::Custody;
-use evictions::Evictions;
+use evictions::{Evictions, Refused};
 use gates::Gates;
 use held::Held;
 use integrity::Integrity;
@@ -128,6 +128,7 @@ async fn lead(
         }
         // Whoever leads now looks.
         attestor.metrics.webhook_gaps(None);
+        attestor.metrics.evictions_held(0);
     }
 }
 
@@ -173,11 +174,11 @@ impl Controller {
         cluster: &Arc<Cluster>,
         webhook: &Arc<Webhook>,
     ) -> Result<Self, StoreError> {
-        let lost = lately::lost(&attestor.store, &attestor.cluster, clock::now()).await?;
+        let lately = lately::read(&attestor.store, &attestor.cluster, clock::now()).await?;
         Ok(Self {
             attestor: Arc::clone(attestor),
             cluster: Arc::clone(cluster),
-            breaker: Breaker::resume(lost.into_iter(), Instant::now()),
+            breaker: Breaker::resume(lately.lost.into_iter(), Instant::now()),
             boots: Boots::load(&attestor.store, &attestor.cluster, clock::now()).await?,
             compared: Compared::default(),
             custody: Custody::default(),
@@ -187,7 +188,7 @@ impl Controller {
             statements: Statements::default(),
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
-            held: Held::default(),
+            held: Held::resume(lately.held),
         })
     }
 
@@ -211,10 +212,7 @@ impl Controller {
             .await;
         self.policies.round(&self.attestor, &self.cluster).await;
         let nodes = self.cluster.nodes();
-        if let Err(error) = self.boots.round(&self.attestor, &nodes, now).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "a reboot could not be written down");
-        }
+        self.boots.round(&self.attestor, &nodes, now).await;
         let judged: Vec<(Arc<Node>, Judged)> = nodes
             .into_iter()
             .map(|node| {
@@ -231,11 +229,13 @@ impl Controller {
             .round(&self.attestor, &looked, &judged, now)
             .await;
         self.compared.round(&self.attestor, &looked, at).await;
-        let turns = self.end_pods(&looked, &judged, at).await;
-        // After its pods of a policy were ended, each with an entry: our taint ends all others.
+        let refused = self.refused(&looked, &judged, at);
+        let turns = self.turns(&refused, &judged, at);
+        // Before pods are ended, which may take long: no pod comes meanwhile.
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
+        self.end_pods(&refused, &turns, at).await;
         self.gates.round(&self.cluster, &looked, &judged, at).await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
@@ -248,36 +248,48 @@ impl Controller {
         Judged::of(self.attestor.index.on_node(name, uid), now)
     }
 
-    /// Ends pods that may not stay, unless too many nodes would lose theirs at once.
-    async fn end_pods(
+    /// The pods that may not stay where they run.
+    fn refused<'a>(
         &mut self,
-        looked: &Looked,
-        judged: &[(Arc<Node>, Judged)],
+        looked: &'a Looked,
+        judged: &'a [(Arc<Node>, Judged)],
+        at: Moment,
+    ) -> Vec<Refused<'a>> {
+        let (settings, compared) = ((&self.attestor, self.cluster.config()), &self.compared);
+        self.evictions.look(settings, looked, judged, compared, at)
+    }
+
+    /// Which nodes lose their pods, unless too many would at once.
+    fn turns<'a>(
+        &mut self,
+        refused: &[Refused<'a>],
+        judged: &'a [(Arc<Node>, Judged)],
         at: Moment,
     ) -> Turns {
-        let (attestor, cluster) = (&self.attestor, &self.cluster);
-        let config = cluster.config();
-        let compared = &self.compared;
-        let refused = self
-            .evictions
-            .look((attestor, config), looked, judged, compared, at);
-        let losing = evictions::losing(&refused);
-        let nodes = turns_of(judged, &losing, at.now);
+        let config = self.cluster.config();
+        let nodes = turns_of(judged, &evictions::losing(refused), at.now);
         let grace = Duration::from_secs(config.grace_seconds);
         let percent = config.breaker_percent;
-        let turns = self.breaker.look(&nodes, percent, grace, at.instant);
+        let mut turns = self.breaker.look(&nodes, percent, grace, at.instant);
+        // Pods of a policy end with an entry each, before our taint ends all others.
+        turns.put_off(&nodes, &self.evictions.unwritten(refused));
+        turns
+    }
+
+    /// Ends pods that may not stay.
+    async fn end_pods(&mut self, refused: &[Refused<'_>], turns: &Turns, at: Moment) {
+        let (attestor, cluster) = (&self.attestor, &self.cluster);
         let ended = self
             .evictions
-            .end_all(attestor, cluster, &refused, &turns.held, at.now);
-        for node in ended.await {
+            .end_all(attestor, cluster, refused, &turns.held, at);
+        let ended = ended.await;
+        for node in ended.lost {
             self.breaker.note_ended(node, at.instant);
         }
-        self.attestor.metrics.evictions_held(turns.held.len());
+        let held = turns.held.union(&ended.kept).count();
+        self.attestor.metrics.evictions_held(held);
         let write = async |event: Event| write(&self.attestor, &event, at.now).await;
-        self.held
-            .note(&self.attestor.cluster, turns.held.len(), write)
-            .await;
-        turns
+        self.held.note(&self.attestor.cluster, held, write).await;
     }
 
     async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
@@ -311,7 +323,7 @@ impl Controller {
 /// Every node that a host stands behind, and those that lose pods.
 fn turns_of<'a>(
     judged: &'a [(Arc<Node>, Judged)],
-    losing: &HashSet<&str>,
+    losing: &HashSet<&'a str>,
     now: i64,
 ) -> Vec<Turn<'a>> {
     let turns = judged.iter().map(|(node, judged)| {
@@ -331,7 +343,7 @@ fn turns_of<'a>(
         (judged, turn)
     });
     let counting = turns.filter(|(judged, turn)| judged.host.is_some() || turn.loses);
-    counting.map(|(_, turn)| turn).collect()
+    breaker::with_unseen(counting.map(|(_, turn)| turn).collect(), losing)
 }
 
 /// Writes an entry of the attestor's own doing.

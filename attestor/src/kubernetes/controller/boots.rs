@@ -4,6 +4,7 @@
 //! They are kept in the database: a node that reboots while nobody leads is noticed by who leads next.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 
 use touchstone_evidence::host_id::HostId;
@@ -107,14 +108,11 @@ impl Boots {
     }
 
     /// Writes down what is new of the nodes that a host stands behind. A reboot is an entry: what was appraised before it
-    /// counts no more on the node.
-    pub(super) async fn round(
-        &mut self,
-        attestor: &Attestor,
-        nodes: &[Arc<Node>],
-        now: i64,
-    ) -> Result<(), StoreError> {
+    /// counts no more on the node. What could not be written of one node is tried again in the next round, and keeps nothing of
+    /// the others.
+    pub(super) async fn round(&mut self, attestor: &Attestor, nodes: &[Arc<Node>], now: i64) {
         self.forget(nodes, now);
+        let is_up = || attestor.index.is_confirmed();
         let mut first = Vec::new();
         for node in nodes {
             match self.news(node, now) {
@@ -126,25 +124,46 @@ impl Boots {
                 Some(News::First(_)) | None => {}
                 Some(News::Rebooted { now: boot, told }) => {
                     let behind = attestor.index.host_behind(&boot.node, &boot.uid);
-                    if let Some(host) = behind {
-                        let told = note_reboot(attestor, host, &boot, told, now).await?;
-                        self.put(boot, told, now);
+                    let Some(host) = behind else {
+                        continue;
+                    };
+                    match note_reboot(attestor, host, &boot, told, now).await {
+                        Ok(told) => self.put(boot, told, now),
+                        Err(error) => not_written(&boot, &error),
+                    }
+                    // A database that is away would be waited for with each node.
+                    if !is_up() {
+                        return;
                     }
                 }
             }
         }
+        self.keep_first(&attestor.store, is_up, first, now).await;
+    }
+
+    /// Writes boots that were seen first: together, and if that fails one by one, for as long as the database is up.
+    async fn keep_first(
+        &mut self,
+        store: &Store,
+        is_up: impl Fn() -> bool,
+        first: Vec<NodeBoot>,
+        now: i64,
+    ) {
         if first.is_empty() {
-            return Ok(());
+            return;
         }
-        let mut tx = attestor.store.write().await?;
-        for boot in &first {
-            tx.set_node_boot(boot).await?;
-        }
-        tx.commit().await?;
+        let together = keep(store, &first).await.is_ok();
         for boot in first {
-            self.saw(boot, now);
+            let kept = match together {
+                true => Ok(()),
+                false if is_up() => keep(store, slice::from_ref(&boot)).await,
+                false => return,
+            };
+            match kept {
+                Ok(()) => self.saw(boot, now),
+                Err(error) => not_written(&boot, &error),
+            }
         }
-        Ok(())
     }
 
     fn news(&self, node: &Node, now: i64) -> Option<News> {
@@ -179,6 +198,23 @@ impl Boots {
             },
         })
     }
+}
+
+async fn keep(store: &Store, boots: &[NodeBoot]) -> Result<(), StoreError> {
+    let mut tx = store.write().await?;
+    for boot in boots {
+        tx.set_node_boot(boot).await?;
+    }
+    tx.commit().await
+}
+
+fn not_written(boot: &NodeBoot, error: &StoreError) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(
+        error,
+        k8s.node = boot.node,
+        "the boot of a node could not be written down"
+    );
 }
 
 /// Takes over another boot at once, and writes an entry of it; of a node that says one after the other without a proof
@@ -340,6 +376,59 @@ mod tests {
         assert!(boots.news(&node("v", "1"), 101).is_none());
         boots.forget(&shown, 100 + REMEMBERED_SECONDS);
         assert_eq!(boots.seen.keys().collect::<Vec<_>>(), ["u"]);
+    }
+
+    #[tokio::test]
+    async fn a_boot_that_the_database_refuses_loses_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let store = store.unwrap();
+        let host: HostId = "de-1".parse().unwrap();
+        let machine = InventoryEntry {
+            host: host.clone(),
+            ek_digests: vec![Sha256Digest::ZERO],
+        };
+        let here = ClusterName::default();
+        let boot = |node: &str| NodeBoot {
+            cluster: here.clone(),
+            node: node.to_owned(),
+            uid: node.to_owned(),
+            boot: "1".to_owned(),
+            booted_at: None,
+        };
+        let mut tx = store.write().await.unwrap();
+        assert!(tx.add_inventory(&[machine], 6).await.unwrap());
+        for node in ["a", "b", "c"] {
+            let mapped = MappedNode {
+                cluster: here.clone(),
+                node: node.to_owned(),
+                uid: Some(node.to_owned()),
+                host: host.clone(),
+                token: None,
+                booted_at: None,
+            };
+            tx.map_node(&mapped).await.unwrap();
+        }
+        tx.run(
+            "CREATE TRIGGER refuses BEFORE UPDATE OF boot ON nodes WHEN new.node = 'b'
+             BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let mut boots = Boots::load(&store, &here, 6).await.unwrap();
+        let first = || ["a", "b", "c"].map(boot).to_vec();
+        // Of a database that is away nothing is asked again and again.
+        boots.keep_first(&store, || false, first(), 7).await;
+        assert!(boots.seen.is_empty());
+        boots.keep_first(&store, || true, first(), 7).await;
+        let mut seen: Vec<_> = boots.seen.keys().map(String::as_str).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, ["a", "c"]);
+        let mut tx = store.read().await.unwrap();
+        let kept = tx.node_boots(&here).await.unwrap();
+        assert_eq!(kept, [boot("a"), boot("c")]);
     }
 
     #[tokio::test]

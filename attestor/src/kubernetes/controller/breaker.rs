@@ -27,7 +27,7 @@ pub(super) struct Breaker {
 /// One node, as it is looked at in a round of the controller.
 pub(super) struct Turn<'a> {
     pub(super) node: &'a str,
-    /// Whether its host is trusted now. One that is neither was not appraised yet.
+    /// Whether its host is trusted, also where it is to prove another boot. One that is neither was not appraised yet.
     pub(super) trusted: bool,
     pub(super) untrusted: bool,
     /// Whether what it carries says that it was trusted, or that its turn is not over: for a controller that is new.
@@ -38,6 +38,27 @@ pub(super) struct Turn<'a> {
     pub(super) executed: bool,
     /// How long ago, where the node says so: of one that never was trusted it does not.
     pub(super) executed_for: Option<Duration>,
+}
+
+/// With those of `losing` that are none of `turns`: pods run there, though the cluster shows no such node, as one that
+/// cannot be read.
+pub(super) fn with_unseen<'a>(
+    mut turns: Vec<Turn<'a>>,
+    losing: &HashSet<&'a str>,
+) -> Vec<Turn<'a>> {
+    let seen: HashSet<&str> = turns.iter().map(|turn| turn.node).collect();
+    let unseen = losing.iter().filter(|node| !seen.contains(*node));
+    let unseen = unseen.map(|node| Turn {
+        node,
+        trusted: false,
+        untrusted: false,
+        was_trusted: false,
+        loses: true,
+        executed: false,
+        executed_for: None,
+    });
+    turns.extend(unseen);
+    turns
 }
 
 /// What comes of a round.
@@ -51,6 +72,18 @@ pub(super) struct Turns {
     pub(super) fell: HashSet<String>,
     /// Nodes that lost pods lately, of those that could be trusted before or ran some of a policy.
     pub(super) lately: HashSet<String>,
+}
+
+impl Turns {
+    /// Lets nodes of `of` lose their pods in a later round; of those that lost them already nothing is given back.
+    pub(super) fn put_off(&mut self, nodes: &[Turn<'_>], of: &HashSet<&str>) {
+        let later = nodes
+            .iter()
+            .filter(|turn| !turn.executed && of.contains(turn.node));
+        for turn in later {
+            self.over.remove(turn.node);
+        }
+    }
 }
 
 impl Breaker {
@@ -70,7 +103,8 @@ impl Breaker {
     }
 
     /// Looks at all nodes that a host stands behind, or that lose pods. Where more than `percent` of them, and more than one,
-    /// turn now or lost pods within [`WINDOW`], none of those that turn now does.
+    /// turn now or lost pods within [`WINDOW`], none of those that turn now does. One that lost pods counts for as long,
+    /// also where the cluster shows it no more.
     pub(super) fn look(
         &mut self,
         nodes: &[Turn<'_>],
@@ -82,8 +116,7 @@ impl Breaker {
         self.trusted.retain(|node| known.contains(&**node));
         self.turned.retain(|node, _| known.contains(&**node));
         self.fell.retain(|node| known.contains(&**node));
-        self.ended
-            .retain(|node, at| known.contains(&**node) && now.duration_since(*at) < WINDOW);
+        self.ended.retain(|_, at| now.duration_since(*at) < WINDOW);
         for turn in nodes {
             self.note(turn, now);
         }
@@ -96,9 +129,11 @@ impl Breaker {
             .collect();
         let before = self.ended.keys().filter(|node| !held.contains(*node));
         let count = held.len().saturating_add(before.count());
+        let gone = self.ended.keys().filter(|node| !known.contains(&***node));
+        let all = nodes.len().saturating_add(gone.count());
         let opened = !held.is_empty()
             && count > 1
-            && count.saturating_mul(100) > percent.saturating_mul(nodes.len());
+            && count.saturating_mul(100) > percent.saturating_mul(all);
         let held = match opened {
             true => held,
             false => HashSet::new(),
@@ -213,6 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn a_node_whose_pods_are_not_all_written_down_loses_them_later_and_none_gets_them_back() {
+        let executed = Turn {
+            executed: true,
+            ..turn("c", true)
+        };
+        let nodes = [turn("a", true), turn("b", true), executed];
+        let mut turns = Turns {
+            over: ["a", "b", "c"].map(str::to_owned).into(),
+            ..Turns::default()
+        };
+        turns.put_off(&nodes, &HashSet::from(["b", "c"]));
+        assert_eq!(over(&turns), ["a", "c"]);
+    }
+
+    #[test]
     fn too_many_that_turn_at_once_keep_their_pods() {
         let (mut breaker, begin) = (Breaker::default(), Instant::now());
         let all =
@@ -310,6 +360,31 @@ mod tests {
         ];
         let held = Breaker::default().look(&never, 50, GRACE, now).held;
         assert!(held.is_empty(), "a single one");
+    }
+
+    #[test]
+    fn nodes_that_the_cluster_does_not_show_are_held_and_counted_as_any_other() {
+        let now = Instant::now();
+        let lose = |unseen: &[&'static str]| {
+            let all = losing(&["a", "b", "c"], &["a"]);
+            with_unseen(all, &unseen.iter().copied().chain(["a"]).collect())
+        };
+        assert_eq!(lose(&["x", "y"]).len(), 5);
+        let turns = Breaker::default().look(&lose(&["x", "y"]), 50, GRACE, now);
+        assert_eq!(turns.held, ["a", "x", "y"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn nodes_that_lost_pods_count_for_a_while_though_the_cluster_shows_them_no_more() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        let mut look = |node: &'static str| {
+            let nodes = with_unseen(losing(&["a"], &[]), &HashSet::from([node]));
+            let held = breaker.look(&nodes, 50, GRACE, now).held.len();
+            breaker.note_ended(node.to_owned(), now);
+            held
+        };
+        assert_eq!([look("x"), look("y"), look("z")], [0, 1, 1]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! This is the look after the binding: what the watch showed too late then, it shows now.
 
+mod pace;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,15 +19,15 @@ use touchstone_policies::prose;
 use super::compared::Compared;
 use super::integrity::Integrity;
 use super::judged::{Fault, Judged};
-use super::pods::{Known, Looked};
+use super::pods::{Known, Looked, Meant};
 use super::{Moment, write};
 use crate::attestor::Attestor;
 use crate::audit::Event;
 
+use pace::Pace;
+
 /// Most seconds that a pod gets to end in, whatever it asks for.
 const GRACE_SECONDS: u32 = 30;
-/// Most pods of a namespace that end in one round for what they are themselves: a mistake shows before all are gone.
-const CHANGED_MAX: usize = 20;
 /// What is said of a pod, and neither of its host nor of its place. Whoever may write the pod brings it about.
 const OF_PODS: [&str; 3] = ["image-other-runs", "pod-leaves-policy", "workload-changed"];
 
@@ -41,6 +43,7 @@ pub(super) struct Evictions {
     refused: HashMap<String, Instant>,
     /// Those of them whose entry is written.
     written: HashSet<String>,
+    pace: Pace,
     integrity: Integrity,
 }
 
@@ -56,12 +59,21 @@ pub(super) struct Refused<'a> {
     due: bool,
 }
 
+/// What became of a round's pods.
+pub(super) struct Ended {
+    /// Nodes that lost some for their host, their place or a policy.
+    pub(super) lost: HashSet<String>,
+    /// Nodes whose pods stay since too many are said to run another image.
+    pub(super) kept: HashSet<String>,
+}
+
 impl Evictions {
     /// None yet. `integrity` finds out what nodes run.
     pub(super) fn new(integrity: Integrity) -> Self {
         Self {
             refused: HashMap::new(),
             written: HashSet::new(),
+            pace: Pace::default(),
             integrity,
         }
     }
@@ -80,10 +92,11 @@ impl Evictions {
             .filter_map(|(node, judged)| Some((node.metadata.name.as_deref()?, judged)))
             .collect();
         self.integrity.begin();
+        let mut hosts = Hosts::new(&looked.policies, at.now);
         let bound = looked.bound.iter();
         let refused = bound.filter_map(|known| {
             let judged = by_name.get(known.node()).copied();
-            let (policies, refusals) = self.refusals(&looked.policies, known, judged, compared, at);
+            let (policies, refusals) = self.refusals(&mut hosts, known, judged, compared);
             if refusals.is_empty() {
                 return None;
             }
@@ -109,41 +122,51 @@ impl Evictions {
     }
 
     /// The policies that are for a pod, or were, and why it may not stay where it runs.
-    fn refusals(
+    fn refusals<'a>(
         &mut self,
-        policies: &PolicySet,
-        known: &Known,
+        hosts: &mut Hosts<'a>,
+        known: &'a Known,
         judged: Option<&Judged>,
         compared: &Compared,
-        at: Moment,
     ) -> (Vec<String>, Vec<Finding>) {
         let mut names = compared.left(known.uid()).to_vec();
         let mut all = Vec::new();
         if let Some(meant) = &known.meant {
-            let selected = meant.selected(policies);
-            all = refusals(policies, &selected, judged, known.node(), at.now);
-            all.extend(self.integrity.refusals(&selected, &known.pod, &meant.facts));
+            let (selected, refusals) = hosts.refusals(meant, judged, known.node());
+            all.clone_from(refusals);
+            all.extend(self.integrity.refusals(selected, &known.pod, &meant.facts));
             names.extend_from_slice(&meant.policies);
         }
         all.extend_from_slice(compared.refusals(known.uid()));
         (names, all)
     }
 
-    /// Ends those whose grace is over, but for those of nodes that the breaker holds; returns the nodes that lost some by
-    /// it.
+    /// The nodes on which the end of a pod is not written yet, for its host, its place or a policy.
+    pub(super) fn unwritten<'a>(&self, refused: &[Refused<'a>]) -> HashSet<&'a str> {
+        let refused = refused.iter().filter(|it| it.due && !it.is_of_the_pod());
+        let unwritten = refused.filter(|it| !self.written.contains(it.known.uid()));
+        unwritten.map(|it| it.node).collect()
+    }
+
+    /// Ends those whose turn it is, of those whose grace is over; `held`: the nodes that the breaker holds.
     pub(super) async fn end_all(
         &mut self,
         attestor: &Attestor,
         cluster: &Cluster,
         refused: &[Refused<'_>],
         held: &HashSet<String>,
-        now: i64,
-    ) -> HashSet<String> {
-        let mut ended = HashSet::new();
-        for refused in chosen(refused, held) {
-            match self.end(attestor, cluster, refused, now).await {
-                Ok(()) if refused.is_of_the_pod() => {}
-                Ok(()) => drop(ended.insert(refused.node.to_owned())),
+        at: Moment,
+    ) -> Ended {
+        let chosen = self.pace.choose(refused, held, &self.written, at);
+        let mut ended = Ended {
+            lost: HashSet::new(),
+            kept: chosen.kept.into_iter().map(str::to_owned).collect(),
+        };
+        for refused in chosen.end {
+            match self.end(attestor, cluster, refused, at.now).await {
+                // For what it is itself.
+                Ok(()) if refused.is_of_the_pod() || held.contains(refused.node) => {}
+                Ok(()) => drop(ended.lost.insert(refused.node.to_owned())),
                 Err(error) => {
                     let node = refused.node;
                     tracing::warn!(error = &*error, k8s.node = node, "a pod could not be ended");
@@ -209,27 +232,6 @@ pub(super) fn losing<'a>(refused: &[Refused<'a>]) -> HashSet<&'a str> {
     counting.map(|refused| refused.node).collect()
 }
 
-/// Those that end now. One user's pods keep neither another's nor those of a fallen host.
-fn chosen<'r, 'a>(refused: &'r [Refused<'a>], held: &HashSet<String>) -> Vec<&'r Refused<'a>> {
-    let mut changed: HashMap<Option<&str>, usize> = HashMap::new();
-    let mut chosen = Vec::new();
-    for refused in refused.iter().filter(|refused| refused.due) {
-        let ends = match refused.is_of_the_pod() {
-            false => !held.contains(refused.node),
-            true => {
-                let namespace = refused.known.pod.metadata.namespace.as_deref();
-                let count = changed.entry(namespace).or_default();
-                *count = count.saturating_add(1);
-                *count <= CHANGED_MAX
-            }
-        };
-        if ends {
-            chosen.push(refused);
-        }
-    }
-    chosen
-}
-
 /// How long pods stay on a node after they are refused there. A host that rebooted is to prove itself first: its agent
 /// starts as the other pods do.
 fn grace(config: &Config, judged: Option<&Judged>) -> Duration {
@@ -238,6 +240,42 @@ fn grace(config: &Config, judged: Option<&Judged>) -> Duration {
     match reboots {
         true => grace.max(Duration::from_secs(config.reboot_grace_seconds)),
         false => grace,
+    }
+}
+
+/// Policies, and what they make of nodes: found out once a round for all their pods.
+struct Hosts<'a> {
+    policies: &'a PolicySet,
+    now: i64,
+    selected: HashMap<&'a [String], Vec<(&'a str, &'a WorkloadPolicy)>>,
+    /// By the names of policies and the node.
+    refusals: HashMap<(&'a [String], &'a str), Vec<Finding>>,
+}
+
+impl<'a> Hosts<'a> {
+    fn new(policies: &'a PolicySet, now: i64) -> Self {
+        Self {
+            policies,
+            now,
+            selected: HashMap::new(),
+            refusals: HashMap::new(),
+        }
+    }
+
+    /// The policies of a pod, and why its node is refused to them.
+    fn refusals(
+        &mut self,
+        meant: &'a Meant,
+        judged: Option<&Judged>,
+        node: &'a str,
+    ) -> (&[(&'a str, &'a WorkloadPolicy)], &Vec<Finding>) {
+        let (policies, now) = (self.policies, self.now);
+        let names = meant.policies.as_slice();
+        let selected = self.selected.entry(names);
+        let selected = &*selected.or_insert_with(|| meant.selected(policies));
+        let found = || refusals(policies, selected, judged, node, now);
+        let refusals = self.refusals.entry((names, node)).or_insert_with(found);
+        (selected, refusals)
     }
 }
 
@@ -257,54 +295,4 @@ pub(super) fn refusals(
         false => Behind::Nobody(node),
     };
     refusals_of(policies, selected, behind, now)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
-    use serde_json::json;
-
-    use super::*;
-
-    fn refused(namespace: &str, node: &'static str, codes: &[&'static str]) -> Refused<'static> {
-        let pod = json!({ "metadata": { "name": "p", "namespace": namespace }, "spec": {} });
-        let pod = Arc::new(serde_json::from_value(pod).unwrap());
-        Refused {
-            known: Arc::new(Known { pod, meant: None }),
-            node,
-            judged: None,
-            policies: Vec::new(),
-            refusals: codes.iter().map(|code| Finding::new(code)).collect(),
-            due: true,
-        }
-    }
-
-    #[test]
-    fn pods_that_their_users_changed_neither_open_the_breaker_nor_are_held_by_it() {
-        let all = [
-            refused("mallory", "a", &["workload-changed"]),
-            refused("mallory", "b", &["image-other-runs", "workload-changed"]),
-            refused("shop", "b", &["tier-too-low", "workload-changed"]),
-            refused("shop", "c", &["tier-too-low"]),
-        ];
-        assert_eq!(losing(&all), HashSet::from(["b", "c"]));
-        let held = ["a", "b", "c"].map(str::to_owned).into();
-        let nodes = |held| -> Vec<String> {
-            let chosen = chosen(&all, held).into_iter();
-            chosen.map(|refused| refused.node.to_owned()).collect()
-        };
-        assert_eq!(nodes(&held), ["a", "b"]);
-        assert_eq!(nodes(&HashSet::new()), ["a", "b", "b", "c"]);
-    }
-
-    #[test]
-    fn of_one_namespace_a_few_that_changed_end_in_a_round_and_of_others_as_many() {
-        let changed = |namespace| refused(namespace, "a", &["workload-changed"]);
-        let mut all: Vec<Refused<'_>> = (0..3 * CHANGED_MAX).map(|_| changed("mallory")).collect();
-        all.push(changed("shop"));
-        all.extend((0..2 * CHANGED_MAX).map(|_| refused("mallory", "a", &["tier-too-low"])));
-        let chosen = chosen(&all, &HashSet::new());
-        assert_eq!(chosen.len(), CHANGED_MAX + 1 + 2 * CHANGED_MAX);
-    }
 }

@@ -1,4 +1,5 @@
-//! That pods stay where they must not, because too many nodes would lose theirs at once: told once, and so is its end.
+//! That pods stay where they must not, because too many nodes would lose theirs at once, or too many pods are said to run
+//! another image: told once, and so is its end.
 
 use touchstone_kubernetes::cluster_name::ClusterName;
 
@@ -11,6 +12,13 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// As whoever led before told it last.
+    pub(super) fn resume(held: Option<bool>) -> Self {
+        Self {
+            held: held.unwrap_or(false),
+        }
+    }
+
     /// Tells it, if it is not as it was told last; `nodes`: those that are held. What could not be written is told again.
     pub(super) async fn note<E: AsRef<dyn std::error::Error + Send + Sync>>(
         &mut self,
@@ -25,7 +33,7 @@ impl Held {
         match held {
             true => tracing::error!(
                 nodes,
-                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
+                "too many nodes would lose their pods at once, or too many pods are said to run another image: these are not ended until it is fewer; see `touchstone host list`, the policies and the warnings before this"
             ),
             false => tracing::info!("pods that may not stay are ended again"),
         }
@@ -88,5 +96,27 @@ mod tests {
                 (0, false, true)
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn who_leads_next_tells_an_end_and_no_begin_twice() {
+        for (before, nodes, told) in [
+            (Some(true), 2, None),
+            (Some(true), 0, Some(false)),
+            (Some(false), 2, Some(true)),
+            (None, 2, Some(true)),
+            (None, 0, None),
+        ] {
+            let mut wrote = None;
+            let write = async |event: Event| -> Written {
+                if let Event::EvictionsHeld { held, .. } = event {
+                    wrote = Some(held);
+                }
+                Ok(())
+            };
+            let mut held = Held::resume(before);
+            held.note(&ClusterName::default(), nodes, write).await;
+            assert_eq!(wrote, told, "{before:?} {nodes}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Which nodes lost pods lately, as the log has it: what whoever led before did is not forgotten with them.
+//! Which nodes lost pods lately, and whether pods were held, as the log has it: what whoever led before did is not forgotten
+//! with them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,9 +11,6 @@ use super::breaker::WINDOW;
 use super::evictions::are_of_the_pod;
 use crate::store::{PAGE, Store, StoreError};
 
-/// Pages of entries that are read at most: a hundred thousand entries.
-const PAGES_MAX: u64 = 200;
-
 /// What is looked at in an entry.
 #[derive(Deserialize)]
 struct Glance {
@@ -23,6 +21,7 @@ struct Glance {
     cluster: ClusterName,
     #[serde(default)]
     refusals: Vec<String>,
+    held: Option<bool>,
 }
 
 impl Glance {
@@ -33,43 +32,62 @@ impl Glance {
     }
 }
 
-/// The nodes of a cluster, and how long ago each lost its last pod.
-pub(super) async fn lost(
+/// What was done to a cluster within [`WINDOW`].
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    /// The nodes that lost pods, and how long ago each lost its last.
+    pub(super) lost: HashMap<String, Duration>,
+    /// Whether pods were held, as it was told last; `None`: it was not.
+    pub(super) held: Option<bool>,
+}
+
+impl Lately {
+    /// Takes over what an entry says, of those that were written before others that were taken already.
+    fn take(&mut self, glance: Glance, now: i64) {
+        if glance.kind == "evictions-held" {
+            self.held = self.held.or(glance.held);
+        }
+        let counts = glance.counts();
+        if let Some(node) = glance.node.filter(|_| counts) {
+            let ago = u64::try_from(now.saturating_sub(glance.time)).unwrap_or(0);
+            let ago = Duration::from_secs(ago);
+            let last = self.lost.entry(node).or_insert(ago);
+            *last = ago.min(*last);
+        }
+    }
+}
+
+/// Reads all entries of the window, however many: what was not read would let more nodes lose their pods.
+pub(super) async fn read(
     store: &Store,
     cluster: &ClusterName,
     now: i64,
-) -> Result<HashMap<String, Duration>, StoreError> {
+) -> Result<Lately, StoreError> {
     let page = u64::try_from(PAGE).map_err(|_| StoreError::Malformed("page"))?;
     let since = now.saturating_sub(i64::try_from(WINDOW.as_secs()).unwrap_or(i64::MAX));
     let mut tx = store.read().await?;
     let mut end = tx.log_size().await?;
-    let mut lost = HashMap::new();
-    for _ in 0..PAGES_MAX {
-        if end == 0 {
-            break;
-        }
+    let mut lately = Lately::default();
+    while end > 0 {
         let begin = end.saturating_sub(page);
-        let entries = tx.entries(begin).await?.into_iter();
+        let entries = tx.entries(begin).await?;
         let length = usize::try_from(end - begin).unwrap_or(usize::MAX);
-        let mut oldest = now;
-        for body in entries.take(length) {
+        // Clocks of replicas differ: one entry that seems old does not say that those before it are.
+        let mut newest = i64::MIN;
+        for body in entries.iter().take(length).rev() {
             let glance: Glance =
-                serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("audit entry"))?;
-            oldest = oldest.min(glance.time);
-            let counts = glance.counts() && glance.time > since && glance.cluster == *cluster;
-            if let Some(node) = glance.node.filter(|_| counts) {
-                let ago = u64::try_from(now.saturating_sub(glance.time)).unwrap_or(0);
-                let ago = Duration::from_secs(ago);
-                let last = lost.entry(node).or_insert(ago);
-                *last = ago.min(*last);
+                serde_json::from_slice(body).map_err(|_| StoreError::Malformed("audit entry"))?;
+            newest = newest.max(glance.time);
+            if glance.time > since && glance.cluster == *cluster {
+                lately.take(glance, now);
             }
         }
-        if oldest <= since {
+        if newest <= since {
             break;
         }
         end = begin;
     }
-    Ok(lost)
+    Ok(lately)
 }
 
 #[cfg(test)]
@@ -98,15 +116,16 @@ mod tests {
             result_entry: None,
         };
         let ended = |node, refusals| within(&here, node, refusals);
-        let other = Event::EvictionsHeld {
-            cluster: here.clone(),
+        let told = |cluster: &ClusterName, held| Event::EvictionsHeld {
+            cluster: cluster.clone(),
             nodes: 1,
-            held: true,
+            held,
         };
         let now = 10_000;
         let mut tx = store.write().await.unwrap();
         for (event, at) in [
             (ended("old", &[]), now - 600),
+            (told(&here, true), now - 400),
             (ended("a", &["tier-too-low"]), now - 300),
             (ended("a", &["tier-too-low", "workload-changed"]), now - 60),
             // For what they were themselves.
@@ -115,22 +134,28 @@ mod tests {
             // Elsewhere.
             (within(&west, "a", &[]), now - 30),
             (within(&west, "b", &[]), now - 30),
+            (told(&here, false), now - 30),
         ] {
             audit::append(&mut tx, &event, &Actor::Attestor, at)
                 .await
                 .unwrap();
         }
-        // Beyond a page.
-        for _ in 0..=PAGE {
-            audit::append(&mut tx, &other, &Actor::Attestor, now)
+        // Beyond a page, and one of them by a clock that is behind.
+        for number in 0..=PAGE {
+            let at = now - 700 * i64::from(number == 5);
+            audit::append(&mut tx, &told(&west, true), &Actor::Attestor, at)
                 .await
                 .unwrap();
         }
         tx.commit().await.unwrap();
-        let found = lost(&store, &here, now).await.unwrap();
+        let found = read(&store, &here, now).await.unwrap();
         assert_eq!(
-            found,
+            found.lost,
             HashMap::from([("a".to_owned(), Duration::from_secs(60))])
         );
+        assert_eq!(found.held, Some(false));
+        assert_eq!(read(&store, &west, now).await.unwrap().held, Some(true));
+        let later = read(&store, &here, now + 600).await.unwrap();
+        assert!(later.lost.is_empty() && later.held.is_none());
     }
 }
