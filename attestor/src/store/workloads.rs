@@ -159,8 +159,7 @@ impl Tx {
         ids: &[Sha256Digest],
         now: i64,
     ) -> Result<(), StoreError> {
-        let list: Vec<IdJson> = ids.iter().map(|id| IdJson { id: *id }).collect();
-        let list = serde_json::to_string(&list).map_err(|_| StoreError::Malformed("workload"))?;
+        let list = ids_json(ids)?;
         on!(self, connection => {
             sqlx::query(
                 "UPDATE workloads SET seen_at = CASE WHEN $2 > recorded_at THEN $2 ELSE recorded_at + 1 END
@@ -189,6 +188,24 @@ impl Tx {
             .await?
         });
         row.map(record).transpose()
+    }
+
+    /// The workloads with these ids, as many of them as there are.
+    pub(crate) async fn workloads_of(
+        &mut self,
+        ids: &[Sha256Digest],
+    ) -> Result<Vec<WorkloadRecord>, StoreError> {
+        let list = ids_json(ids)?;
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                 FROM workloads WHERE id IN (SELECT unhex(j.value ->> 'id') FROM json_each($1) AS j)",
+            )
+            .bind(list)
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(record).collect()
     }
 
     /// Workloads of `namespace`, or of all where none is named, that come after `after`; at most `most`.
@@ -240,6 +257,11 @@ impl Tx {
         });
         rows.into_iter().map(record).collect()
     }
+}
+
+fn ids_json(ids: &[Sha256Digest]) -> Result<String, StoreError> {
+    let list: Vec<IdJson> = ids.iter().map(|id| IdJson { id: *id }).collect();
+    serde_json::to_string(&list).map_err(|_| StoreError::Malformed("workload"))
 }
 
 fn list(records: &[WorkloadRecord]) -> Result<String, StoreError> {
