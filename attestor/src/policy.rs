@@ -22,17 +22,22 @@ pub(crate) enum ApplyError {
     Manifest(#[from] ManifestError),
     #[error(
         "{falling} of {affirming} affirming hosts would not be affirming any more; look at it with \
-         `touchstone policy plan`, and if it is meant, apply with --drain"
+         `touchstone policy plan`, and if it is meant, {if_meant}"
     )]
-    WouldDrain { falling: usize, affirming: usize },
+    WouldDrain {
+        falling: usize,
+        affirming: usize,
+        if_meant: &'static str,
+    },
     #[error(
         "the pods of `{workload}` could not run any more on {falling} of {allowing} hosts; look at it with \
-         `touchstone policy plan`, and if it is meant, apply with --drain"
+         `touchstone policy plan`, and if it is meant, {if_meant}"
     )]
     WouldStarve {
         workload: String,
         falling: usize,
         allowing: usize,
+        if_meant: &'static str,
     },
     #[error("other plans are under way, and each judges the whole fleet; ask again in a while")]
     Busy,
@@ -87,6 +92,19 @@ pub(crate) enum Origin<'a> {
     Objects,
 }
 
+impl Origin<'_> {
+    /// What whoever means to take hosts away does: no object can say that it is meant.
+    fn if_meant(&self) -> &'static str {
+        match self {
+            Self::Applied | Self::Activated(_) => "apply with --drain",
+            Self::Objects => {
+                "change the objects in steps that take away fewer hosts each, or say `policies = \"bundle\"` in the attestor's \
+                 Kubernetes settings, use `touchstone policy apply --drain`, and then say `objects` again"
+            }
+        }
+    }
+}
+
 /// What came into force.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -115,6 +133,7 @@ pub(crate) async fn apply(
     origin: Origin<'_>,
 ) -> Result<Applied, ApplyError> {
     let cluster = matches!(origin, Origin::Objects).then_some(&attestor.cluster);
+    let if_meant = origin.if_meant();
     let activated = match origin {
         Origin::Activated(activated) => Some(activated),
         Origin::Applied | Origin::Objects => None,
@@ -128,7 +147,7 @@ pub(crate) async fn apply(
         false => Some(plan::plan_set(attestor, &set).await?),
     };
     if let Some(plan) = &planned {
-        plan.check()?;
+        plan.check(if_meant)?;
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
@@ -175,6 +194,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
+
+    #[test]
+    fn whoever_means_to_drain_the_fleet_is_told_what_works_where_the_policies_come_from() {
+        let told = |origin: Origin<'_>| {
+            let drains = ApplyError::WouldDrain {
+                falling: 2,
+                affirming: 3,
+                if_meant: origin.if_meant(),
+            };
+            drains.to_string()
+        };
+        assert!(told(Origin::Applied).ends_with("and if it is meant, apply with --drain"));
+        assert!(told(Origin::Objects).contains("if it is meant, change the objects in steps"));
+    }
 
     #[tokio::test]
     async fn others_go_on_while_manifests_are_parsed() {
