@@ -122,7 +122,7 @@ impl Evictions {
         if let Some(meant) = &known.meant {
             let selected = meant.selected(policies);
             all = refusals(policies, &selected, judged, known.node(), at.now);
-            all.extend(self.integrity.refusals(&selected, &known.pod, &meant.facts));
+            all.extend(self.integrity.refusals(&selected, &meant.differing));
             names.extend_from_slice(&meant.policies);
         }
         all.extend_from_slice(compared.refusals(known.uid()));

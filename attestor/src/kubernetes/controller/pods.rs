@@ -10,6 +10,8 @@ use touchstone_kubernetes::{pod, workload};
 use touchstone_policies::admit::{PodFacts, Workload, concerns_namespace, policies_for};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 
+use super::integrity::{Differing, differing};
+
 /// What was found out, by uid, and the policies that it was found out with.
 #[derive(Default)]
 pub(super) struct Pods {
@@ -39,6 +41,8 @@ pub(super) struct Meant {
     pub(super) facts: PodFacts,
     /// Names of the policies, sorted.
     pub(super) policies: Vec<String>,
+    /// Where its node reports another image than it names.
+    pub(super) differing: Vec<Differing>,
 }
 
 impl Pods {
@@ -130,7 +134,11 @@ pub(super) fn meant(policies: &PolicySet, pod: &Pod) -> Option<Meant> {
     };
     let selected = policies_for(policies, &facts).into_iter();
     let policies: Vec<String> = selected.map(|(name, _)| name.to_owned()).collect();
-    (!policies.is_empty()).then_some(Meant { facts, policies })
+    (!policies.is_empty()).then(|| Meant {
+        differing: differing(pod, &facts),
+        facts,
+        policies,
+    })
 }
 
 #[cfg(test)]
