@@ -22,17 +22,22 @@ pub(crate) enum ApplyError {
     Manifest(#[from] ManifestError),
     #[error(
         "{falling} of {affirming} affirming hosts would not be affirming any more; look at it with \
-         `touchstone policy plan`, and if it is meant, apply with --drain"
+         `touchstone policy plan`, and if it is meant, {if_meant}"
     )]
-    WouldDrain { falling: usize, affirming: usize },
+    WouldDrain {
+        falling: usize,
+        affirming: usize,
+        if_meant: &'static str,
+    },
     #[error(
         "the pods of `{workload}` could not run any more on {falling} of {allowing} hosts; look at it with \
-         `touchstone policy plan`, and if it is meant, apply with --drain"
+         `touchstone policy plan`, and if it is meant, {if_meant}"
     )]
     WouldStarve {
         workload: String,
         falling: usize,
         allowing: usize,
+        if_meant: &'static str,
     },
     #[error("other plans are under way, and each judges the whole fleet; ask again in a while")]
     Busy,
@@ -92,6 +97,17 @@ impl Origin<'_> {
     fn beside<'a>(&self, own: &'a ClusterName) -> Option<&'a ClusterName> {
         (!matches!(self, Self::Applied { take_over: true })).then_some(own)
     }
+
+    /// What whoever means to take hosts away does: no object can say that it is meant.
+    fn if_meant(&self) -> &'static str {
+        match self {
+            Self::Applied { .. } | Self::Activated(_) => "apply with --drain",
+            Self::Objects => {
+                "change the objects in steps that take away fewer hosts each, or say `policies = \"bundle\"` in the attestor's \
+                 Kubernetes settings, use `touchstone policy apply --drain`, and then say `objects` again"
+            }
+        }
+    }
 }
 
 /// What came into force.
@@ -124,6 +140,7 @@ pub(crate) async fn apply(
 ) -> Result<Applied, ApplyError> {
     let cluster = matches!(origin, Origin::Objects).then_some(&attestor.cluster);
     let own = origin.beside(&attestor.cluster);
+    let if_meant = origin.if_meant();
     let activated = match origin {
         Origin::Activated(activated) => Some(activated),
         Origin::Applied { .. } | Origin::Objects => None,
@@ -137,7 +154,7 @@ pub(crate) async fn apply(
         false => Some(plan::plan_set(attestor, &set).await?),
     };
     if let Some(plan) = &planned {
-        plan.check()?;
+        plan.check(if_meant)?;
     }
     let now = clock::now();
     let mut tx = attestor.store.write().await?;
@@ -210,6 +227,23 @@ mod tests {
                 assert_eq!(code, expected);
             }
         }
+    }
+
+    #[test]
+    fn whoever_means_to_drain_the_fleet_is_told_what_works_where_the_policies_come_from() {
+        let told = |origin: Origin<'_>| {
+            let drains = ApplyError::WouldDrain {
+                falling: 2,
+                affirming: 3,
+                if_meant: origin.if_meant(),
+            };
+            drains.to_string()
+        };
+        assert!(
+            told(Origin::Applied { take_over: false })
+                .ends_with("and if it is meant, apply with --drain")
+        );
+        assert!(told(Origin::Objects).contains("if it is meant, change the objects in steps"));
     }
 
     #[tokio::test]

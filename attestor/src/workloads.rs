@@ -3,6 +3,7 @@
 //! A pod without a controller is a workload that nobody else is to be compared with: its record is written behind the
 //! answer. The others' are durable with the entry that made them, before the answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -160,9 +161,37 @@ impl Workloads {
         let Some(kept) = self.store.read().await?.workload(&id).await? else {
             return Ok(None);
         };
-        let record = Arc::new(read(&kept)?);
-        self.held.insert(id, Arc::clone(&record));
-        Ok(Some(record))
+        Ok(Some(self.hold(&kept)?))
+    }
+
+    /// The id of a workload of this cluster.
+    pub(crate) fn id_of(&self, namespace: &str, workload: &Workload) -> Sha256Digest {
+        id(&self.cluster, namespace, workload)
+    }
+
+    /// What is recorded of the workload with this id, if that is held in memory.
+    pub(crate) fn held(&self, id: &Sha256Digest) -> Option<Arc<Record>> {
+        self.held.get(id)
+    }
+
+    /// What is recorded of the workloads with these ids, read together; of those that are left out nothing is. One record
+    /// that does not read keeps no other from being read.
+    pub(crate) async fn of_all(
+        &self,
+        ids: &[Sha256Digest],
+    ) -> Result<HashMap<Sha256Digest, Result<Arc<Record>, StoreError>>, StoreError> {
+        // Some may wait to be written.
+        self.flush().await;
+        let kept = self.store.read().await?.workloads_of(ids).await?;
+        let read = |kept: &WorkloadRecord| (kept.id, self.hold(kept));
+        Ok(kept.iter().map(read).collect())
+    }
+
+    /// Holds a record that was read.
+    fn hold(&self, kept: &WorkloadRecord) -> Result<Arc<Record>, StoreError> {
+        let record = Arc::new(read(kept)?);
+        self.held.insert(kept.id, Arc::clone(&record));
+        Ok(record)
     }
 
     /// Writes `entry`, which admits the first pod of a workload, together with its record. If there is one already, neither
@@ -178,9 +207,7 @@ impl Workloads {
         if tx.add_workloads(std::slice::from_ref(&kept)).await? == 0 {
             let before = tx.workload(&kept.id).await?;
             let before = before.ok_or(StoreError::Malformed("workload"))?;
-            let record = Arc::new(read(&before)?);
-            self.held.insert(kept.id, Arc::clone(&record));
-            return Ok(Some(record));
+            return Ok(Some(self.hold(&before)?));
         }
         let order = entry.append(&mut tx).await?;
         // COMMIT POINT: from here on every other pod of it is to be the same.

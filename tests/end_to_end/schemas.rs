@@ -210,3 +210,44 @@ async fn what_was_kept_before_clusters_had_names_is_of_the_one_that_nobody_named
     fleet.world.workload("u9").await;
     assert_eq!(server.count("workloads").await, workloads);
 }
+
+/// Schemas before workloads were kept with the size of what is kept of each.
+const SIZELESS: usize = 21;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_that_were_kept_before_have_their_size_and_none_is_of_a_cluster_that_nobody_named()
+ {
+    let database = Database::under_test();
+    let mut fleet = Fleet::new(&database).await;
+    fleet.world.server.stop();
+    let folder = fleet.world.server.folder().to_owned();
+    let today = Today::put_aside(&database, &folder).await;
+    today.make_older(&database, SIZELESS).await;
+    let rows = Rows::of(&database, &folder).await;
+    let others = "id, cluster, namespace, kind, name, uid, revision, alone";
+    let rest = "entry, recorded_at, seen_at";
+    rows.execute(&format!(
+        "INSERT INTO workloads ({others}, images, {rest})
+         SELECT entry, 'west', namespace, kind, name, uid, revision, 1, '[\"\u{20ac}\"]', {rest} FROM workloads"
+    ))
+    .await;
+    rows.close().await;
+    fleet.world.server.restart_with(&database, &[]);
+    let rows = Rows::of(&database, &folder).await;
+    let sizes = "SELECT cluster, CAST(bytes AS TEXT), images FROM workloads ORDER BY cluster";
+    let kept = rows.all(sizes).await;
+    assert_eq!(kept.len(), 2);
+    for row in kept {
+        let row: [Option<String>; 3] = row.try_into().unwrap();
+        let [cluster, bytes, images] = row.map(Option::unwrap);
+        assert_eq!(bytes, images.len().to_string(), "{cluster}");
+    }
+    let nameless = others.replace("cluster, ", "");
+    let forgets = format!(
+        "INSERT INTO workloads ({nameless}, bytes, images, {rest})
+         SELECT unhex('0' || alone), namespace, kind, name, uid, revision, alone, bytes, images, {rest} FROM workloads"
+    );
+    let refused = rows.try_to(&forgets).await.unwrap_err();
+    assert!(refused.to_string().contains("cluster"), "{refused}");
+    rows.close().await;
+}

@@ -68,10 +68,16 @@ impl Rows {
 
     /// Runs statements that are separated by semicolons.
     pub async fn execute(&self, statements: &str) {
+        let done = self.try_to(statements).await;
+        done.unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+
+    /// The same, where the database may refuse.
+    pub async fn try_to(&self, statements: &str) -> Result<(), sqlx::Error> {
         on!(self, pool => {
             let done = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(pool).await;
-            done.map(drop).unwrap_or_else(|error| panic!("{statements}: {error}"));
-        });
+            done.map(drop)
+        })
     }
 
     /// Gives the connection up.

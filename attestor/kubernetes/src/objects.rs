@@ -97,6 +97,17 @@ impl PolicyObjects {
         all
     }
 
+    /// Uid and version of each: while these are the same, so is what [`Self::manifests`] is.
+    #[must_use]
+    pub fn versions(&self) -> Vec<(Option<String>, Option<String>)> {
+        let all = self.all().into_iter();
+        let version = |(_, object): (&ApiResource, Arc<PolicyObject>)| {
+            let metadata = &object.metadata;
+            (metadata.uid.clone(), metadata.resource_version.clone())
+        };
+        all.map(version).collect()
+    }
+
     /// The stream of manifests that they make up; empty where there are none.
     #[must_use]
     pub fn manifests(&self) -> String {

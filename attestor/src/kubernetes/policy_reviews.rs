@@ -1,4 +1,5 @@
-//! Reviews of policy manifests that are objects of the cluster: what would not come into force is not taken.
+//! Reviews of policy manifests that are objects of the cluster: what does not read is not taken. Whether it would take
+//! too many hosts away, no review waits for: that judges the whole fleet.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -76,19 +76,21 @@ struct WorkloadChange {
 }
 
 impl Plan {
-    /// Refuses what is more than one change may do unasked.
-    pub(crate) fn check(&self) -> Result<(), ApplyError> {
+    /// Refuses what is more than one change may do unasked. `if_meant`: what to do then.
+    pub(super) fn check(&self, if_meant: &'static str) -> Result<(), ApplyError> {
         if let Some(starving) = self.starving.first() {
             return Err(ApplyError::WouldStarve {
                 workload: starving.workload.clone(),
                 falling: starving.falling,
                 allowing: starving.allowing,
+                if_meant,
             });
         }
         match self.drains {
             true => Err(ApplyError::WouldDrain {
                 falling: self.falling,
                 affirming: self.affirming,
+                if_meant,
             }),
             false => Ok(()),
         }

@@ -8,9 +8,13 @@ use super::log::digest;
 use super::nodes::cluster_name;
 use super::{StoreError, Tx, on};
 
-/// Most workloads that are kept of one namespace, and most text of their images, characters.
+/// Most workloads that are kept of one namespace, and most bytes of their images.
 const KEPT: i64 = 4096;
-const KEPT_TEXT: i64 = 16 << 20;
+const KEPT_BYTES: i64 = 16 << 20;
+
+/// Namespaces that keep too much. It is asked again and again, and reads no text.
+const MANY: &str = "SELECT cluster, namespace FROM workloads GROUP BY cluster, namespace
+                    HAVING count(*) > $1 OR sum(bytes) > $2";
 
 /// A workload as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ struct RecordJson<'a> {
     uid: &'a str,
     revision: &'a str,
     alone: i64,
+    bytes: usize,
     images: &'a str,
     entry: Sha256Digest,
     recorded_at: i64,
@@ -86,11 +91,11 @@ impl Tx {
         let added = on!(self, connection => {
             sqlx::query(
                 "INSERT INTO workloads
-                     (id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at)
+                     (id, cluster, namespace, kind, name, uid, revision, alone, bytes, images, entry, recorded_at, seen_at)
                  SELECT unhex(j.value ->> 'id'), j.value ->> 'cluster', j.value ->> 'namespace', j.value ->> 'kind', j.value ->> 'name',
                      j.value ->> 'uid', j.value ->> 'revision', CAST(j.value ->> 'alone' AS BIGINT),
-                     j.value ->> 'images', unhex(j.value ->> 'entry'), CAST(j.value ->> 'recorded_at' AS BIGINT),
-                     CAST(j.value ->> 'recorded_at' AS BIGINT)
+                     CAST(j.value ->> 'bytes' AS BIGINT), j.value ->> 'images', unhex(j.value ->> 'entry'),
+                     CAST(j.value ->> 'recorded_at' AS BIGINT), CAST(j.value ->> 'recorded_at' AS BIGINT)
                  FROM json_each($1) AS j WHERE true ON CONFLICT (id) DO NOTHING",
             )
             .bind(list)
@@ -106,14 +111,11 @@ impl Tx {
         &mut self,
     ) -> Result<Vec<(ClusterName, String)>, StoreError> {
         let rows: Vec<(String, String)> = on!(self, connection => {
-            sqlx::query_as(
-                "SELECT cluster, namespace FROM workloads GROUP BY cluster, namespace
-                 HAVING count(*) > $1 OR sum(length(images)) > $2",
-            )
-            .bind(KEPT)
-            .bind(KEPT_TEXT)
-            .fetch_all(connection)
-            .await?
+            sqlx::query_as(MANY)
+                .bind(KEPT)
+                .bind(KEPT_BYTES)
+                .fetch_all(connection)
+                .await?
         });
         let namespace =
             |(cluster, namespace): (String, String)| Ok((cluster_name(&cluster)?, namespace));
@@ -130,7 +132,7 @@ impl Tx {
         macro_rules! surplus {
             () => {
                 "(SELECT id FROM (
-                     SELECT id, row_number() OVER kept AS place, sum(length(images)) OVER kept AS total
+                     SELECT id, row_number() OVER kept AS place, sum(bytes) OVER kept AS total
                      FROM workloads WHERE cluster = $1 AND namespace = $2
                      WINDOW kept AS (ORDER BY alone, CASE WHEN seen_at > recorded_at THEN 0 ELSE 1 END, seen_at DESC, id)
                  ) AS ranked WHERE place > $3 OR total > $4)"
@@ -145,7 +147,7 @@ impl Tx {
                     .bind(cluster.as_str())
                     .bind(namespace)
                     .bind(KEPT)
-                    .bind(KEPT_TEXT)
+                    .bind(KEPT_BYTES)
                     .execute(connection)
                     .await?;
             });
@@ -159,8 +161,7 @@ impl Tx {
         ids: &[Sha256Digest],
         now: i64,
     ) -> Result<(), StoreError> {
-        let list: Vec<IdJson> = ids.iter().map(|id| IdJson { id: *id }).collect();
-        let list = serde_json::to_string(&list).map_err(|_| StoreError::Malformed("workload"))?;
+        let list = ids_json(ids)?;
         on!(self, connection => {
             sqlx::query(
                 "UPDATE workloads SET seen_at = CASE WHEN $2 > recorded_at THEN $2 ELSE recorded_at + 1 END
@@ -189,6 +190,24 @@ impl Tx {
             .await?
         });
         row.map(record).transpose()
+    }
+
+    /// The workloads with these ids, as many of them as there are.
+    pub(crate) async fn workloads_of(
+        &mut self,
+        ids: &[Sha256Digest],
+    ) -> Result<Vec<WorkloadRecord>, StoreError> {
+        let list = ids_json(ids)?;
+        let rows: Vec<Row> = on!(self, connection => {
+            sqlx::query_as(
+                "SELECT id, cluster, namespace, kind, name, uid, revision, alone, images, entry, recorded_at, seen_at
+                 FROM workloads WHERE id IN (SELECT unhex(j.value ->> 'id') FROM json_each($1) AS j)",
+            )
+            .bind(list)
+            .fetch_all(connection)
+            .await?
+        });
+        rows.into_iter().map(record).collect()
     }
 
     /// Workloads of `cluster` and `namespace`, or of all where none is named, that come after `after`; at most `most`.
@@ -245,6 +264,11 @@ impl Tx {
     }
 }
 
+fn ids_json(ids: &[Sha256Digest]) -> Result<String, StoreError> {
+    let list: Vec<IdJson> = ids.iter().map(|id| IdJson { id: *id }).collect();
+    serde_json::to_string(&list).map_err(|_| StoreError::Malformed("workload"))
+}
+
 fn list(records: &[WorkloadRecord]) -> Result<String, StoreError> {
     let rows = records.iter().map(|record| RecordJson {
         id: record.id,
@@ -255,6 +279,7 @@ fn list(records: &[WorkloadRecord]) -> Result<String, StoreError> {
         uid: &record.uid,
         revision: &record.revision,
         alone: i64::from(record.alone),
+        bytes: record.images.len(),
         images: &record.images,
         entry: record.entry,
         recorded_at: record.recorded_at,
@@ -286,7 +311,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
-    use crate::store::Store;
+    use crate::store::{Connection, Store};
 
     fn record(number: i64, alone: bool) -> WorkloadRecord {
         let name = format!("{alone}-{number}");
@@ -369,5 +394,27 @@ mod tests {
         tx.forget_workloads(&cluster, "shop").await.unwrap();
         assert!(!kept(&mut tx, &large[0]).await && kept(&mut tx, &large[1]).await);
         assert!(tx.namespaces_of_many_workloads().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_namespaces_keep_is_counted_from_an_index_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let store = Store::open(&format!("sqlite:{}", file.display())).await;
+        let mut tx = store.unwrap().read().await.unwrap();
+        let connection = match &mut tx.0 {
+            Connection::Sqlite(connection) => Some(connection),
+            Connection::Postgres(_) => None,
+        };
+        let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {MANY}"));
+        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan)
+            .bind(KEPT)
+            .bind(KEPT_BYTES)
+            .fetch_all(&mut **connection.unwrap())
+            .await
+            .unwrap();
+        let steps: Vec<String> = steps.into_iter().map(|step| step.3).collect();
+        let index = "SCAN workloads USING COVERING INDEX workloads_by_age";
+        assert_eq!(steps, [index]);
     }
 }

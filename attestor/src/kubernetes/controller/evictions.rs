@@ -134,7 +134,7 @@ impl Evictions {
         if let Some(meant) = &known.meant {
             let (selected, refusals) = hosts.refusals(meant, judged, known.node());
             all.clone_from(refusals);
-            all.extend(self.integrity.refusals(selected, &known.pod, &meant.facts));
+            all.extend(self.integrity.refusals(selected, &meant.differing));
             names.extend_from_slice(&meant.policies);
         }
         all.extend_from_slice(compared.refusals(known.uid()));

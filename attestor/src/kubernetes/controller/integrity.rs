@@ -63,6 +63,14 @@ impl Pair {
     }
 }
 
+/// A container of which a node reports another digest than its pod names.
+pub(super) struct Differing {
+    container: String,
+    /// As the node reports it.
+    image_id: String,
+    pair: Pair,
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Answer {
     Same,
@@ -114,22 +122,21 @@ impl Integrity {
     pub(super) fn refusals(
         &mut self,
         selected: &[(&str, &WorkloadPolicy)],
-        pod: &Pod,
-        facts: &PodFacts,
+        differing: &[Differing],
     ) -> Vec<Finding> {
         if !selected.iter().any(|(_, policy)| policy.images.is_some()) {
             return Vec::new();
         }
-        let differing = differing(pod, facts);
-        let found = differing.into_iter().filter_map(|(container, pair)| {
-            let pair = pair.asked_where_policy_lets(selected);
+        let found = differing.iter().filter_map(|differing| {
+            let pair = differing.pair.clone().asked_where_policy_lets(selected);
             let answer = self.answers.get(&pair).copied();
-            self.seen.insert(pair.clone());
+            let asked = pair.asked;
+            self.seen.insert(pair);
             (answer == Some(Answer::Other)).then(|| {
                 Finding::new("image-other-runs")
-                    .about(&container.name)
-                    .expected(pair.asked)
-                    .observed(&container.image_id)
+                    .about(&differing.container)
+                    .expected(asked)
+                    .observed(&differing.image_id)
             })
         });
         found.collect()
@@ -193,7 +200,7 @@ async fn find_out(attestor: &Attestor, webhook: &Webhook, pair: &Pair) -> Answer
 }
 
 /// The containers of which a node reports another digest than the pod names.
-fn differing<'a>(pod: &'a Pod, facts: &PodFacts) -> Vec<(&'a ContainerStatus, Pair)> {
+pub(super) fn differing(pod: &Pod, facts: &PodFacts) -> Vec<Differing> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
@@ -220,9 +227,14 @@ fn differing<'a>(pod: &'a Pod, facts: &PodFacts) -> Vec<(&'a ContainerStatus, Pa
         })
     };
     let reported = lists.into_iter().flatten();
-    reported
-        .filter_map(|reported| Some((reported, pair(reported)?)))
-        .collect()
+    let differing = reported.filter_map(|reported| {
+        Some(Differing {
+            container: reported.name.clone(),
+            image_id: reported.image_id.clone(),
+            pair: pair(reported)?,
+        })
+    });
+    differing.collect()
 }
 
 #[cfg(test)]

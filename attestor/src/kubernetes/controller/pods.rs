@@ -7,8 +7,10 @@ use std::sync::Arc;
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::pods::Pod;
 use touchstone_kubernetes::{pod, workload};
-use touchstone_policies::admit::{PodFacts, concerns_namespace, policies_for};
+use touchstone_policies::admit::{PodFacts, Workload, concerns_namespace, policies_for};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
+
+use super::integrity::{Differing, differing};
 
 /// What was found out, by uid, and the policies that it was found out with.
 #[derive(Default)]
@@ -39,6 +41,8 @@ pub(super) struct Meant {
     pub(super) facts: PodFacts,
     /// Names of the policies, sorted.
     pub(super) policies: Vec<String>,
+    /// Where its node reports another image than it names.
+    pub(super) differing: Vec<Differing>,
 }
 
 impl Pods {
@@ -82,13 +86,19 @@ impl Known {
         Self { pod, meant }
     }
 
-    fn is_of(&self, pod: &Pod) -> bool {
+    pub(super) fn is_of(&self, pod: &Pod) -> bool {
         let version = &pod.metadata.resource_version;
         version.is_some() && *version == self.pod.metadata.resource_version
     }
 
     pub(super) fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace, and whose pod it is; `None`: no policy is for it, or nobody knows.
+    pub(super) fn workload(&self) -> Option<(&str, &Workload)> {
+        let facts = &self.meant.as_ref()?.facts;
+        Some((&facts.namespace, facts.workload.as_ref()?))
     }
 
     /// The node that it is bound to.
@@ -111,7 +121,8 @@ impl Meant {
     }
 }
 
-fn meant(policies: &PolicySet, pod: &Pod) -> Option<Meant> {
+/// What policy looks at in a pod; `None`: none of `policies` is for it.
+pub(super) fn meant(policies: &PolicySet, pod: &Pod) -> Option<Meant> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if !concerns_namespace(policies, namespace) {
         return None;
@@ -123,7 +134,11 @@ fn meant(policies: &PolicySet, pod: &Pod) -> Option<Meant> {
     };
     let selected = policies_for(policies, &facts).into_iter();
     let policies: Vec<String> = selected.map(|(name, _)| name.to_owned()).collect();
-    (!policies.is_empty()).then_some(Meant { facts, policies })
+    (!policies.is_empty()).then(|| Meant {
+        differing: differing(pod, &facts),
+        facts,
+        policies,
+    })
 }
 
 #[cfg(test)]

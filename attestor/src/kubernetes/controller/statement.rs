@@ -1,10 +1,13 @@
 //! `HostTrust` objects: written when what they say changed, or when half of the time that they hold is over.
 
+mod signed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use touchstone_evidence::digest::Sha256Digest;
-use touchstone_evidence::result::{NodeStatement, TrustTier};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use touchstone_evidence::result::TrustTier;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::host_trust::{Condition, HostTrustStatus};
 use touchstone_kubernetes::node::Node;
@@ -12,16 +15,21 @@ use touchstone_policies::prose;
 
 use super::judged::Judged;
 use super::moment;
-use crate::appraisal::{Verdict, VerdictBoot};
 use crate::attestor::Attestor;
+
+use signed::{Signed, sign};
 
 /// Longest reason, bytes: it is for a column of a table.
 const REASON_MAX: usize = 1024;
+/// Most that is said, and most that is taken back, in one round: nodes are tainted and pods ended between rounds.
+const SAID_MAX: usize = 200;
 
 /// What was said last of each node.
 #[derive(Default)]
 pub(super) struct Statements {
     said: HashMap<String, Said>,
+    /// Nodes of which the last try to say something failed.
+    failed: HashSet<String>,
     /// Whether it is known what whoever led before said.
     resumed: bool,
     /// Whether it was logged that the cluster does not take them.
@@ -35,9 +43,27 @@ struct Said {
     again_at: i64,
 }
 
+/// A node of which something is to be said.
+struct Due<'a> {
+    node: &'a Node,
+    judged: &'a Judged,
+    status: HostTrustStatus,
+    urgency: Urgency,
+}
+
+/// What is said first: what nobody said yet, then what ends soonest; and all that before what failed the last time, which
+/// may fail for ever.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Urgency {
+    failed: bool,
+    said: bool,
+    /// When that ends, seconds since 1970.
+    ends_at: i64,
+}
+
 impl Statements {
-    /// Says what is new, and takes back what was said of nodes that are gone. Nodes that no host stands behind have no
-    /// such object.
+    /// Says what is new, and takes back what was said of nodes that are gone, as much of it as one round has room for.
+    /// Nodes that no host stands behind have no such object.
     pub(super) async fn round(
         &mut self,
         attestor: &Attestor,
@@ -46,21 +72,66 @@ impl Statements {
         now: i64,
     ) {
         let mut failed = self.resume(cluster).await.err();
-        let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
-        let mut named = HashSet::new();
-        for (node, judged) in mapped {
-            named.insert(node.metadata.name.as_deref().unwrap_or_default());
-            if let Err(error) = self.say(attestor, cluster, node, judged, now).await {
-                failed = Some(error);
+        for due in self.due(judged, now) {
+            let name = due.node.metadata.name.clone().unwrap_or_default();
+            match self.say(attestor, cluster, due, now).await {
+                Ok(()) => drop(self.failed.remove(&name)),
+                Err(error) => {
+                    self.failed.insert(name);
+                    failed = Some(error);
+                }
             }
         }
         if let Some(error) = failed.as_deref().filter(|_| !self.complained) {
             tracing::warn!(error, "not every HostTrust is written");
         }
         self.complained = failed.is_some();
+        self.take_back(cluster, judged).await;
+    }
+
+    /// What is to be said in this round.
+    fn due<'a>(&self, judged: &'a [(Arc<Node>, Judged)], now: i64) -> Vec<Due<'a>> {
+        let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
+        let due = mapped.filter_map(|(node, judged)| self.is_due(node, judged, now));
+        let mut due: Vec<Due<'_>> = due.collect();
+        due.sort_by_key(|due| due.urgency);
+        due.truncate(SAID_MAX);
+        due
+    }
+
+    fn is_due<'a>(&self, node: &'a Node, judged: &'a Judged, now: i64) -> Option<Due<'a>> {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        let node_uid = node.metadata.uid.as_deref().unwrap_or_default();
+        let before = self.said.get(name);
+        let before = before.filter(|said| said.node_uid == node_uid);
+        let status = status_of(judged, node_uid, before.map(|said| &said.status), now);
+        let same = before.filter(|said| says_the_same(&said.status, &status));
+        if same.is_some_and(|said| now < said.again_at) {
+            return None;
+        }
+        let urgency = Urgency {
+            failed: self.failed.contains(name),
+            said: same.is_some(),
+            ends_at: same.map_or(0, |said| ends_at(&said.status)),
+        };
+        Some(Due {
+            node,
+            judged,
+            status,
+            urgency,
+        })
+    }
+
+    /// Takes back what was said of nodes that are gone, or that no host stands behind any more.
+    async fn take_back(&mut self, cluster: &Cluster, judged: &[(Arc<Node>, Judged)]) {
+        let mapped = judged.iter().filter(|(_, judged)| judged.host.is_some());
+        let named = mapped.map(|(node, _)| node.metadata.name.as_deref().unwrap_or_default());
+        let named: HashSet<&str> = named.collect();
+        self.failed.retain(|name| named.contains(name.as_str()));
         let said = self.said.keys();
         let gone: Vec<String> = said
             .filter(|name| !named.contains(name.as_str()))
+            .take(SAID_MAX)
             .cloned()
             .collect();
         for name in gone {
@@ -95,19 +166,17 @@ impl Statements {
         &mut self,
         attestor: &Attestor,
         cluster: &Cluster,
-        node: &Node,
-        judged: &Judged,
+        due: Due<'_>,
         now: i64,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Due {
+            node,
+            judged,
+            status,
+            ..
+        } = due;
         let name = node.metadata.name.clone().unwrap_or_default();
         let node_uid = node.metadata.uid.clone().unwrap_or_default();
-        let before = self.said.get(&name);
-        let before = before.filter(|said| said.node_uid == node_uid);
-        let due = before.is_none_or(|said| now >= said.again_at);
-        let status = status_of(judged, &node_uid, before.map(|said| &said.status), now);
-        if !due && before.is_some_and(|said| says_the_same(&said.status, &status)) {
-            return Ok(());
-        }
         let signed = match sign(attestor, &name, &node_uid, judged, now).await? {
             Signed::Nothing => None,
             Signed::Token { boot, token } => Some((boot, token)),
@@ -212,60 +281,11 @@ fn says_the_same(said: &HostTrustStatus, status: &HostTrustStatus) -> bool {
         && *conditions == status.conditions
 }
 
-/// What is signed of a node.
-enum Signed {
-    /// No round reached what is held about the host.
-    Nothing,
-    /// The boot that was appraised, and the statement on it.
-    Token { boot: String, token: String },
-    /// The database has another verdict by now than the one that is to be stated, and the boot of that one.
-    Behind,
-}
-
-async fn sign(
-    attestor: &Attestor,
-    node: &str,
-    node_uid: &str,
-    judged: &Judged,
-    now: i64,
-) -> Result<Signed, Box<dyn std::error::Error + Send + Sync>> {
-    let (Some(held), Some(host)) = (&judged.held, &judged.host) else {
-        return Ok(Signed::Nothing);
-    };
-    let Some(record) = attestor.store.read().await?.host(host).await? else {
-        return Ok(Signed::Nothing);
-    };
-    let boot = match boot_of(Verdict::of(&record)?.as_ref(), &held.entry) {
-        Ok(Some(boot)) => boot,
-        Ok(None) => return Ok(Signed::Nothing),
-        Err(Behind) => return Ok(Signed::Behind),
-    };
-    let statement = NodeStatement {
-        node: node.to_owned(),
-        node_uid: node_uid.to_owned(),
-        host: host.clone(),
-        tier: judged.tier,
-        reset_count: boot.reset_count,
-        restart_count: boot.restart_count,
-        entry: held.entry,
-        issued_at: now,
-        expires_at: held.standing.expires_at,
-    };
-    let boot = format!("{}.{}", boot.reset_count, boot.restart_count);
-    let token = attestor.keys.result.sign_node(&statement)?;
-    Ok(Signed::Token { boot, token })
-}
-
-/// Another verdict is kept.
-#[derive(Debug, Eq, PartialEq)]
-struct Behind;
-
-/// The boot that the verdict with this entry is of, whichever quote came last; `None`: no round reached it.
-fn boot_of(kept: Option<&Verdict>, entry: &Sha256Digest) -> Result<Option<VerdictBoot>, Behind> {
-    match kept {
-        Some(kept) if kept.entry != *entry => Err(Behind),
-        kept => Ok(kept.and_then(|kept| kept.boot)),
-    }
+/// When what is said ends, seconds since 1970; what says nothing of that does not.
+fn ends_at(status: &HostTrustStatus) -> i64 {
+    let ends = status.expires_at.as_deref();
+    let ends = ends.and_then(|ends| OffsetDateTime::parse(ends, &Rfc3339).ok());
+    ends.map_or(i64::MAX, OffsetDateTime::unix_timestamp)
 }
 
 /// `result-expired` as conditions name reasons: `ResultExpired`.
@@ -282,39 +302,8 @@ fn pascal(code: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-    use touchstone_evidence::result::TrustVector;
-
     use super::*;
     use crate::trust_index::OnNode;
-
-    #[test]
-    fn a_statement_names_the_boot_of_its_verdict_and_of_no_other() {
-        let boot = |reset_count| VerdictBoot {
-            reset_count,
-            restart_count: 0,
-        };
-        let verdict = |entry: &[u8], boot| Verdict {
-            tier: TrustTier::Affirming,
-            vector: TrustVector::NONE,
-            findings: Vec::new(),
-            place: None,
-            policy: String::new(),
-            policy_digest: Sha256Digest::ZERO,
-            boot,
-            challenged_at: 1,
-            issued_at: 1,
-            expires_at: 2,
-            entry: Sha256Digest::of(entry),
-        };
-        let (first, newer) = (verdict(b"1", Some(boot(7))), verdict(b"2", Some(boot(8))));
-        assert_eq!(boot_of(Some(&first), &first.entry), Ok(Some(boot(7))));
-        // What is held is behind what is kept by a moment.
-        assert_eq!(boot_of(Some(&newer), &first.entry), Err(Behind));
-        // An identity that ended has no verdict, and one from before boots were kept says none.
-        assert_eq!(boot_of(None, &first.entry), Ok(None));
-        let old = verdict(b"1", None);
-        assert_eq!(boot_of(Some(&old), &first.entry), Ok(None));
-    }
 
     #[test]
     fn a_condition_keeps_the_time_of_its_last_turn() {
@@ -336,5 +325,53 @@ mod tests {
             first.conditions[0].last_transition_time,
             "1970-01-01T00:01:40Z"
         );
+    }
+
+    #[test]
+    fn of_many_nodes_one_round_says_what_is_new_and_then_what_ends_soonest() {
+        let node = |name: &str| {
+            let node = serde_json::json!({ "metadata": { "name": name, "uid": "u" }, "spec": {} });
+            Arc::new(serde_json::from_value::<Node>(node).unwrap())
+        };
+        let judged = || {
+            let host = "de-1".parse().unwrap();
+            let unknown = OnNode {
+                host,
+                held: None,
+                rebooted: false,
+            };
+            Judged::of(Some(unknown), 100)
+        };
+        let mut names: Vec<String> = (0..SAID_MAX + 9).map(|n| format!("old-{n}")).collect();
+        let mut statements = Statements::default();
+        for (ends, name) in (1000..).zip(&names) {
+            let mut status = status_of(&judged(), "u", None, 100);
+            status.expires_at = moment(ends);
+            let said = Said {
+                node_uid: "u".to_owned(),
+                status,
+                again_at: 0,
+            };
+            statements.said.insert(name.clone(), said);
+        }
+        names.reverse();
+        names.extend(["new".to_owned(), "failing".to_owned()]);
+        statements.failed.insert("failing".to_owned());
+        let all: Vec<_> = names.iter().map(|name| (node(name), judged())).collect();
+        let due = |statements: &Statements| -> Vec<String> {
+            let due = statements.due(&all, 100).into_iter();
+            due.map(|due| due.node.metadata.name.clone().unwrap())
+                .collect()
+        };
+        let said = due(&statements);
+        assert_eq!(
+            (said.len(), &*said[0], &*said[1]),
+            (SAID_MAX, "new", "old-0")
+        );
+        assert_eq!(said[SAID_MAX - 1], format!("old-{}", SAID_MAX - 2));
+        for said in statements.said.values_mut() {
+            said.again_at = 200;
+        }
+        assert_eq!(due(&statements), ["new", "failing"]);
     }
 }
