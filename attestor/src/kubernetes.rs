@@ -116,10 +116,6 @@ pub(crate) async fn answer(
         Ok(asked) => asked,
         Err(finding) => return Ok(refuse(attestor, request, &finding).await),
     };
-    let opens = asked.opens.as_ref();
-    if let Some(finding) = opens.and_then(|opens| opens.refusal(&policies)) {
-        return Ok(refuse(attestor, request, &finding).await);
-    }
     let judge = Judge {
         attestor,
         webhook,

@@ -39,6 +39,10 @@ pub(super) enum Judged {
 impl Judge<'_> {
     /// Judges what is asked, and remembers pods that wait for a node.
     pub(super) async fn judge(&self, asked: &Asked) -> Result<Judged, RoundError> {
+        let opens = asked.opens.as_ref();
+        if let Some((refused, pod)) = opens.and_then(|opens| opens.refusal(self.policies)) {
+            return Ok(self.whichever_host(refused, pod, asked.what.node()));
+        }
         match &asked.what {
             What::Created(pod) | What::Updated(pod) => self.waiting(asked, pod).await,
             What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], None, node).await,
@@ -48,7 +52,7 @@ impl Judge<'_> {
                 node,
             } => match update(self.policies, before.as_deref(), after) {
                 Update::Nothing => Ok(Judged::Unconcerned),
-                Update::Leaves(refused) => Ok(self.whichever_host(refused, after, node)),
+                Update::Leaves(refused) => Ok(self.whichever_host(refused, after, Some(node))),
                 Update::Becomes(pod) => self.on_node(vec![*pod], before.as_deref(), node).await,
             },
             What::Bound(node, labels) => match self.to_be_bound(asked).await {
@@ -56,19 +60,19 @@ impl Judge<'_> {
                     Ok(pods) => self.on_node(pods, None, node).await,
                     Err(leaving) => {
                         let (refused, pod) = *leaving;
-                        Ok(self.whichever_host(refused, &pod, node))
+                        Ok(self.whichever_host(refused, &pod, Some(node)))
                     }
                 },
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
                 let admission = mirror(self.policies, pod, node);
-                Ok(self.whichever_host(admission, pod, node))
+                Ok(self.whichever_host(admission, pod, Some(node)))
             }
         }
     }
 
-    fn whichever_host(&self, admission: Admission, pod: &PodFacts, node: &str) -> Judged {
+    fn whichever_host(&self, admission: Admission, pod: &PodFacts, node: Option<&str>) -> Judged {
         let decision = Decision::without_host(self.attestor, self.policies, admission, pod, node);
         Judged::Decided(Box::new(decision))
     }

@@ -228,7 +228,8 @@ fn size(facts: &PodFacts) -> usize {
     });
     let beginning = facts.service_account.len() + LABEL_BYTES;
     let secrets = facts.pull_secrets.iter().map(String::len);
-    let labels = labels.chain(workload).chain(secrets);
+    let tolerates = facts.tolerates.iter().map(String::len);
+    let labels = labels.chain(workload).chain(secrets).chain(tolerates);
     labels.chain(images).fold(beginning, usize::saturating_add)
 }
 
