@@ -96,7 +96,8 @@ pub(crate) async fn answer(
         });
     }
     if policy_reviews::asks_about_policies(request) {
-        return Ok(policy_reviews::answer(webhook.cluster.as_deref(), request).await?);
+        let (cluster, in_force) = (webhook.cluster.as_deref(), attestor.index.policies());
+        return Ok(policy_reviews::answer(cluster, in_force, request).await?);
     }
     if asked::is_mere_status(request) {
         return Ok(Response::allowed(request, None));
