@@ -22,7 +22,6 @@ mod resolve;
 pub(crate) mod review;
 mod running;
 mod same_image;
-mod strangers;
 mod tolerations;
 mod turns;
 mod workload;
@@ -46,7 +45,6 @@ use mutate::Fitting;
 pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
-use strangers::Strangers;
 
 /// Who sets labels and taints on nodes where no cluster is configured: the service account of an installation.
 const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
@@ -56,8 +54,6 @@ pub(crate) struct Webhook {
     pods: PodMemory,
     images: Images,
     fitting: Fitting,
-    /// Reviews that were not let in.
-    pub(crate) strangers: Strangers,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
@@ -74,7 +70,6 @@ impl Webhook {
             pods: PodMemory::default(),
             images,
             fitting: Fitting::default(),
-            strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
             rewriting: Semaphore::new(mutate::AT_ONCE),
