@@ -25,7 +25,7 @@ use crate::log_key::{LogKey, LogKeyError};
 use crate::logs::BootLogs;
 use crate::metrics::Metrics;
 use crate::policy;
-use crate::refusals::{Folded, Refusals};
+use crate::refusals::{Folded, Refusals, Strangers};
 use crate::result_keys::ResultKeyError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trust_index::TrustIndex;
@@ -46,6 +46,8 @@ pub(crate) struct Attestor {
     pub(crate) log_key: LogKey,
     pub(crate) refusals: Refusals,
     pub(crate) folded: Folded,
+    /// Reviews that were not let in.
+    pub(crate) strangers: Strangers,
     pub(crate) budgets: Budgets,
     pub(crate) metrics: Arc<Metrics>,
     /// Held while tags of a revoked location authority are taken back.
@@ -169,6 +171,7 @@ impl Attestor {
             index,
             refusals: Refusals::default(),
             folded: Folded::default(),
+            strangers: Strangers::default(),
             budgets: Budgets::default(),
             metrics,
             sweeping: tokio::sync::Mutex::default(),

@@ -22,7 +22,6 @@ mod resolve;
 pub(crate) mod review;
 mod running;
 mod same_image;
-mod strangers;
 mod tolerations;
 mod turns;
 mod workload;
@@ -46,7 +45,6 @@ use mutate::Fitting;
 pub(crate) use node_links::NodeLinks;
 use pod_memory::PodMemory;
 use review::{Request, Response};
-use strangers::Strangers;
 
 /// Who sets labels and taints on nodes where no cluster is configured: the service account of an installation.
 const OWN_ACCOUNT: &str = "system:serviceaccount:touchstone:touchstone";
@@ -56,8 +54,6 @@ pub(crate) struct Webhook {
     pods: PodMemory,
     images: Images,
     fitting: Fitting,
-    /// Reviews that were not let in.
-    pub(crate) strangers: Strangers,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
@@ -74,7 +70,6 @@ impl Webhook {
             pods: PodMemory::default(),
             images,
             fitting: Fitting::default(),
-            strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
             cluster,
             rewriting: Semaphore::new(mutate::AT_ONCE),
@@ -96,7 +91,8 @@ pub(crate) async fn answer(
         });
     }
     if policy_reviews::asks_about_policies(request) {
-        return Ok(policy_reviews::answer(webhook.cluster.as_deref(), request).await?);
+        let (cluster, in_force) = (webhook.cluster.as_deref(), attestor.index.policies());
+        return Ok(policy_reviews::answer(cluster, in_force, request).await?);
     }
     if asked::is_mere_status(request) {
         return Ok(Response::allowed(request, None));
@@ -116,10 +112,6 @@ pub(crate) async fn answer(
         Ok(asked) => asked,
         Err(finding) => return Ok(refuse(attestor, request, &finding).await),
     };
-    let opens = asked.opens.as_ref();
-    if let Some(finding) = opens.and_then(|opens| opens.refusal(&policies)) {
-        return Ok(refuse(attestor, request, &finding).await);
-    }
     let judge = Judge {
         attestor,
         webhook,

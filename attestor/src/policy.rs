@@ -76,9 +76,13 @@ pub(crate) async fn parse(manifests: String) -> Result<Parsed, StoreError> {
     parsed.map_err(|_| StoreError::Unavailable)
 }
 
-/// The same of manifests that are to come into force.
-pub(crate) async fn parse_new(manifests: String) -> Result<Parsed, StoreError> {
-    let parsed = tokio::task::spawn_blocking(move || PolicySet::parse_new(&manifests)).await;
+/// The same of manifests that are to come into force after those `in_force`.
+pub(crate) async fn parse_new(
+    manifests: String,
+    in_force: Arc<PolicySet>,
+) -> Result<Parsed, StoreError> {
+    let parse = move || PolicySet::parse_new(&manifests, &in_force);
+    let parsed = tokio::task::spawn_blocking(parse).await;
     parsed.map_err(|_| StoreError::Unavailable)
 }
 
@@ -147,7 +151,8 @@ pub(crate) async fn apply(
     };
     // Before the fleet is judged, too.
     check_source(&mut attestor.store.read().await?, own).await?;
-    let set = Arc::new(parse_new(manifests.to_owned()).await??);
+    let in_force = attestor.index.policies();
+    let set = Arc::new(parse_new(manifests.to_owned(), in_force).await??);
     let digest = set.digest;
     let planned = match drain {
         true => None,

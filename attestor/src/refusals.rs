@@ -2,6 +2,7 @@
 //! neither fill the log nor go unseen.
 
 mod folded;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,7 @@ use crate::attestor::Attestor;
 use crate::audit::{Actor, Entry, Event};
 use crate::clock;
 pub(crate) use folded::{Folded, FoldedRefusals, RefusalKind};
+pub(crate) use strangers::{Stranger, Strangers};
 
 /// Seconds between two summaries.
 const PAUSE: i64 = 60;
@@ -70,8 +72,9 @@ impl Attestor {
     }
 
     /// Writes down what was counted and waits for its summary: a flood must not go unseen because nothing
-    /// followed it. So too of pods.
+    /// followed it. So too of pods, and in the log of whoever was not let in.
     pub(crate) async fn flush_refusals(&self) {
+        self.strangers.flush();
         self.flush_folded().await;
         if let Some(counts) = self.refusals.rest(clock::now()) {
             self.record_refusals(counts).await;

@@ -8,7 +8,7 @@
 mod nodes;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -79,13 +79,15 @@ struct Inner {
     hosts: HashMap<HostId, Held>,
     /// Of this process.
     cluster: ClusterName,
-    /// Nodes of its cluster, by name. Decisions look at no others: a name says nothing of another cluster's.
-    nodes: HashMap<String, Link>,
+    /// Nodes of its cluster, by name. Decisions look at no others: a name says nothing of another cluster's. In order, so that
+    /// who looks at all of them may let others write in between.
+    nodes: BTreeMap<String, Link>,
     /// Those of other clusters.
     elsewhere: HashMap<(ClusterName, String), Link>,
     /// Where in the log the identity of a host ended last.
     ended: HashMap<HostId, u64>,
     policies: (u64, Arc<PolicySet>),
+    /// Turns of hosts, changes of nodes and of policies.
     changes: u64,
     /// Entries up to which nothing was missed.
     followed: u64,
@@ -100,7 +102,7 @@ impl Default for Inner {
         Self {
             hosts: HashMap::new(),
             cluster: ClusterName::default(),
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             elsewhere: HashMap::new(),
             ended: HashMap::new(),
             policies: (0, Arc::new(PolicySet::empty())),
@@ -145,15 +147,20 @@ impl TrustIndex {
             order,
             standing,
         };
-        let turned = self.change(order, |inner| {
+        let turned = {
+            let mut inner = self.written(order);
             let old = inner.hosts.get(&held.standing.host);
             if old.is_some_and(|old| old.order > held.order) {
-                return false;
+                return;
             }
             let turned = old.is_none_or(|old| !old.stands_as(&held));
+            let was_over = old.is_some_and(|old| begins >= old.ends);
             inner.hosts.insert(held.standing.host.clone(), held);
+            if turned || was_over {
+                inner.changes = inner.changes.wrapping_add(1);
+            }
             turned
-        });
+        };
         if turned {
             self.turns.notify_one();
         }
@@ -173,7 +180,8 @@ impl TrustIndex {
         });
     }
 
-    /// Another number after each change of what is held; entries alone are none.
+    /// Another number once a host stands otherwise, or again, and after each change of nodes and policies. That one stands as
+    /// before for longer is none, nor is that its time is over.
     pub(crate) fn changes(&self) -> u64 {
         self.look(|inner| inner.changes)
     }
@@ -370,6 +378,26 @@ mod tests {
         assert!(!told().await, "older than what is held");
         index.drop_standing(5, &"de-1".parse().unwrap());
         assert!(told().await);
+    }
+
+    #[test]
+    fn rounds_that_turn_nothing_change_nothing_that_is_remembered() {
+        let index = TrustIndex::default();
+        let put = |order, tier, expires_at| {
+            let before = index.changes();
+            index.put_host(order, standing(tier, expires_at), Sha256Digest::ZERO, 100);
+            index.changes() - before
+        };
+        assert_eq!(put(1, TrustTier::Affirming, 200), 1);
+        assert_eq!(put(2, TrustTier::Affirming, 300), 0, "as before");
+        assert_eq!(put(4, TrustTier::Warning, 300), 1);
+        assert_eq!(put(3, TrustTier::Affirming, 300), 0, "older");
+        assert_eq!(put(5, TrustTier::Warning, 100), 0);
+        assert_eq!(put(6, TrustTier::Warning, 300), 1, "it was over");
+        let before = index.changes();
+        index.put_policies(7, Arc::new(PolicySet::empty()));
+        index.drop_standing(8, &"de-1".parse().unwrap());
+        assert_eq!(index.changes() - before, 2);
     }
 
     #[test]

@@ -154,8 +154,7 @@ pub fn admit(policies: &PolicySet, pod: &PodFacts, behind: Behind<'_>, now: i64)
 }
 
 /// Judges what a pod is to run on alone, by every `WorkloadPolicy` that is for this pod: what may change while it runs.
-#[must_use]
-pub fn admit_host(policies: &PolicySet, pod: &PodFacts, behind: Behind<'_>, now: i64) -> Admission {
+fn admit_host(policies: &PolicySet, pod: &PodFacts, behind: Behind<'_>, now: i64) -> Admission {
     let selected = policies_for(policies, pod);
     let mut admission = Admission::by(names_of(policies, pod));
     admission.refuse(refusals_of(policies, &selected, behind, now));

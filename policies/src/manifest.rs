@@ -72,12 +72,15 @@ impl PolicySet {
         Ok(set)
     }
 
-    /// The same of manifests that are to come into force: they name nothing that no pod can be of. Those that are in force
-    /// already are read without that look, so that they stay so.
-    pub fn parse_new(text: &str) -> Result<Self, ManifestError> {
+    /// The same of manifests that are to come into force after those `in_force`: they name nothing that no pod can be of. What
+    /// the same policy names already is no reason, so that it neither goes out of force nor keeps others from coming.
+    pub fn parse_new(text: &str, in_force: &Self) -> Result<Self, ManifestError> {
         let set = Self::parse(text)?;
         for (name, policy) in &set.workloads {
-            for namespace in &policy.pod.namespaces {
+            let before = in_force.workloads.get(name);
+            let before = before.map_or(&[][..], |before| &before.pod.namespaces);
+            let new = policy.pod.namespaces.iter();
+            for namespace in new.filter(|namespace| !before.contains(namespace)) {
                 let problem = workload::namespace_problem(namespace);
                 problem.map_or(Ok(()), |why| {
                     Err(ManifestError::Namespace {
@@ -179,6 +182,7 @@ mod tests {
                  spec: {{pod: {{namespaces: ['{namespace}']}}, host: {{tier: affirming}}}}\n"
             )
         };
+        let none = PolicySet::empty();
         let long = "a".repeat(64);
         for namespace in [
             "*",
@@ -192,17 +196,23 @@ mod tests {
             "kube-system",
         ] {
             let text = policy(namespace);
-            let refused = PolicySet::parse_new(&text)
+            let refused = PolicySet::parse_new(&text, &none)
                 .map(drop)
                 .unwrap_err()
                 .to_string();
             assert!(refused.contains(&format!("`{namespace}`")), "{refused}");
-            // What came into force before that was looked at stays so.
-            assert!(PolicySet::parse(&text).is_ok());
+            // What came into force before that was looked at stays so, and no other change waits for it.
+            let in_force = PolicySet::parse(&text).unwrap();
+            let more = format!("{text}---\n{REGION}");
+            assert!(PolicySet::parse_new(&more, &in_force).is_ok());
+            let another = text.replace("{name: w}", "{name: v}");
+            assert!(PolicySet::parse_new(&another, &in_force).is_err());
+            let one_more = text.replace("namespaces: [", "namespaces: ['b*', ");
+            assert!(PolicySet::parse_new(&one_more, &in_force).is_err());
         }
         for namespace in ["payments", "a", "team-1"] {
             assert!(
-                PolicySet::parse_new(&policy(namespace)).is_ok(),
+                PolicySet::parse_new(&policy(namespace), &none).is_ok(),
                 "{namespace}"
             );
         }

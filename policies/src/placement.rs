@@ -143,6 +143,7 @@ mod tests {
             images: Vec::new(),
             workload: None,
             pull_secrets: Vec::new(),
+            tolerates: None,
         };
         let all = demands(&policies_for(&policies, &pod)).into_iter();
         all.map(|one| {

@@ -97,6 +97,7 @@ fn facts(pod: Pod) -> PodFacts {
         images: pod.images.into_iter().map(image).collect(),
         workload: None,
         pull_secrets: Vec::new(),
+        tolerates: None,
     }
 }
 

@@ -11,6 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use touchstone_policies::admit::Workload;
 
 use crate::config::{Config, PolicySource};
 pub use crate::error::ClusterError;
@@ -22,6 +23,7 @@ use crate::pod::PodSpec;
 use crate::pods::{self, Pod, PodStatus};
 use crate::reach::Reach;
 use crate::watched::watched;
+use crate::workload;
 
 /// How long one look at the API server may take, inside of a review that may take three seconds.
 const LOOK: Duration = Duration::from_millis(1500);
@@ -151,8 +153,17 @@ impl Cluster {
     /// All pods that are bound and have not ended, as they are held.
     #[must_use]
     pub fn bound_pods(&self) -> Vec<Arc<Pod>> {
-        self.pods
-            .state_filter(|pod| pod.spec.node_name.is_some() && !pods::is_over(pod))
+        self.pods.state_filter(is_bound)
+    }
+
+    /// Those of one workload of a controller.
+    #[must_use]
+    pub fn bound_pods_of(&self, namespace: &str, workload: &Workload) -> Vec<Arc<Pod>> {
+        self.pods.state_filter(|pod| {
+            pod.metadata.namespace.as_deref() == Some(namespace)
+                && workload::is_of(&pod.metadata, workload)
+                && is_bound(pod)
+        })
     }
 
     /// Whether all pods were listed once: before that, what is held of them says nothing of those that are not there.
@@ -200,6 +211,10 @@ impl Cluster {
         })
         .await
     }
+}
+
+fn is_bound(pod: &Pod) -> bool {
+    pod.spec.node_name.is_some() && !pods::is_over(pod)
 }
 
 impl Drop for Cluster {

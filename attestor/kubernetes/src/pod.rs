@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use touchstone_policies::admit::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
 
 use crate::image::ImageName;
+use crate::names::TAINT;
 use crate::workload;
 
 /// A kubelet marks with it what it runs without asking: the pod is a mirror of a file on its node.
@@ -118,6 +119,25 @@ pub struct Toleration {
     pub effect: String,
 }
 
+impl Toleration {
+    /// Whether a pod with it could stay where our taint is. Which values of it there are does not count: there may be more of
+    /// them one day.
+    #[must_use]
+    pub fn lets_pass(&self) -> bool {
+        let any = self.key.is_empty() && self.operator == "Exists";
+        (any || self.key == TAINT) && self.effect != "PreferNoSchedule"
+    }
+
+    /// What it tolerates, in words.
+    #[must_use]
+    pub fn called(&self) -> String {
+        match self.key.as_str() {
+            "" => "every taint".to_owned(),
+            key => key.to_owned(),
+        }
+    }
+}
+
 /// `PodSchedulingGate`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SchedulingGate {
@@ -220,6 +240,11 @@ pub fn facts(namespace: &str, labels: &BTreeMap<String, String>, spec: &PodSpec)
         images: images(spec),
         workload: None,
         pull_secrets: pull_secrets(spec),
+        tolerates: spec
+            .tolerations
+            .iter()
+            .find(|one| one.lets_pass())
+            .map(Toleration::called),
     }
 }
 
@@ -313,6 +338,29 @@ mod tests {
             ),
             ("payments", "default", "a")
         );
+    }
+
+    #[test]
+    fn a_toleration_of_the_taint_or_of_everything_lets_pass() {
+        let tolerates = |toleration: &Value| {
+            let pod = pod(&json!({ "tolerations": [toleration] }));
+            pod.facts("payments").tolerates
+        };
+        for passing in [
+            json!({ "operator": "Exists" }),
+            json!({ "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9 }),
+            json!({ "key": TAINT, "operator": "Exists" }),
+            json!({ "key": TAINT, "value": "new", "effect": "NoSchedule" }),
+        ] {
+            assert!(tolerates(&passing).is_some(), "{passing}");
+        }
+        for harmless in [
+            json!({ "key": "node.kubernetes.io/not-ready", "operator": "Exists" }),
+            json!({ "operator": "Exists", "effect": "PreferNoSchedule" }),
+            json!({ "key": "", "operator": "Equal" }),
+        ] {
+            assert_eq!(tolerates(&harmless), None, "{harmless}");
+        }
     }
 
     #[test]

@@ -39,6 +39,16 @@ pub fn of_held(pod: &Held) -> Option<Workload> {
     Some(workload(named, controller.is_some(), labels))
 }
 
+/// Whether a pod as the cluster has it is of `workload`, of a controller. Most are of another one, and are passed over by its uid.
+pub(crate) fn is_of(pod: &Held, workload: &Workload) -> bool {
+    let mut owners = pod.owner_references.iter().flatten();
+    // Of a long name the workload has the beginning alone.
+    let is_named = owners.any(|owner| {
+        owner.uid.starts_with(&workload.uid) && owner.kind.starts_with(&workload.kind)
+    });
+    is_named && of_held(pod).as_ref() == Some(workload)
+}
+
 /// No pod makes pods: one that names another as its controller would be taken for that one.
 fn controls(kind: &str, controller: Option<bool>) -> bool {
     controller == Some(true) && kind != ALONE
@@ -78,6 +88,14 @@ mod tests {
         let held: Held = serde_json::from_value(metadata.clone()).unwrap();
         let workload = of_reviewed(&reviewed);
         assert_eq!(workload, of_held(&held));
+        if let Some(workload) = workload.as_ref().filter(|of| !of.is_alone()) {
+            assert!(is_of(&held, workload));
+            let mut other = workload.clone();
+            other.uid.push('x');
+            assert!(!is_of(&held, &other));
+            (other.uid, other.revision) = (workload.uid.clone(), "another".to_owned());
+            assert!(!is_of(&held, &other));
+        }
         workload.map(|one| (one.kind, one.name, one.uid, one.revision))
     }
 

@@ -84,10 +84,10 @@ pub(super) async fn run(client: &Client, json: bool, command: Policy) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says whether `apply` would take the manifests, without an attestor.
+/// Says whether `apply` would take the manifests, without an attestor, and so as if none were in force.
 pub(super) fn check(json: bool, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let sources = Sources::read(files)?;
-    let set = match PolicySet::parse_new(&sources.text) {
+    let set = match PolicySet::parse_new(&sources.text, &PolicySet::empty()) {
         Ok(set) => set,
         Err(error) => {
             let error = error.to_string();

@@ -24,6 +24,7 @@ use crate::budgets::Coming;
 use crate::clock;
 use crate::credentials;
 use crate::enrollment::Joining;
+use crate::refusals::Stranger;
 use crate::role::{Role, Way};
 use crate::store::{End, StoreError, Tx};
 use crate::tls::Peer;
@@ -314,7 +315,7 @@ pub(super) fn ended(end: End) -> Problem {
 fn webhook_certificate(app: &App, parts: &mut Parts) -> Result<(), Problem> {
     let key = peer_key(parts)?;
     if !app.attestor.keys.webhook_callers.contains(&key) {
-        stranger(app, "a TLS key that no `--webhook-caller` names");
+        stranger(app, Stranger::Key);
         return Err(Problem::unauthenticated(
             "the TLS key may not call the webhook; configure it, or use the secret path",
         ));
@@ -329,16 +330,16 @@ async fn webhook_secret(app: &App, parts: &mut Parts) -> Result<(), Problem> {
         .await
         .map_err(|_| denied())?;
     if !app.attestor.keys.webhook.lets_in(&secret) {
-        stranger(app, "another secret at the end of the path");
+        stranger(app, Stranger::Secret);
         return Err(denied());
     }
     parts.extensions.insert(Actor::WebhookSecret);
     Ok(())
 }
 
-fn stranger(app: &App, why: &str) {
+fn stranger(app: &App, stranger: Stranger) {
     app.attestor.metrics.review_denied();
-    app.webhook.strangers.note(why);
+    app.attestor.strangers.note(stranger);
 }
 
 /// The one that there is: of two, what stands between might have looked at the other one.

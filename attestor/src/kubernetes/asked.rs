@@ -40,6 +40,19 @@ pub(super) enum What {
     Static(PodFacts, String),
 }
 
+impl What {
+    /// The node that the pod is on, or comes to.
+    pub(super) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Created(_) | Self::Updated(_) => None,
+            Self::CreatedOn(_, node)
+            | Self::UpdatedOn { node, .. }
+            | Self::Bound(node, _)
+            | Self::Static(_, node) => Some(node),
+        }
+    }
+}
+
 impl Asked {
     /// Reads the object of a review about pods. A finding says why it cannot be judged.
     pub(super) fn read(request: &Request) -> Result<Self, Finding> {

@@ -82,19 +82,19 @@ impl Decision {
         }
     }
 
-    /// What the host behind `node` has no part in.
+    /// What the host behind `node` has no part in; `None`: the pod has no node yet.
     pub(super) fn without_host(
         attestor: &Attestor,
         policies: &PolicySet,
         admission: Admission,
         pod: &PodFacts,
-        node: &str,
+        node: Option<&str>,
     ) -> Self {
         Self {
             admission,
             policy_digest: policies.digest,
-            node: Some(node.to_owned()),
-            host: attestor.index.host_of(node),
+            node: node.map(str::to_owned),
+            host: node.and_then(|node| attestor.index.host_of(node)),
             result_entry: None,
             images: digests(std::slice::from_ref(pod)),
             workload: pod.workload.clone(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
+use touchstone_policies::admit::workload::changed;
 use touchstone_policies::admit::{Admission, PodFacts, Update, bound_with, mirror, update};
 use touchstone_policies::manifest::PolicySet;
 
@@ -14,7 +15,7 @@ use super::lookup;
 use super::pod_memory::Recalled;
 use super::pull_secrets::PullSecrets;
 use super::review::Request;
-use super::workload::{self, changes};
+use super::workload::{self, recorded};
 use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::store::StoreError;
@@ -38,6 +39,10 @@ pub(super) enum Judged {
 impl Judge<'_> {
     /// Judges what is asked, and remembers pods that wait for a node.
     pub(super) async fn judge(&self, asked: &Asked) -> Result<Judged, RoundError> {
+        let opens = asked.opens.as_ref();
+        if let Some((refused, pod)) = opens.and_then(|opens| opens.refusal(self.policies)) {
+            return Ok(self.whichever_host(refused, pod, asked.what.node()));
+        }
         match &asked.what {
             What::Created(pod) | What::Updated(pod) => self.waiting(asked, pod).await,
             What::CreatedOn(pod, node) => self.on_node(vec![pod.clone()], None, node).await,
@@ -47,7 +52,7 @@ impl Judge<'_> {
                 node,
             } => match update(self.policies, before.as_deref(), after) {
                 Update::Nothing => Ok(Judged::Unconcerned),
-                Update::Leaves(refused) => Ok(self.whichever_host(refused, after, node)),
+                Update::Leaves(refused) => Ok(self.whichever_host(refused, after, Some(node))),
                 Update::Becomes(pod) => self.on_node(vec![*pod], before.as_deref(), node).await,
             },
             What::Bound(node, labels) => match self.to_be_bound(asked).await {
@@ -55,19 +60,19 @@ impl Judge<'_> {
                     Ok(pods) => self.on_node(pods, None, node).await,
                     Err(leaving) => {
                         let (refused, pod) = *leaving;
-                        Ok(self.whichever_host(refused, &pod, node))
+                        Ok(self.whichever_host(refused, &pod, Some(node)))
                     }
                 },
                 Err(finding) => Ok(Judged::Unanswerable(finding)),
             },
             What::Static(pod, node) => {
                 let admission = mirror(self.policies, pod, node);
-                Ok(self.whichever_host(admission, pod, node))
+                Ok(self.whichever_host(admission, pod, Some(node)))
             }
         }
     }
 
-    fn whichever_host(&self, admission: Admission, pod: &PodFacts, node: &str) -> Judged {
+    fn whichever_host(&self, admission: Admission, pod: &PodFacts, node: Option<&str>) -> Judged {
         let decision = Decision::without_host(self.attestor, self.policies, admission, pod, node);
         Judged::Decided(Box::new(decision))
     }
@@ -83,7 +88,8 @@ impl Judge<'_> {
         let mut decision = Decision::without_node(self.policies, &learned);
         decision.refuse_for(too_many);
         let records = self.records(self.policies, &learned).await?;
-        decision.refuse_for(changes(self.policies, &learned, None, &records));
+        let recorded = recorded(&records);
+        decision.refuse_for(changed(self.policies, &learned, None, &recorded));
         decision.explain(&secrets);
         if !decision.admitted() {
             return Ok(Judged::Decided(Box::new(decision)));
@@ -109,21 +115,22 @@ impl Judge<'_> {
         // Registries may take their time: what holds after that is what counts.
         let (secrets, too_many) = self.learn(&mut pods).await?;
         let records = self.records(&self.attestor.index.policies(), &pods).await?;
+        let recorded = recorded(&records);
         let host = match lookup::host(self.attestor, self.cluster(), node).await {
             Ok(host) => host,
             Err(finding) => return Ok(Judged::Unanswerable(finding)),
         };
+        // Nothing is waited for from here on: as the host stands now, the pod is admitted.
         let index = &self.attestor.index;
         let policies = index.policies();
-        let unlike = self.unlike_running(&policies, &pods).await?;
         if !index.is_confirmed() {
             let finding = Finding::new("standing-unconfirmed");
             return Ok(Judged::Unanswerable(finding));
         }
         let mut decision = Decision::on_node(&policies, &pods, node, host);
         decision.refuse_for(too_many);
-        decision.refuse_for(changes(&policies, &pods, before, &records));
-        decision.refuse_for(unlike);
+        decision.refuse_for(changed(&policies, &pods, before, &recorded));
+        decision.refuse_for(self.unlike_running(&policies, &pods, &recorded));
         decision.explain(&secrets);
         if self.request.operation == "CREATE" {
             decision.record_first(workload::first(&policies, &self.webhook.images, &pods));
@@ -131,7 +138,7 @@ impl Judge<'_> {
         Ok(Judged::Decided(Box::new(decision)))
     }
 
-    fn cluster(&self) -> Option<&Cluster> {
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
         self.webhook.cluster.as_deref()
     }
 

@@ -36,6 +36,8 @@ use pins::Tagged;
 const SIZE_MAX: usize = 1 << 20;
 /// Most of those trees, for the same reason.
 pub(super) const AT_ONCE: usize = 2;
+/// Smallest pod, with what it was before, whose rewriting others are not to wait for, bytes.
+const APART_MIN: usize = 32 << 10;
 
 pub(crate) use fitting::Fitting;
 
@@ -61,15 +63,38 @@ async fn patch(attestor: &Attestor, webhook: &Webhook, request: &Request) -> Opt
     }
     let secrets = PullSecrets::of(webhook.cluster.as_ref(), std::slice::from_ref(&facts));
     let pinned = resolve_tags(webhook, request, &secrets, &selected).await?;
+    let created = request.operation == "CREATE";
+    let held = created
+        && placement::holds(&selected)
+        && !fits_somewhere(attestor, &webhook.fitting, &policies, &selected);
     let _turn = webhook.rewriting.acquire().await.ok()?;
+    apart(request.size(), || {
+        rewritten(request, &selected, held, &pinned)
+    })
+}
+
+/// Does `work` on a pod of `size` bytes, with a large one while others go on elsewhere: as a tree it may take tens of
+/// milliseconds. It is not given up half-way, so that no more trees are held than permits.
+fn apart<T>(size: usize, work: impl FnOnce() -> T) -> T {
+    match size < APART_MIN {
+        true => work(),
+        false => tokio::task::block_in_place(work),
+    }
+}
+
+/// The patch that makes of the pod what these policies ask for; `held`: it waits until there is a node for it.
+fn rewritten(
+    request: &Request,
+    selected: &[(&str, &WorkloadPolicy)],
+    held: bool,
+    pinned: &[(Tagged, String)],
+) -> Option<Vec<u8>> {
     let sent: Value = request.object().ok()?;
     let mut pod = sent.clone();
     let mut changes = Vec::new();
     let created = request.operation == "CREATE";
     if created {
-        let held = placement::holds(&selected)
-            && !fits_somewhere(attestor, &webhook.fitting, &policies, &selected);
-        changes.extend(place(&mut pod, &selected, held));
+        changes.extend(place(&mut pod, selected, held));
     }
     let pinned = pinned.iter();
     changes.extend(pinned.filter_map(|(one, digest)| pins::pin(&mut pod, one, digest)));
@@ -144,9 +169,11 @@ async fn resolve_tags(
 ) -> Option<Vec<(Tagged, String)>> {
     let mut tagged = {
         let _turn = webhook.rewriting.acquire().await.ok()?;
-        let pod: Value = request.object().ok()?;
-        let old = request.old_object::<Value>().ok().flatten();
-        pins::tagged(&pod, old.as_ref())
+        apart(request.size(), || {
+            let pod: Value = request.object().ok()?;
+            let old = request.old_object::<Value>().ok().flatten();
+            Some(pins::tagged(&pod, old.as_ref()))
+        })?
     };
     tagged.retain(|one| {
         let name = ImageName::parse(&one.image);

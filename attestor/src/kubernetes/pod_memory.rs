@@ -13,8 +13,8 @@ use touchstone_policies::admit::PodFacts;
 const KEPT: Duration = Duration::from_secs(600);
 /// Most pods kept.
 const PODS_MAX: usize = 20_000;
-/// Longest order: beyond it, places that stand for nothing are taken out.
-const ORDER_MAX: usize = 2 * PODS_MAX;
+/// Places in an order beyond two for each pod: with more, those that stand for nothing are taken out.
+const ORDER_SPARE: usize = 16;
 /// Most bytes of labels and images kept.
 const BYTES_MAX: usize = 64 << 20;
 /// Most bytes of labels and images of one pod: a thousand long ones. With more it is not bound.
@@ -144,9 +144,13 @@ impl Inner {
         namespace.bytes = namespace.bytes.saturating_add(pod.bytes);
         self.bytes = self.bytes.saturating_add(pod.bytes);
         self.pods.insert(uid, pod);
-        for order in [&mut namespace.order, &mut self.order] {
+        let all = self.pods.len();
+        for (order, pods) in [
+            (&mut namespace.order, namespace.pods),
+            (&mut self.order, all),
+        ] {
             order.push_back(place.clone());
-            if order.len() > ORDER_MAX {
+            if order.len() > longest(pods) {
                 order.retain(|place| stands(&self.pods, place));
             }
         }
@@ -201,6 +205,11 @@ impl Inner {
     }
 }
 
+/// Longest order of so many pods.
+fn longest(pods: usize) -> usize {
+    pods.saturating_mul(2).saturating_add(ORDER_SPARE)
+}
+
 /// Whether the pod was not seen again since, nor dropped.
 fn stands(pods: &HashMap<String, Remembered>, (since, uid): &(Instant, String)) -> bool {
     pods.get(uid).is_some_and(|pod| pod.since == *since)
@@ -219,7 +228,8 @@ fn size(facts: &PodFacts) -> usize {
     });
     let beginning = facts.service_account.len() + LABEL_BYTES;
     let secrets = facts.pull_secrets.iter().map(String::len);
-    let labels = labels.chain(workload).chain(secrets);
+    let tolerates = facts.tolerates.iter().map(String::len);
+    let labels = labels.chain(workload).chain(secrets).chain(tolerates);
     labels.chain(images).fold(beginning, usize::saturating_add)
 }
 
@@ -308,7 +318,22 @@ mod tests {
         (0..5 * PODS_MAX).for_each(|_| keep(PODS_MAX));
         let inner = memory.inner.lock().unwrap();
         assert!(inner.pods.len() <= PODS_MAX);
-        assert!(inner.namespaces["payments"].order.len() <= ORDER_MAX);
+        assert!(inner.namespaces["payments"].order.len() <= longest(PODS_MAX));
+        assert!(inner.order.len() <= longest(PODS_MAX));
+    }
+
+    #[test]
+    fn a_namespace_with_a_pod_now_and_then_keeps_nothing_of_those_that_are_gone() {
+        let memory = PodMemory::default();
+        for number in 0..1000_u32 {
+            memory.remember(number.to_string(), "payments", "api", facts());
+            let mut inner = memory.inner.lock().unwrap();
+            if let Some(before) = number.checked_sub(1) {
+                inner.take(&before.to_string());
+            }
+            let (own, all) = (inner.namespaces["payments"].order.len(), inner.order.len());
+            assert!(own.max(all) <= 4 + ORDER_SPARE, "{own} {all}");
+        }
     }
 
     #[test]

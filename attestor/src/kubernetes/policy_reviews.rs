@@ -1,10 +1,13 @@
 //! Reviews of policy manifests that are objects of the cluster: what does not read is not taken. Whether it would take
 //! too many hosts away, no review waits for: that judges the whole fleet.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::objects;
+use touchstone_policies::manifest::PolicySet;
 
 use super::review::{Request, Response};
 use crate::policy;
@@ -37,6 +40,7 @@ pub(super) fn asks_about_policies(request: &Request) -> bool {
 /// Answers it: all manifests of the cluster are read as they would be then.
 pub(super) async fn answer(
     cluster: Option<&Cluster>,
+    in_force: Arc<PolicySet>,
     request: &Request,
 ) -> Result<Response, StoreError> {
     // Whoever leaves must be able to clear away.
@@ -65,7 +69,7 @@ pub(super) async fn answer(
     if then.is_empty() {
         return Ok(Response::allowed(request, None));
     }
-    Ok(match policy::parse_new(then).await? {
+    Ok(match policy::parse_new(then, in_force).await? {
         Ok(_) => {
             if !request.dry_run {
                 let (kind, name) = (manifest.kind, manifest.metadata.name);

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use touchstone_evidence::finding::Finding;
 use touchstone_evidence::publisher::SignedImage;
-use touchstone_policies::admit::workload::{changes as differences, made_of, parts, too_large};
+use touchstone_policies::admit::workload::{MadeOf, parts};
 use touchstone_policies::admit::{ImageFacts, PodFacts, policies_for_any};
 use touchstone_policies::manifest::PolicySet;
 
@@ -36,31 +35,12 @@ impl Judge<'_> {
     }
 }
 
-/// How `pods`, which are one and the same as it was seen, differ from the `records` of their workloads, and from each
-/// other. `before`: what the pod was until now. Where policies came to be for them since these were read, the first of
-/// them is compared once more when it is written down.
-pub(super) fn changes(
-    policies: &PolicySet,
-    pods: &[PodFacts],
-    before: Option<&PodFacts>,
-    records: &[Option<Arc<Record>>],
-) -> Vec<Finding> {
-    let mut all = Vec::new();
-    if policies_for_any(policies, pods).is_empty() {
-        return all;
-    }
-    if let Some(finding) = pods.iter().find_map(too_large) {
-        return vec![finding];
-    }
-    let first = before.or(pods.first()).map(made_of).unwrap_or_default();
-    for (index, pod) in pods.iter().enumerate() {
-        let now = made_of(pod);
-        add(&mut all, differences(&first, &now));
-        if let Some(Some(record)) = records.get(index) {
-            add(&mut all, differences(&record.made, &now));
-        }
-    }
-    all
+/// What each of `records` says.
+pub(super) fn recorded(records: &[Option<Arc<Record>>]) -> Vec<Option<&[MadeOf]>> {
+    let records = records.iter();
+    records
+        .map(|record| record.as_ref().map(|record| &*record.made))
+        .collect()
 }
 
 /// What the first pod of a workload leaves behind; `None`: no policy is for it, or nobody knows whose it is.
@@ -93,14 +73,5 @@ fn kept(image: &ImageFacts, images: &Images) -> MadeImage {
             .signers
             .as_ref()
             .map(|signers| signers.iter().map(SignedImage::key).collect()),
-    }
-}
-
-/// Adds what is not there yet.
-fn add(all: &mut Vec<Finding>, more: Vec<Finding>) {
-    for finding in more {
-        if !all.contains(&finding) {
-            all.push(finding);
-        }
     }
 }

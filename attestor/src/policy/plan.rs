@@ -154,7 +154,8 @@ impl Plan {
 pub(crate) async fn plan(attestor: &Attestor, manifests: String) -> Result<Plan, ApplyError> {
     // It judges the whole fleet: whoever finds so many under way comes again.
     let _turn = attestor.plans.try_acquire().map_err(|_| ApplyError::Busy)?;
-    let new = Arc::new(super::parse_new(manifests).await??);
+    let in_force = attestor.index.policies();
+    let new = Arc::new(super::parse_new(manifests, in_force).await??);
     Ok(judge(attestor, &new).await?)
 }
 

@@ -5,6 +5,7 @@ mod mappings;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Instant;
 
 use touchstone_evidence::finding::Finding;
@@ -25,6 +26,7 @@ pub(crate) type NodeUids = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub(super) type Link = (u64, Option<Behind>);
 
 /// Who stands behind a node.
+#[derive(Clone)]
 pub(super) struct Behind {
     host: HostId,
     /// Which node of the name it is.
@@ -197,15 +199,38 @@ impl TrustIndex {
 
     /// Whether any node that there is has a host behind it of whose standing there `fits` is true.
     pub(crate) fn any_behind_a_node(&self, fits: impl Fn(&HostStanding) -> bool) -> bool {
-        let nodes: Vec<String> = self.look(|inner| {
-            let mapped = inner.nodes.iter();
-            let mapped = mapped.filter(|(_, (_, behind))| behind.is_some());
-            mapped.map(|(node, _)| node.clone()).collect()
-        });
-        nodes.chunks(JUDGED_AT_ONCE).any(|nodes| {
-            let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
-            let fitting = self.judge_nodes(&nodes, |_, _, standing| standing.is_some_and(&fits));
-            fitting.contains(&true)
+        let mut last = None;
+        while let Some((node, fitting)) = self.next_fitting(last.as_deref(), &fits) {
+            let is_there = |behind: Behind| behind.is_now(self.uid_now(&node).as_ref());
+            if fitting.is_some_and(is_there) {
+                return true;
+            }
+            last = Some(node);
+        }
+        false
+    }
+
+    /// The first node after `last` of whose host's standing `fits` is true, whether it is there or not, and who stands behind
+    /// it; `None` instead of that: the last of those that are judged at once, and none of them was. Nothing at all: there are no
+    /// more.
+    fn next_fitting(
+        &self,
+        last: Option<&str>,
+        fits: impl Fn(&HostStanding) -> bool,
+    ) -> Option<(String, Option<Behind>)> {
+        let instant = Instant::now();
+        self.look(|inner| {
+            let after = (last.map_or(Unbounded, Excluded), Unbounded);
+            let mut looked_at = None;
+            for (node, (_, behind)) in inner.nodes.range::<str, _>(after).take(JUDGED_AT_ONCE) {
+                looked_at = Some(node);
+                let Some(behind) = behind else { continue };
+                let standing = behind.standing(inner, instant);
+                if standing.is_some_and(|standing| fits(&standing)) {
+                    return Some((node.clone(), Some(behind.clone())));
+                }
+            }
+            Some((looked_at?.clone(), None))
         })
     }
 }
@@ -303,6 +328,32 @@ mod tests {
         assert_eq!(index.host_of("a"), None);
         assert_eq!(judged(&["a"]), [false]);
         assert!(!index.any_behind_a_node(|_| true));
+    }
+
+    #[test]
+    fn nodes_are_judged_until_one_fits_and_each_of_them_where_none_does() {
+        let index = TrustIndex::default();
+        let count = 2 * JUDGED_AT_ONCE + 1;
+        for number in 0..count {
+            let host: HostId = format!("de-{number}").parse().unwrap();
+            affirm(&index, &host);
+            index.put_node(1, named(&format!("n{number:04}"), &host));
+        }
+        let judged = std::cell::Cell::new(0);
+        let looks = |fitting: usize| {
+            judged.set(0);
+            let any = index.any_behind_a_node(|_| {
+                judged.set(judged.get() + 1);
+                judged.get() > fitting
+            });
+            (any, judged.get())
+        };
+        assert_eq!(looks(0), (true, 1));
+        assert_eq!(looks(JUDGED_AT_ONCE), (true, JUDGED_AT_ONCE + 1));
+        assert_eq!(looks(count), (false, count));
+        // The first of them that fits is not there any more.
+        index.see_cluster(Box::new(|name| (name != "n0000").then(|| "u1".to_owned())));
+        assert_eq!(looks(0), (true, 2));
     }
 
     #[test]

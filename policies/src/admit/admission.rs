@@ -11,8 +11,7 @@ pub struct Admission {
 
 impl Admission {
     /// Of what no policy is for.
-    #[must_use]
-    pub fn unconcerned() -> Self {
+    pub(super) fn unconcerned() -> Self {
         Self::by(Vec::new())
     }
 

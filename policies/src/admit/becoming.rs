@@ -56,30 +56,39 @@ pub fn mirror(policies: &PolicySet, pod: &PodFacts, node: &str) -> Admission {
     admission
 }
 
-/// Why a pod may not tolerate what keeps pods from hosts that are not trusted. `new`: what it comes to tolerate of that;
-/// `any`: what it tolerates. What it tolerated before is no reason to refuse its other changes, unless a policy comes to be
+/// Judges that a pod tolerates what keeps pods from hosts that are not trusted; `None`: it may, or does not. `new`: what it
+/// comes to tolerate of that. What it tolerated before is no reason to refuse its other changes, unless a policy comes to be
 /// for it by them; and one that leaves its policy takes no leave of what it opens with it.
 #[must_use]
 pub fn tolerating(
     policies: &PolicySet,
     (before, after): (Option<&PodFacts>, &PodFacts),
     new: Option<&str>,
-    any: &str,
-) -> Option<Finding> {
-    let is_for = names_of(policies, after);
+) -> Option<Admission> {
+    let mut concerned = names_of(policies, after);
     let was_for = before.map_or_else(Vec::new, |before| names_of(policies, before));
-    if is_for.is_empty() && was_for.is_empty() {
+    let comes_under = concerned.iter().any(|name| !was_for.contains(name));
+    let tolerated = match comes_under {
+        true => after.tolerates.as_deref(),
+        false => new,
+    };
+    concerned.extend(was_for);
+    concerned.sort_unstable();
+    concerned.dedup();
+    let reason = Finding::new("toleration-of-untrusted").observed(tolerated?);
+    if concerned.is_empty() {
         return None;
     }
-    let comes_under = is_for.iter().any(|name| !was_for.contains(name));
-    let tolerated = if comes_under { Some(any) } else { new };
-    Some(Finding::new("toleration-of-untrusted").observed(tolerated?))
+    let mut refused = Admission::by(concerned);
+    refused.refuse([reason]);
+    Some(refused)
 }
 
 /// Everything that a pod may be once it is bound with `labels`, beside what it is on servers that do not look at them.
 ///
 /// # Errors
-/// It would leave policies by them: refused as the pod that does.
+/// It would leave policies by them, or come under one while it tolerates hosts that are not trusted: refused as the pod that
+/// does.
 pub fn bound_with(
     policies: &PolicySet,
     mut pods: Vec<PodFacts>,
@@ -89,6 +98,9 @@ pub fn bound_with(
         let mut after = before.clone();
         after.labels.extend(labels.clone());
         if let Update::Leaves(refused) = update(policies, Some(&before), &after) {
+            return Err(Box::new((refused, after)));
+        }
+        if let Some(refused) = tolerating(policies, (Some(&before), &after), None) {
             return Err(Box::new((refused, after)));
         }
         if !pods.contains(&after) {
@@ -176,8 +188,17 @@ mod tests {
                 (mirror.admitted(), mirror.policies().len() == 1),
                 (!refused, refused)
             );
-            let tolerates = tolerating(&policies, (None, &pod), None, "every taint");
+            assert_eq!(tolerating(&policies, (None, &pod), None), None);
+            let open = PodFacts {
+                tolerates: Some("every taint".to_owned()),
+                ..pod
+            };
+            let tolerates = tolerating(&policies, (None, &open), None);
             assert_eq!(tolerates.is_some(), refused);
+            if let Some(admission) = tolerates {
+                assert_eq!(admission.policies(), ["w"]);
+                assert_eq!(admission.refusals()[0].code, "toleration-of-untrusted");
+            }
         }
     }
 
@@ -196,6 +217,14 @@ mod tests {
         assert_eq!(bound(&[&y], &[("app", "x")]).unwrap(), both);
         let (left, _) = *bound(&[&y, &x], &[("app", "y")]).unwrap_err();
         assert_eq!(left.refusals()[0].code, "pod-leaves-policy");
+        // Under the policy it comes only if it tolerates no host that is not trusted.
+        let open = PodFacts {
+            tolerates: Some("every taint".to_owned()),
+            ..y.clone()
+        };
+        assert_eq!(bound(&[&open], &[("a", "b")]).unwrap().len(), 2);
+        let (opens, _) = *bound(&[&y, &open], &[("app", "x")]).unwrap_err();
+        assert_eq!(opens.refusals()[0].code, "toleration-of-untrusted");
         // As newer servers do it themselves.
         let zone = bound(&[&x], &[("topology.kubernetes.io/zone", "z")]).unwrap();
         assert_eq!((zone.len(), zone[1].labels.len()), (2, 2));

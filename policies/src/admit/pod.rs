@@ -29,6 +29,8 @@ pub struct PodFacts {
     pub workload: Option<Workload>,
     /// Names of secrets with credentials for the registries of its images. Policy does not look at them.
     pub pull_secrets: Vec<String>,
+    /// What it tolerates of that which keeps pods from hosts that are not trusted, in words; `None`: nothing.
+    pub tolerates: Option<String>,
 }
 
 /// An image of a pod.
@@ -138,6 +140,7 @@ mod tests {
             ],
             workload: None,
             pull_secrets: Vec::new(),
+            tolerates: None,
         };
         let is_meant = |pod: &PodFacts| selecting(&policies, pod).count() == 1;
         assert!(is_meant(&meant));

@@ -1,11 +1,14 @@
 //! Workloads: the pods of one controller and one revision of it, wherever they run and however often they are made
 //! anew. What the first of them was made of, the others are to be.
 
+mod compared;
+
 use serde::{Deserialize, Serialize};
 use touchstone_evidence::finding::Finding;
 use touchstone_evidence::oci_digest::OciDigest;
 
 use super::pod::{ImageFacts, ImageUse, PodFacts, REFERENCE_MAX};
+pub use compared::{changed, unlike_running};
 
 /// Most findings about one pod: what else there is is told when these are mended.
 const FINDINGS_MAX: usize = 16;
@@ -80,8 +83,8 @@ impl MadeOf {
         digest.unwrap_or_else(|| self.reference.clone())
     }
 
-    fn changed(&self) -> Finding {
-        Finding::new("workload-changed").about(format_args!("{} `{}`", self.used, self.container))
+    fn finding(&self, code: &'static str) -> Finding {
+        Finding::new(code).about(format_args!("{} `{}`", self.used, self.container))
     }
 }
 
@@ -119,19 +122,30 @@ pub fn too_large(pod: &PodFacts) -> Option<Finding> {
 /// How `now` differs from what the workload was made of; empty: it is the same.
 #[must_use]
 pub fn changes(made: &[MadeOf], now: &[MadeOf]) -> Vec<Finding> {
+    differences("workload-changed", made, now, MadeOf::is)
+}
+
+/// The same, each told by `code`, of whatever `is_same` does not take for the same.
+fn differences(
+    code: &'static str,
+    made: &[MadeOf],
+    now: &[MadeOf],
+    is_same: impl Fn(&MadeOf, &MadeOf) -> bool,
+) -> Vec<Finding> {
     let others = now.iter().filter_map(|now| {
         let before = made.iter().find(|made| made.is_in_place_of(now));
         let expected = match before {
-            Some(before) if before.is(now) => return None,
+            Some(before) if is_same(before, now) => return None,
             Some(before) => before.shown(),
             None => NONE.to_owned(),
         };
-        Some(now.changed().expected(expected).observed(&now.reference))
+        let finding = now.finding(code).expected(expected);
+        Some(finding.observed(&now.reference))
     });
     let missing = made
         .iter()
         .filter(|made| !now.iter().any(|now| made.is_in_place_of(now)))
-        .map(|made| made.changed().expected(made.shown()).observed(NONE));
+        .map(|made| made.finding(code).expected(made.shown()).observed(NONE));
     others.chain(missing).take(FINDINGS_MAX).collect()
 }
 

@@ -62,4 +62,10 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the pod has {observed}, names of containers and images together, and a workload is of {expected} at most; make \
          several of it, or give them shorter names",
     ),
+    (
+        "workload-unlike-running",
+        "{subject} is not what runs of its workload already: there it is {expected}, and here `{observed}`; the first pod that is \
+         admitted leaves the record that those are compared with, so if the change is meant, as where a digest comes in the place \
+         of a tag, roll the workload out anew by another revision of its controller",
+    ),
 ];

@@ -118,14 +118,30 @@ async fn no_toleration_of_our_taint_comes_with_the_loss_of_a_policy() {
     let tolerations = json!([{ "key": "touchstone.dev/untrusted", "operator": "Exists" }]);
     let code = "toleration-of-untrusted";
     let waiting = pod("u1", &running(&digest("0a")));
-    for (before, tolerating) in [(on("node-de-1", &digest("0a")), 1), (waiting, 2)] {
+    for (before, node) in [
+        (on("node-de-1", &digest("0a")), json!("node-de-1")),
+        (waiting.clone(), Value::Null),
+    ] {
         let mut after = before.clone();
         after["request"]["object"]["metadata"]["labels"] = json!({});
         after["request"]["object"]["spec"]["tolerations"] = tolerations.clone();
-        let (allowed, why) = server.review(&update(&before, &after)).await;
-        assert!(!allowed && why.contains("not trusted"), "{why}");
-        assert_eq!(server.refused(code).await, tolerating);
+        let after = update(&before, &after);
+        assert_eq!(server.refusals(&after).await, json!([code]));
+        let last = server.decisions().pop().unwrap();
+        assert_eq!((&last["node"], &last["pod"]), (&node, &json!("api")));
+        assert_eq!(last["policies"], json!(["payments"]));
+        let (_, why) = server.review(&after).await;
+        assert!(why.contains("not trusted"), "{why}");
     }
+    // Nor under one, by labels that come with the binding.
+    let mut outside = waiting;
+    outside["request"]["object"]["metadata"]["labels"] = json!({});
+    outside["request"]["object"]["spec"]["tolerations"] = tolerations.clone();
+    assert_eq!(server.refusals(&outside).await, "none");
+    let mut bound = binding(Some("u1"), "payments", "node-de-1");
+    assert_eq!(server.refusals(&bound).await, "none");
+    bound["request"]["object"]["metadata"]["labels"] = json!({ "app": "payments" });
+    assert_eq!(server.refusals(&bound).await, json!([code]));
     // A pod that no policy ever was for tolerates what it likes.
     let mut free = on("node-de-1", &digest("0a"));
     free["request"]["object"]["metadata"]["labels"] = json!({});

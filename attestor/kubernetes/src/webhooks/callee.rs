@@ -51,7 +51,9 @@ impl<'a> Callee<'a> {
             Some("") => {}
             Some(rest) if !is_segment(rest) => return Some(OTHER_PATH),
             Some(rest) if !(self.lets_in)(rest.trim_start_matches('/')) => {
-                return Some("the secret in its path is not the one of `operator.json`");
+                return Some(
+                    "the secret in its path is not the one of `operator.json` or `cluster.json`",
+                );
             }
             Some(_) => {}
             None => return Some(OTHER_PATH),

@@ -269,3 +269,12 @@ fn what_was_changed_is_told_once() {
         ]
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn others_go_on_while_a_large_pod_is_rewritten() {
+    let (done, other) = std::sync::mpsc::channel();
+    let patience = std::time::Duration::from_secs(10);
+    let rewriting = tokio::spawn(async move { apart(APART_MIN, || other.recv_timeout(patience)) });
+    tokio::spawn(async move { done.send(()) });
+    assert!(rewriting.await.unwrap().is_ok(), "nobody else had a turn");
+}

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// One for each host.
 pub(super) struct Reviews<T = ReviewedToken> {
     last: HashMap<HostId, Review<T>>,
+    /// When what counts no more was last forgotten.
+    swept: Option<Instant>,
 }
 
 struct Review<T> {
@@ -40,6 +42,7 @@ impl<T> Default for Reviews<T> {
     fn default() -> Self {
         Self {
             last: HashMap::new(),
+            swept: None,
         }
     }
 }
@@ -67,7 +70,8 @@ impl<T: Clone> Reviews<T> {
         }
     }
 
-    /// Remembers what came of a token; `None`: it was refused. What counts no more is forgotten.
+    /// Remembers what came of a token; `None`: it was refused. What counts no more is forgotten, once in a while: rounds of
+    /// all hosts come through here.
     pub(super) fn keep(
         &mut self,
         host: &HostId,
@@ -81,8 +85,12 @@ impl<T: Clone> Reviews<T> {
             reviewed,
             at,
         };
-        self.last
-            .retain(|_, last| at.saturating_duration_since(last.at) < COUNTS);
+        let swept = self.swept.get_or_insert(at);
+        if at.saturating_duration_since(*swept) >= COUNTS {
+            *swept = at;
+            self.last
+                .retain(|_, last| at.saturating_duration_since(last.at) < COUNTS);
+        }
         self.last.insert(host.clone(), review);
     }
 }
@@ -130,15 +138,19 @@ mod tests {
         let token = Sha256Digest::of(b"a");
         let mut reviews = Reviews::default();
         let begun = Instant::now();
-        for (host, after) in [
-            ("de-1", COUNTS / 2),
-            ("de-2", Duration::ZERO),
-            ("de-3", COUNTS),
+        for (host, after, kept) in [
+            ("de-1", Duration::ZERO, 1),
+            ("de-2", COUNTS / 2, 2),
+            ("de-3", COUNTS, 2),
+            // It does not count any more, and is not looked for before there may be many.
+            ("de-4", COUNTS * 3 / 2, 3),
+            ("de-5", COUNTS * 2, 2),
         ] {
             reviews.keep(&host.parse().unwrap(), &token, Some(NODE), begun + after);
+            assert_eq!(reviews.last.len(), kept, "{host}");
         }
         let mut kept: Vec<&str> = reviews.last.keys().map(HostId::as_str).collect();
         kept.sort_unstable();
-        assert_eq!(kept, ["de-1", "de-3"]);
+        assert_eq!(kept, ["de-4", "de-5"]);
     }
 }
