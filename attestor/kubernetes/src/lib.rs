@@ -14,6 +14,7 @@ pub mod marks;
 pub mod names;
 pub mod node;
 pub mod node_marks;
+pub mod notice;
 pub mod objects;
 pub mod pod;
 pub mod pods;
