@@ -14,6 +14,9 @@ mod integrity;
 mod judged;
 mod lately;
 mod lease;
+mod node_notices;
+mod notices;
+mod pod_notices;
 mod pods;
 mod policy_objects;
 mod statement;
@@ -50,6 +53,8 @@ use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
 use lease::Leading;
+use node_notices::{Marked, NodeNotices};
+use notices::Notices;
 use pods::{Looked, Pods};
 use policy_objects::Applier;
 use statement::Statements;
@@ -74,6 +79,8 @@ struct Controller {
     policies: Applier,
     webhooks: Watched,
     held: Held,
+    notices: Notices,
+    node_notices: NodeNotices,
 }
 
 /// Why the controller cannot go on.
@@ -188,6 +195,8 @@ impl Controller {
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
             held: Held::default(),
+            notices: Notices::start(cluster),
+            node_notices: NodeNotices::default(),
         })
     }
 
@@ -231,12 +240,16 @@ impl Controller {
             .round(&self.attestor, &looked, &judged, now)
             .await;
         self.compared.round(&self.attestor, &looked, at).await;
+        self.notices.begin();
+        self.node_notices.begin(&judged);
         let turns = self.end_pods(&looked, &judged, at).await;
         // After its pods of a policy were ended, each with an entry: our taint ends all others.
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
-        self.gates.round(&self.cluster, &looked, &judged, at).await;
+        self.gates
+            .round(&self.cluster, &mut self.notices, &looked, &judged, at)
+            .await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
@@ -266,9 +279,10 @@ impl Controller {
         let grace = Duration::from_secs(config.grace_seconds);
         let percent = config.breaker_percent;
         let turns = self.breaker.look(&nodes, percent, grace, at.instant);
+        let writers = (&**attestor, &**cluster, &mut self.notices);
         let ended = self
             .evictions
-            .end_all(attestor, cluster, &refused, &turns.held, at.now);
+            .end_all(writers, &refused, &turns.held, at.now);
         for node in ended.await {
             self.breaker.note_ended(node, at.instant);
         }
@@ -277,10 +291,14 @@ impl Controller {
         self.held
             .note(&self.attestor.cluster, turns.held.len(), write)
             .await;
+        if self.held.is_told(turns.held.len()) {
+            self.node_notices
+                .note_held(&mut self.notices, judged, &turns.held, at.now);
+        }
         turns
     }
 
-    async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
+    async fn mark(&mut self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
         let config = self.cluster.config();
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let fault = judged.fault.map(|fault| match fault {
@@ -295,16 +313,20 @@ impl Controller {
             // For whoever leads next: it is one of those that turned.
             since: moment(now).filter(|_| turns.lately.contains(name)),
         };
-        match self.cluster.mark(node, &marks).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(k8s.node = name, appraisal.tier = %judged.tier, taint = marks.taint, "node marked");
-            }
+        let wrote = match self.cluster.mark(node, &marks).await {
+            Ok(wrote) => wrote,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, k8s.node = name, "a node could not be marked");
+                return;
             }
+        };
+        if wrote {
+            tracing::info!(k8s.node = name, appraisal.tier = %judged.tier, taint = marks.taint, "node marked");
         }
+        let marked = Marked::new(fault, &marks, wrote);
+        self.node_notices
+            .note(&mut self.notices, node, judged, marked, now);
     }
 }
 

@@ -10,6 +10,7 @@ use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
+use touchstone_kubernetes::notice::Said;
 use touchstone_policies::admit::{Behind, refusals_of};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::prose;
@@ -17,6 +18,8 @@ use touchstone_policies::prose;
 use super::compared::Compared;
 use super::integrity::Integrity;
 use super::judged::{Fault, Judged};
+use super::notices::Notices;
+use super::pod_notices;
 use super::pods::{Known, Looked};
 use super::{Moment, write};
 use crate::attestor::Attestor;
@@ -133,15 +136,15 @@ impl Evictions {
     /// it.
     pub(super) async fn end_all(
         &mut self,
-        attestor: &Attestor,
-        cluster: &Cluster,
+        (attestor, cluster, notices): (&Attestor, &Cluster, &mut Notices),
         refused: &[Refused<'_>],
         held: &HashSet<String>,
         now: i64,
     ) -> HashSet<String> {
         let mut ended = HashSet::new();
         for refused in chosen(refused, held) {
-            match self.end(attestor, cluster, refused, now).await {
+            let end = self.end((attestor, cluster, &mut *notices), refused, now);
+            match end.await {
                 Ok(()) if refused.is_of_the_pod() => {}
                 Ok(()) => drop(ended.insert(refused.node.to_owned())),
                 Err(error) => {
@@ -155,8 +158,7 @@ impl Evictions {
 
     async fn end(
         &mut self,
-        attestor: &Attestor,
-        cluster: &Cluster,
+        (attestor, cluster, notices): (&Attestor, &Cluster, &mut Notices),
         refused: &Refused<'_>,
         now: i64,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -191,12 +193,18 @@ impl Evictions {
                 "pod ended: {}",
                 prose::summary(&refused.refusals)
             );
+            notices.of_pod(pod, refused.said(), now);
         }
         Ok(())
     }
 }
 
 impl Refused<'_> {
+    fn said(&self) -> Said {
+        let host = self.judged.and_then(|judged| judged.host.as_ref());
+        pod_notices::ended(self.node, host, &self.refusals)
+    }
+
     fn is_of_the_pod(&self) -> bool {
         let refusals = self.refusals.iter();
         are_of_the_pod(refusals.map(|finding| &*finding.code))
