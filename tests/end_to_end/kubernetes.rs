@@ -8,6 +8,7 @@ mod bypasses;
 mod clusters;
 mod custody;
 mod entries;
+mod events;
 mod extender;
 mod healing;
 mod kubelets;

@@ -15,6 +15,7 @@ pub mod marks;
 pub mod names;
 pub mod node;
 pub mod node_marks;
+pub mod notice;
 mod object_name;
 pub mod objects;
 pub mod pod;

@@ -14,6 +14,9 @@ mod integrity;
 mod judged;
 mod lately;
 mod lease;
+mod node_notices;
+mod notices;
+mod pod_notices;
 mod pods;
 mod policy_objects;
 mod statement;
@@ -50,6 +53,8 @@ use held::Held;
 use integrity::Integrity;
 use judged::{Fault, Judged};
 use lease::Leading;
+use node_notices::{Marked, NodeNotices};
+use notices::Notices;
 use pods::{Looked, Pods};
 use policy_objects::Applier;
 use statement::Statements;
@@ -74,6 +79,8 @@ struct Controller {
     policies: Applier,
     webhooks: Watched,
     held: Held,
+    notices: Notices,
+    node_notices: NodeNotices,
 }
 
 /// Why the controller cannot go on.
@@ -189,6 +196,8 @@ impl Controller {
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
             held: Held::resume(lately.held),
+            notices: Notices::start(cluster),
+            node_notices: NodeNotices::default(),
         })
     }
 
@@ -229,14 +238,18 @@ impl Controller {
             .round(&self.attestor, &looked, &judged, now)
             .await;
         self.compared.round(&self.attestor, &looked, at).await;
+        self.notices.begin();
+        self.node_notices.begin(&judged);
         let refused = self.refused(&looked, &judged, at);
         let turns = self.turns(&refused, &judged, at);
         // Before pods are ended, which may take long: no pod comes meanwhile.
         for (node, judged) in &judged {
             self.mark(node, judged, &turns, now).await;
         }
-        self.end_pods(&refused, &turns, at).await;
-        self.gates.round(&self.cluster, &looked, &judged, at).await;
+        self.end_pods(&refused, &judged, &turns, at).await;
+        self.gates
+            .round(&self.cluster, &mut self.notices, &looked, &judged, at)
+            .await;
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
@@ -277,22 +290,32 @@ impl Controller {
     }
 
     /// Ends pods that may not stay.
-    async fn end_pods(&mut self, refused: &[Refused<'_>], turns: &Turns, at: Moment) {
-        let (attestor, cluster) = (&self.attestor, &self.cluster);
-        let ended = self
-            .evictions
-            .end_all(attestor, cluster, refused, &turns.held, at);
+    async fn end_pods(
+        &mut self,
+        refused: &[Refused<'_>],
+        judged: &[(Arc<Node>, Judged)],
+        turns: &Turns,
+        at: Moment,
+    ) {
+        let writers = (&*self.attestor, &*self.cluster, &mut self.notices);
+        let ended = self.evictions.end_all(writers, refused, &turns.held, at);
         let ended = ended.await;
         for node in ended.lost {
             self.breaker.note_ended(node, at.instant);
         }
-        let held = turns.held.union(&ended.kept).count();
-        self.attestor.metrics.evictions_held(held);
+        let held: HashSet<String> = turns.held.union(&ended.kept).cloned().collect();
+        self.attestor.metrics.evictions_held(held.len());
         let write = async |event: Event| write(&self.attestor, &event, at.now).await;
-        self.held.note(&self.attestor.cluster, held, write).await;
+        self.held
+            .note(&self.attestor.cluster, held.len(), write)
+            .await;
+        if self.held.is_told(held.len()) {
+            self.node_notices
+                .note_held(&mut self.notices, judged, &held, at.now);
+        }
     }
 
-    async fn mark(&self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
+    async fn mark(&mut self, node: &Node, judged: &Judged, turns: &Turns, now: i64) {
         let config = self.cluster.config();
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let fault = judged.fault.map(|fault| match fault {
@@ -307,16 +330,20 @@ impl Controller {
             // For whoever leads next: it is one of those that turned.
             since: moment(now).filter(|_| turns.lately.contains(name)),
         };
-        match self.cluster.mark(node, &marks).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(k8s.node = name, appraisal.tier = %judged.tier, taint = marks.taint, "node marked");
-            }
+        let wrote = match self.cluster.mark(node, &marks).await {
+            Ok(wrote) => wrote,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, k8s.node = name, "a node could not be marked");
+                return;
             }
+        };
+        if wrote {
+            tracing::info!(k8s.node = name, appraisal.tier = %judged.tier, taint = marks.taint, "node marked");
         }
+        let marked = Marked::new(fault, &marks, wrote);
+        self.node_notices
+            .note(&mut self.notices, node, judged, marked, now);
     }
 }
 

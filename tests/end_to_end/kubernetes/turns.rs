@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use touchstone_tests::cluster::{Cluster, PATIENCE, pod_for, six};
 use touchstone_tpm_sim::kubernetes::{pods, until, webhooks};
 use touchstone_tpm_sim::six_nodes::NAMESPACE;
 
 use super::entries::{entry, entry_once};
+use super::events;
 use super::marks::{labels_once, tainted};
 
 pub(super) async fn a_webhook_that_is_taken_away_is_recorded(cluster: &Cluster) {
@@ -88,7 +89,7 @@ pub(super) async fn too_many_that_turn_at_once_keep_their_pods_and_one_does_not(
     // Its verdict ended a while ago; by now it is over with.
     tainted(cluster, "de-3", "NoExecute").await;
     let pod = pod_for("stays", six("de-1"));
-    pods::create(cluster.api(), &pod).await.unwrap();
+    let stays = pods::create(cluster.api(), &pod).await.unwrap();
     assert_eq!(
         cluster.node_of(NAMESPACE, "stays").await,
         six("de-1").node()
@@ -109,6 +110,16 @@ pub(super) async fn too_many_that_turn_at_once_keep_their_pods_and_one_does_not(
     let path = pods::path(NAMESPACE, "stays");
     let pod = cluster.api().get(&path).await.unwrap();
     assert!(pod["metadata"].get("deletionTimestamp").is_none(), "{pod}");
+    let turned = events::of_node(cluster, "de-1", "TouchstoneUntrusted").await;
+    let message = turned["message"].as_str().unwrap();
+    for part in ["(tier none: ", "`touchstone host explain de-1`"] {
+        assert!(message.contains(part), "{turned}");
+    }
+    let held = events::of_node(cluster, "de-1", "TouchstoneHeld").await;
+    assert_eq!(
+        (&turned["type"], &held["type"]),
+        (&json!("Warning"), &json!("Warning"))
+    );
 
     let begun = Instant::now();
     let abroad = cluster.host("us-1");
@@ -131,6 +142,16 @@ pub(super) async fn too_many_that_turn_at_once_keep_their_pods_and_one_does_not(
     assert_eq!(ended["host"], "de-1");
     assert_eq!(ended["refusals"][0], "tier-insufficient");
     tainted(cluster, "de-1", "NoExecute").await;
+    let told = events::of_pod(cluster, &stays, "TouchstoneEnding").await;
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("tier-insufficient"), "{told}");
+    events::of_node(cluster, "de-1", "TouchstoneEnding").await;
+    events::of_node(cluster, "de-1", "TouchstoneReleased").await;
+    let trusted = events::of_node(cluster, "us-1", "TouchstoneTrusted").await;
+    assert_eq!(trusted["type"], "Normal");
+    // Rounds went by meanwhile.
+    let count = events::count_of_node(cluster, "de-1", "TouchstoneUntrusted");
+    assert_eq!(count.await, 1);
 }
 
 pub(super) async fn a_host_that_turns_loses_its_pods(cluster: &Cluster) {

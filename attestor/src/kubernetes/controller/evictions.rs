@@ -12,6 +12,7 @@ use touchstone_evidence::finding::Finding;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 use touchstone_kubernetes::node::Node;
+use touchstone_kubernetes::notice::Said;
 use touchstone_policies::admit::{Behind, refusals_of};
 use touchstone_policies::manifest::{PolicySet, WorkloadPolicy};
 use touchstone_policies::prose;
@@ -19,6 +20,8 @@ use touchstone_policies::prose;
 use super::compared::Compared;
 use super::integrity::Integrity;
 use super::judged::{Fault, Judged};
+use super::notices::Notices;
+use super::pod_notices;
 use super::pods::{Known, Looked, Meant};
 use super::{Moment, write};
 use crate::attestor::Attestor;
@@ -151,8 +154,7 @@ impl Evictions {
     /// Ends those whose turn it is, of those whose grace is over; `held`: the nodes that the breaker holds.
     pub(super) async fn end_all(
         &mut self,
-        attestor: &Attestor,
-        cluster: &Cluster,
+        (attestor, cluster, notices): (&Attestor, &Cluster, &mut Notices),
         refused: &[Refused<'_>],
         held: &HashSet<String>,
         at: Moment,
@@ -163,7 +165,8 @@ impl Evictions {
             kept: chosen.kept.into_iter().map(str::to_owned).collect(),
         };
         for refused in chosen.end {
-            match self.end(attestor, cluster, refused, at.now).await {
+            let end = self.end((attestor, cluster, &mut *notices), refused, at.now);
+            match end.await {
                 // For what it is itself.
                 Ok(()) if refused.is_of_the_pod() || held.contains(refused.node) => {}
                 Ok(()) => drop(ended.lost.insert(refused.node.to_owned())),
@@ -178,8 +181,7 @@ impl Evictions {
 
     async fn end(
         &mut self,
-        attestor: &Attestor,
-        cluster: &Cluster,
+        (attestor, cluster, notices): (&Attestor, &Cluster, &mut Notices),
         refused: &Refused<'_>,
         now: i64,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -214,12 +216,18 @@ impl Evictions {
                 "pod ended: {}",
                 prose::summary(&refused.refusals)
             );
+            notices.of_pod(pod, refused.said(), now);
         }
         Ok(())
     }
 }
 
 impl Refused<'_> {
+    fn said(&self) -> Said {
+        let host = self.judged.and_then(|judged| judged.host.as_ref());
+        pod_notices::ended(self.node, host, &self.refusals)
+    }
+
     fn is_of_the_pod(&self) -> bool {
         let refusals = self.refusals.iter();
         are_of_the_pod(refusals.map(|finding| &*finding.code))

@@ -11,6 +11,8 @@ use touchstone_kubernetes::pods::Pod;
 use super::Moment;
 use super::evictions::refusals;
 use super::judged::Judged;
+use super::notices::Notices;
+use super::pod_notices;
 use super::pods::{Known, Looked, Meant};
 
 /// Most gates that are opened in one round: each is a request, and others wait behind it.
@@ -38,6 +40,7 @@ impl Gates {
     pub(super) async fn round(
         &mut self,
         cluster: &Cluster,
+        notices: &mut Notices,
         looked: &Looked,
         judged: &[(Arc<Node>, Judged)],
         at: Moment,
@@ -60,7 +63,11 @@ impl Gates {
             tried += 1;
             self.last = namespace(pod).to_owned();
             match cluster.open_gate(pod).await {
-                Ok(()) => drop(self.failed.remove(known.uid())),
+                Ok(()) => {
+                    self.failed.remove(known.uid());
+                    let said = pod_notices::let_go(known.meant.is_some());
+                    notices.of_pod(pod, said, at.now);
+                }
                 Err(error) => {
                     self.put_off(known.uid(), at.instant);
                     let error = &error as &dyn std::error::Error;

@@ -51,6 +51,11 @@ impl Held {
             }
         }
     }
+
+    /// Whether the entry says how it is, with that many nodes held.
+    pub(super) fn is_told(&self, nodes: usize) -> bool {
+        self.held == (nodes > 0)
+    }
 }
 
 #[cfg(test)]
