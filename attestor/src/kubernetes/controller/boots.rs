@@ -471,12 +471,13 @@ mod tests {
         assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
         let held = tx.mapped_node(&here, "a").await.unwrap().unwrap();
         assert_eq!(held.booted_at, Some(7));
-        // Another node of the name, and one that is mapped anew, are in the boot that is seen first.
+        // Another node of the name, and one that was unmapped meanwhile, are in the boot that is seen first.
         let other = NodeBoot {
             uid: "v".to_owned(),
             ..boot("3", None)
         };
         assert!(!tx.set_node_boot(&other).await.unwrap());
+        tx.unmap_node(&here, "a").await.unwrap();
         tx.map_node(&mapped).await.unwrap();
         assert_eq!(tx.node_boots(&here).await.unwrap(), []);
     }
