@@ -185,8 +185,8 @@ fn ends(judged: &Judged) -> Said {
 fn stays() -> Said {
     Said {
         reason: "TouchstoneHeld",
-        message: "too many nodes would lose pods at once: those that may not stay here do until fewer would; see \
-                  `touchstone host list` and the policies"
+        message: "too many nodes would lose pods at once, or too many pods are said to run another image: those that may \
+                  not stay here do until it is fewer; see `touchstone host list`, the policies and the attestor's log"
             .to_owned(),
         warns: true,
     }
@@ -195,7 +195,7 @@ fn stays() -> Said {
 fn stays_no_more() -> Said {
     Said {
         reason: "TouchstoneReleased",
-        message: "not too many nodes would lose pods any more: those that may not stay here are ended again"
+        message: "it is not too many any more: pods that may not stay here are ended again"
             .to_owned(),
         warns: false,
     }
