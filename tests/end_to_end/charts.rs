@@ -2,6 +2,7 @@
 //! take it, whom it lets do what, and whether it fails closed.
 //! Where helm could not be had, these tests say that they were skipped.
 
+mod apart;
 mod definitions;
 mod helm;
 mod rights;

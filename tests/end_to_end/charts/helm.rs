@@ -9,6 +9,14 @@ use touchstone_tests::containers::tool::deployed;
 /// The attestor's CA, as far as a chart looks at it.
 pub(super) const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
+/// A cluster beside an attestor that runs elsewhere.
+pub(super) const APART: &[&str] = &[
+    "apart=true",
+    "controller.cluster=west",
+    "database.secret=touchstone-database",
+    "keys.secret=touchstone-keys",
+];
+
 /// What the chart is rendered with.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -55,10 +63,12 @@ pub(super) fn several() -> Vec<Settings> {
         "database.secret=touchstone-database",
         "keys.secret=touchstone-keys",
     ];
+    let apart = [APART, &["replicas=2"]].concat();
     let shapes = [
         Settings::default(),
         Settings::set(&three),
         Settings::with_webhooks(&three),
+        Settings::with_webhooks(&apart),
         Settings::with_webhooks(&["webhooks.mutating=false"]),
         Settings::with_webhooks(&["controller.policies=objects"]),
         Settings::with_webhooks(&["controller.enabled=false", "agent.tpm.via=broker"]),
