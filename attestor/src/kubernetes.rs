@@ -5,6 +5,7 @@
 //! and what reviews said of it; one that neither knows is refused.
 
 mod asked;
+mod cluster_identity;
 pub(crate) mod controller;
 mod decision;
 pub(crate) mod extender;
@@ -40,6 +41,7 @@ use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::audit::Actor;
 use asked::Asked;
+pub(crate) use cluster_identity::ClusterIdentity;
 pub(crate) use images::Images;
 use judge::{Judge, Judged};
 use mutate::Fitting;
@@ -60,6 +62,8 @@ pub(crate) struct Webhook {
     pub(crate) strangers: Strangers,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// Whether it is the one that is meant.
+    pub(crate) identity: Arc<ClusterIdentity>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
     user: String,
     /// Pods that may be rewritten at once.
@@ -76,8 +80,17 @@ impl Webhook {
             fitting: Fitting::default(),
             strangers: Strangers::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
+            identity: Arc::new(ClusterIdentity::new(cluster.is_some())),
             cluster,
             rewriting: Semaphore::new(mutate::AT_ONCE),
+        }
+    }
+
+    /// Nothing is decided in a cluster that may be another than the one whose nodes and workloads are kept under its name.
+    fn unless_in_doubt(&self, judged: Judged) -> Judged {
+        match (judged, self.identity.doubt()) {
+            (Judged::Decided(_), Some(doubt)) => Judged::Unanswerable(doubt),
+            (judged, _) => judged,
         }
     }
 }
@@ -126,7 +139,8 @@ pub(crate) async fn answer(
         request,
         policies: &policies,
     };
-    match judge.judge(&asked).await? {
+    let judged = judge.judge(&asked).await?;
+    match webhook.unless_in_doubt(judged) {
         Judged::Unconcerned => Ok(Response::allowed(request, None)),
         Judged::Decided(mut decision) => decision.answer(attestor, request, caller, &asked).await,
         Judged::Unanswerable(finding) => Ok(refuse(attestor, request, &finding).await),

@@ -5,6 +5,7 @@
 //! transaction reads still holds when it commits.
 
 mod boots;
+mod clusters;
 mod credentials;
 mod endorsements;
 mod enrolment;

@@ -393,6 +393,8 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "is_false")]
         recorded: bool,
     },
+    /// A cluster was spoken to under this name for the first time. `uid`: of its namespace `kube-system`.
+    ClusterBound { cluster: ClusterName, uid: String },
     /// A node began another boot, as its kubelet says: what was appraised before counts no more there.
     NodeRebooted {
         cluster: ClusterName,

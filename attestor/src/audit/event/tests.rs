@@ -80,6 +80,7 @@ kinds! {
     ImagesPurged
     Refused
     AdmissionDecided
+    ClusterBound
     NodeRebooted
     RefusalsFolded
     PodEnded
@@ -366,6 +367,10 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             boot: String::new(),
             before: String::new(),
             untold: 1,
+        },
+        Event::ClusterBound {
+            cluster: ClusterName::default(),
+            uid: String::new(),
         },
         Event::EvictionsHeld {
             cluster: ClusterName::default(),
