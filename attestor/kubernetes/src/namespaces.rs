@@ -1,4 +1,4 @@
-//! Namespaces: the one that tells a cluster from every other.
+//! Namespaces: the one that tells a cluster from every other, and whether there is one of a name.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
@@ -18,5 +18,11 @@ impl Cluster {
             name: format!("namespace {ANCHOR}"),
             why: "it has no uid".to_owned(),
         })
+    }
+
+    /// Whether the cluster has a namespace of this name, as the API server says now.
+    pub async fn has_namespace(&self, name: &str) -> Result<bool, ClusterError> {
+        let api = Api::<Namespace>::all(self.client.clone());
+        Ok(self.look(api.get_opt(name)).await?.is_some())
     }
 }

@@ -3,6 +3,7 @@
 //! It goes by what is, not by what happened: each round looks at all nodes and bound pods and mends what differs, so
 //! that nothing is missed and nothing is done twice. One replica does it, the holder of a Lease.
 
+mod absent_namespaces;
 mod boots;
 mod breaker;
 mod compared;
@@ -40,6 +41,7 @@ use crate::clock;
 use crate::random::{self, NoRandomness};
 use crate::store::StoreError;
 
+use absent_namespaces::AbsentNamespaces;
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
@@ -74,6 +76,7 @@ struct Controller {
     policies: Applier,
     webhooks: Watched,
     held: Held,
+    absent: AbsentNamespaces,
 }
 
 /// Why the controller cannot go on.
@@ -212,6 +215,7 @@ impl Controller {
             policies: Applier::default(),
             webhooks: Watched::load(attestor, cluster).await?,
             held: Held::default(),
+            absent: AbsentNamespaces::default(),
         })
     }
 
@@ -264,6 +268,8 @@ impl Controller {
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
+        let policies = self.attestor.index.policies();
+        self.absent.round(&policies, &self.cluster).await;
     }
 
     fn judge(&self, node: &Node, now: i64) -> Judged {
