@@ -109,7 +109,8 @@ pub(crate) async fn answer(
         });
     }
     if policy_reviews::asks_about_policies(request) {
-        return Ok(policy_reviews::answer(webhook.cluster.as_deref(), request).await?);
+        let cluster = webhook.cluster.as_deref();
+        return policy_reviews::answer(attestor, cluster, request, caller).await;
     }
     if asked::is_mere_status(request) {
         return Ok(Response::allowed(request, None));

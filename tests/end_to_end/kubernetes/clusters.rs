@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use touchstone_tests::cluster::{PATIENCE, assets, take_turn};
+use touchstone_tests::cluster::{PATIENCE, assets, manifests, take_turn};
 use touchstone_tests::database::Database;
 use touchstone_tests::host::{Host, Profile};
 use touchstone_tests::review::{made_by, pod, running};
@@ -11,9 +11,11 @@ use touchstone_tests::server::Server;
 use touchstone_tests::world::{Maker, World};
 use touchstone_tpm_sim::kubernetes::{ControlPlane, namespaces, nodes, until};
 
+use super::objects;
 use crate::admission::demanding;
 
 const NODE: &str = "node-de-1";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// What the one holds that acts on a cluster.
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/touchstone/leases/touchstone-controller";
@@ -192,7 +194,14 @@ impl Scene {
             ]
             .concat(),
         );
-        let east = world.server.beside(&settings(&plane, &folder, "east"));
+        for object in manifests("crds.yaml") {
+            plane.admin().create(DEFINITIONS, &object).await.unwrap();
+        }
+        let file_of_east = settings(&plane, &folder, "east");
+        let mut text = std::fs::read_to_string(&file_of_east).unwrap();
+        text.push_str("policies = 'objects'\n");
+        std::fs::write(&file_of_east, text).unwrap();
+        let east = world.server.beside(&file_of_east);
         let (admitted, why) = east.review(&replica("u9", "0a")).await;
         assert!(admitted, "{why}");
         let leads = async || plane.admin().find(LEASE).await;
@@ -202,6 +211,7 @@ impl Scene {
         assert!(is_reachable(&world.server, &east).await);
         let bindings = [bindings, [("east".to_owned(), found)]].concat();
         assert_eq!(bindings_of(&world.server), bindings);
+        objects::whoever_writes_a_policy_object_is_in_the_log(&world.server, &east).await;
         drop(east);
         Self::an_attestor_of_another_cluster_goes_on_with_hosts(world, &file, &node);
     }
