@@ -49,7 +49,7 @@ impl App {
         let node_links = webhook
             .cluster
             .as_ref()
-            .map(|cluster| NodeLinks::start(Arc::clone(&attestor), Arc::clone(cluster)));
+            .map(|cluster| NodeLinks::start(&attestor, cluster, &webhook.identity));
         Self {
             attestor,
             node_links,

@@ -5,6 +5,7 @@
 //! and what reviews said of it; one that neither knows is refused.
 
 mod asked;
+mod cluster_identity;
 pub(crate) mod controller;
 mod decision;
 pub(crate) mod extender;
@@ -39,6 +40,7 @@ use crate::appraisal::RoundError;
 use crate::attestor::Attestor;
 use crate::audit::Actor;
 use asked::Asked;
+pub(crate) use cluster_identity::ClusterIdentity;
 pub(crate) use images::Images;
 use judge::{Judge, Judged};
 use mutate::Fitting;
@@ -56,6 +58,8 @@ pub(crate) struct Webhook {
     fitting: Fitting,
     /// The cluster, where one is configured.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// Whether it is the one that is meant.
+    pub(crate) identity: Arc<ClusterIdentity>,
     /// Who alone may set our labels and taints on nodes, in the API server's words.
     user: String,
     /// Pods that may be rewritten at once.
@@ -71,8 +75,17 @@ impl Webhook {
             images,
             fitting: Fitting::default(),
             user: config.map_or_else(|| OWN_ACCOUNT.to_owned(), Config::account),
+            identity: Arc::new(ClusterIdentity::new(cluster.is_some())),
             cluster,
             rewriting: Semaphore::new(mutate::AT_ONCE),
+        }
+    }
+
+    /// Nothing is decided in a cluster that may be another than the one whose nodes and workloads are kept under its name.
+    fn unless_in_doubt(&self, judged: Judged) -> Judged {
+        match (judged, self.identity.doubt()) {
+            (Judged::Decided(_), Some(doubt)) => Judged::Unanswerable(doubt),
+            (judged, _) => judged,
         }
     }
 }
@@ -91,8 +104,8 @@ pub(crate) async fn answer(
         });
     }
     if policy_reviews::asks_about_policies(request) {
-        let (cluster, in_force) = (webhook.cluster.as_deref(), attestor.index.policies());
-        return Ok(policy_reviews::answer(cluster, in_force, request).await?);
+        let cluster = webhook.cluster.as_deref();
+        return policy_reviews::answer(attestor, cluster, request, caller).await;
     }
     if asked::is_mere_status(request) {
         return Ok(Response::allowed(request, None));
@@ -118,7 +131,8 @@ pub(crate) async fn answer(
         request,
         policies: &policies,
     };
-    match judge.judge(&asked).await? {
+    let judged = judge.judge(&asked).await?;
+    match webhook.unless_in_doubt(judged) {
         Judged::Unconcerned => Ok(Response::allowed(request, None)),
         Judged::Decided(mut decision) => decision.answer(attestor, request, caller, &asked).await,
         Judged::Unanswerable(finding) => Ok(refuse(attestor, request, &finding).await),

@@ -131,7 +131,7 @@ impl Metrics {
         let cluster_reachable = KnownGauge::default();
         registry.register(
             "cluster_reachable",
-            "Whether the API server of the cluster answers",
+            "Whether the API server of the cluster answers, and is of no other cluster",
             cluster_reachable.clone(),
         );
         Self {

@@ -209,6 +209,10 @@ pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
         attestor.index.see_cluster(uids);
     }
     let app = App::new(Arc::clone(&attestor), Webhook::new(images, cluster.clone()));
+    if let Some(cluster) = &cluster {
+        // What can be reached is known before anybody asks.
+        app.webhook.identity.look(&attestor, cluster).await;
+    }
     let (stop, stopped) = oneshot::channel();
     let mut controller = cluster.map(|cluster| {
         let webhook = Arc::clone(&app.webhook);

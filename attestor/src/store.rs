@@ -5,6 +5,7 @@
 //! transaction reads still holds when it commits.
 
 mod boots;
+mod clusters;
 mod credentials;
 mod endorsements;
 mod enrolment;
@@ -64,7 +65,7 @@ pub(crate) use leases::{After, Claim, Grounds, KeptLease, NewLease, Revocation};
 pub(crate) use location::{KeptAuthority, KeptTag, TagEnd, TagState};
 pub(crate) use log::{Committed, PAGE};
 pub(crate) use machines::{InventoryEntry, MachineState};
-pub(crate) use nodes::{MappedNode, NodeBoot};
+pub(crate) use nodes::{MappedNode, NodeBoot, UntoldBoots};
 pub(crate) use oems::StoredOem;
 pub(crate) use places::{KeptMove, KeptPlace};
 pub(crate) use policy::StoredPolicy;

@@ -21,9 +21,10 @@ use crate::layer_keys::{annotation, manifest, publisher, register, wrap};
 use older::{Table, Today};
 
 /// Tables that stay empty in this fleet. `writes`: written only after a write failed. `key_exchanges`: a log of a schema
-/// without it was never at another key than its first. `webhooks`, `workload_…`: written where the attestor sees a
+/// without it was never at another key than its first. `clusters`, `webhooks`, `workload_…`: written where the attestor sees a
 /// cluster.
-const EMPTY: [&str; 5] = [
+const EMPTY: [&str; 6] = [
+    "clusters",
     "writes",
     "key_exchanges",
     "webhooks",

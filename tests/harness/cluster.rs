@@ -260,7 +260,8 @@ async fn watched(plane: &ControlPlane, settings: &str) -> Vec<String> {
 }
 
 /// The objects of a file of `deploy/kubernetes`.
-fn manifests(file: &str) -> Vec<Value> {
+#[must_use]
+pub fn manifests(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes");
     let text = std::fs::read_to_string(path.join(file)).unwrap();
     let documents = text.split("\n---\n");

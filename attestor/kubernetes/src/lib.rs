@@ -13,6 +13,7 @@ pub mod leader;
 mod lenient;
 pub mod marks;
 pub mod names;
+mod namespaces;
 pub mod node;
 pub mod node_marks;
 pub mod notice;

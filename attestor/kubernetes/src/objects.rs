@@ -164,7 +164,8 @@ impl PolicyObjects {
 }
 
 /// One document of a stream of manifests. JSON is YAML.
-fn document(kind: &str, name: &str, spec: &Value) -> String {
+#[must_use]
+pub fn document(kind: &str, name: &str, spec: &Value) -> String {
     let manifest = json!({
         "apiVersion": "touchstone.dev/v1",
         "kind": kind,

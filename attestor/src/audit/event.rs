@@ -397,6 +397,18 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "is_false")]
         recorded: bool,
     },
+    /// A policy manifest that is an object of a cluster was let through to be written or taken away there. `object`: kind and
+    /// name. `user`: who, as the API server says. `manifest`: SHA-256 of it, as it stands in what comes into force; `None`: it
+    /// is taken away.
+    PolicyObjectWritten {
+        cluster: ClusterName,
+        object: String,
+        operation: String,
+        user: String,
+        manifest: Option<Sha256Digest>,
+    },
+    /// A cluster was spoken to under this name for the first time. `uid`: of its namespace `kube-system`.
+    ClusterBound { cluster: ClusterName, uid: String },
     /// A node began another boot, as its kubelet says: what was appraised before counts no more there.
     NodeRebooted {
         cluster: ClusterName,

@@ -3,6 +3,7 @@
 //! It goes by what is, not by what happened: each round looks at all nodes and bound pods and mends what differs, so
 //! that nothing is missed and nothing is done twice. One replica does it, the holder of a Lease.
 
+mod absent_namespaces;
 mod boots;
 mod breaker;
 mod compared;
@@ -43,6 +44,7 @@ use crate::clock;
 use crate::random::{self, NoRandomness};
 use crate::store::StoreError;
 
+use absent_namespaces::AbsentNamespaces;
 use boots::Boots;
 use breaker::{Breaker, Turn, Turns};
 use compared::Compared;
@@ -81,6 +83,7 @@ struct Controller {
     held: Held,
     notices: Notices,
     node_notices: NodeNotices,
+    absent: AbsentNamespaces,
 }
 
 /// Why the controller cannot go on.
@@ -92,7 +95,7 @@ pub(crate) enum ControllerError {
     Lease,
 }
 
-/// Works until `stop` is said, whenever this replica leads. Then it gives back what it leads by.
+/// Works until `stop` is said, whenever this replica leads, and looks meanwhile whether the cluster is the one that is meant.
 pub(crate) async fn run(
     attestor: Arc<Attestor>,
     cluster: Arc<Cluster>,
@@ -104,19 +107,43 @@ pub(crate) async fn run(
             "policies are objects of the cluster: whoever may write them there decides what hosts must be, as an officer does"
         );
     }
-    let random = random::bytes::<8>()?;
+    let name = leader::identity(&random::bytes::<8>()?);
     tokio::select! {
-        () = cluster.ready() => {}
-        _ = &mut stop => return Ok(()),
+        ended = ask_to_lead(&name, &attestor, &cluster, &webhook, &mut stop) => ended,
+        never = webhook.identity.keep_looking(&attestor, &cluster) => match never {},
     }
-    let candidate = Candidate::new(leader::identity(&random));
-    let mut leading = Leading::start(candidate, Arc::clone(&cluster));
-    let ended = tokio::select! {
-        lost = lead(&mut leading, &attestor, &cluster, &webhook) => Err(lost),
-        _ = &mut stop => Ok(()),
-    };
-    leading.give_back().await;
-    ended
+}
+
+/// Asks for the Lease as long as the cluster is the one that is meant. In the end it gives back what it led by.
+async fn ask_to_lead(
+    name: &str,
+    attestor: &Arc<Attestor>,
+    cluster: &Arc<Cluster>,
+    webhook: &Arc<Webhook>,
+    stop: &mut oneshot::Receiver<()>,
+) -> Result<(), ControllerError> {
+    loop {
+        let ready = async {
+            cluster.ready().await;
+            webhook.identity.confirmed().await;
+        };
+        tokio::select! {
+            () = ready => {}
+            _ = &mut *stop => return Ok(()),
+        }
+        let candidate = Candidate::new(name.to_owned());
+        let mut leading = Leading::start(candidate, Arc::clone(cluster));
+        let ended = tokio::select! {
+            lost = lead(&mut leading, attestor, cluster, webhook) => Some(Err(lost)),
+            () = webhook.identity.lost() => None,
+            _ = &mut *stop => Some(Ok(())),
+        };
+        leading.give_back().await;
+        match ended {
+            Some(ended) => return ended,
+            None => attestor.metrics.webhook_gaps(None),
+        }
+    }
 }
 
 async fn lead(
@@ -198,6 +225,7 @@ impl Controller {
             held: Held::resume(lately.held),
             notices: Notices::start(cluster),
             node_notices: NodeNotices::default(),
+            absent: AbsentNamespaces::default(),
         })
     }
 
@@ -253,6 +281,8 @@ impl Controller {
         self.statements
             .round(&self.attestor, &self.cluster, &judged, now)
             .await;
+        let policies = self.attestor.index.policies();
+        self.absent.round(&policies, &self.cluster).await;
     }
 
     fn judge(&self, node: &Node, now: i64) -> Judged {

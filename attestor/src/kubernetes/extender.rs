@@ -30,17 +30,24 @@ pub(crate) async fn filter(attestor: &Attestor, webhook: &Webhook, args: Args) -
     let Some(nodes) = args.nodes() else {
         return Filtered::error("the request names no nodes; it needs `NodeNames` or `Nodes`");
     };
-    let reasons = match attestor.index.is_confirmed() || is_exempt(webhook, &pod) {
-        true => judge(attestor, &pods, &nodes.names()),
+    let reasons = match doubt(attestor, webhook).filter(|_| !is_exempt(webhook, &pod)) {
+        None => judge(attestor, &pods, &nodes.names()),
         // The policies may be others by now, and for any pod.
-        false => {
-            let finding = Finding::new("standing-unconfirmed");
+        Some(finding) => {
             attestor.note_refusal(&finding.code).await;
             let why = prose::sentence(&finding);
             nodes.names().iter().map(|_| Some(why.clone())).collect()
         }
     };
     nodes.filtered(reasons)
+}
+
+/// Why no node can be told from another.
+fn doubt(attestor: &Attestor, webhook: &Webhook) -> Option<Finding> {
+    match attestor.index.is_confirmed() {
+        true => webhook.identity.doubt(),
+        false => Some(Finding::new("standing-unconfirmed")),
+    }
 }
 
 /// Why the pod may not go to each of the nodes; `None`: it may.

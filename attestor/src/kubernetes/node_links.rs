@@ -16,11 +16,13 @@ use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::wire::NODE_TOKEN_MAX;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::tokens::{ReviewedToken, TokenError};
+use touchstone_policies::prose;
 use zeroize::Zeroizing;
 
 use crate::appraisal::SignedToken;
 use crate::attestor::Attestor;
 use crate::clock;
+use crate::kubernetes::ClusterIdentity;
 use link::{LinkError, link};
 use reviews::{Recalled, Reviews};
 
@@ -44,6 +46,8 @@ enum NotLinked {
     OtherToken,
     #[error("the token proves no node")]
     Token(#[from] TokenError),
+    #[error("{0}")]
+    Doubt(String),
     #[error(transparent)]
     Link(#[from] LinkError),
 }
@@ -55,7 +59,7 @@ impl NotLinked {
             Self::OtherToken => "node-token-other",
             Self::Token(error) if error.is_of_the_token() => "node-token-refused",
             Self::Link(LinkError::Claimed { .. }) => "node-claimed",
-            Self::Token(_) | Self::Link(LinkError::Store(_)) => "internal",
+            Self::Doubt(_) | Self::Token(_) | Self::Link(LinkError::Store(_)) => "internal",
         }
     }
 
@@ -67,11 +71,16 @@ impl NotLinked {
 
 impl NodeLinks {
     /// Starts the task. It ends with the last handle.
-    pub(crate) fn start(attestor: Arc<Attestor>, cluster: Arc<Cluster>) -> Self {
+    pub(crate) fn start(
+        attestor: &Arc<Attestor>,
+        cluster: &Arc<Cluster>,
+        identity: &Arc<ClusterIdentity>,
+    ) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let linker = Linker {
-            attestor,
-            cluster,
+            attestor: Arc::clone(attestor),
+            cluster: Arc::clone(cluster),
+            identity: Arc::clone(identity),
             reviews: Reviews::default(),
         };
         tokio::spawn(linker.run(waiting));
@@ -103,6 +112,7 @@ fn text(header: &HeaderValue) -> Zeroizing<String> {
 struct Linker {
     attestor: Arc<Attestor>,
     cluster: Arc<Cluster>,
+    identity: Arc<ClusterIdentity>,
     reviews: Reviews,
 }
 
@@ -118,6 +128,9 @@ impl Linker {
     async fn look_at(&mut self, Offer { signed, token }: &Offer) -> Result<(), NotLinked> {
         if !is_signed(signed.digest(), token) {
             return Err(NotLinked::OtherToken);
+        }
+        if let Some(doubt) = self.identity.doubt() {
+            return Err(NotLinked::Doubt(prose::sentence(&doubt)));
         }
         let cluster = &self.cluster;
         let holds = |token: &ReviewedToken| {

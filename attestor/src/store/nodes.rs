@@ -34,6 +34,15 @@ pub(crate) struct NodeBoot {
     pub(crate) booted_at: Option<i64>,
 }
 
+/// Boots of a node that no entry tells of yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UntoldBoots {
+    /// The one that the last entry told.
+    pub(crate) told: String,
+    /// How many came since.
+    pub(crate) count: u64,
+}
+
 type Row = (
     String,
     String,
@@ -67,7 +76,9 @@ impl Tx {
                 "INSERT INTO nodes (cluster, node, uid, host, token) VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (cluster, node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
                      boot = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.boot END,
-                     booted_at = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.booted_at END",
+                     booted_at = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.booted_at END,
+                     told_boot = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.told_boot END,
+                     untold_boots = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.untold_boots END",
             )
             .bind(mapped.cluster.as_str())
             .bind(mapped.node.as_str())
@@ -80,42 +91,69 @@ impl Tx {
         Ok(())
     }
 
-    /// Says which boot a node that is mapped is in. `false`: it is mapped no more, or another one is.
-    pub(crate) async fn set_node_boot(&mut self, seen: &NodeBoot) -> Result<bool, StoreError> {
+    /// Says which boot a node that is mapped is in, and what no entry tells of it. `false`: it is mapped no more, or another
+    /// one is.
+    pub(crate) async fn set_node_boot(
+        &mut self,
+        seen: &NodeBoot,
+        untold: Option<&UntoldBoots>,
+    ) -> Result<bool, StoreError> {
+        let count = untold.map(|untold| i64::try_from(untold.count).unwrap_or(i64::MAX));
         let set = on!(self, connection => {
-            sqlx::query("UPDATE nodes SET boot = $4, booted_at = $5 WHERE cluster = $1 AND node = $2 AND uid = $3")
-                .bind(seen.cluster.as_str())
-                .bind(seen.node.as_str())
-                .bind(seen.uid.as_str())
-                .bind(seen.boot.as_str())
-                .bind(seen.booted_at)
-                .execute(connection)
-                .await?
-                .rows_affected()
+            sqlx::query(
+                "UPDATE nodes SET boot = $4, booted_at = $5, told_boot = $6, untold_boots = $7
+                 WHERE cluster = $1 AND node = $2 AND uid = $3",
+            )
+            .bind(seen.cluster.as_str())
+            .bind(seen.node.as_str())
+            .bind(seen.uid.as_str())
+            .bind(seen.boot.as_str())
+            .bind(seen.booted_at)
+            .bind(untold.map(|untold| untold.told.as_str()))
+            .bind(count)
+            .execute(connection)
+            .await?
+            .rows_affected()
         });
         Ok(set == 1)
     }
 
-    /// Every boot that was seen of nodes of a cluster that are mapped.
+    /// Every boot that was seen of nodes of a cluster that are mapped, each with what no entry tells of it.
     pub(crate) async fn node_boots(
         &mut self,
         cluster: &ClusterName,
-    ) -> Result<Vec<NodeBoot>, StoreError> {
-        let rows: Vec<(String, String, String, Option<i64>)> = on!(self, connection => {
+    ) -> Result<Vec<(NodeBoot, Option<UntoldBoots>)>, StoreError> {
+        type Row = (
+            String,
+            String,
+            String,
+            Option<i64>,
+            Option<String>,
+            Option<i64>,
+        );
+        let rows: Vec<Row> = on!(self, connection => {
             sqlx::query_as(
-                "SELECT node, uid, boot, booted_at FROM nodes
+                "SELECT node, uid, boot, booted_at, told_boot, untold_boots FROM nodes
                  WHERE cluster = $1 AND uid IS NOT NULL AND boot IS NOT NULL",
             )
             .bind(cluster.as_str())
             .fetch_all(connection)
             .await?
         });
-        let boot = |(node, uid, boot, booted_at)| NodeBoot {
-            cluster: cluster.clone(),
-            node,
-            uid,
-            boot,
-            booted_at,
+        let boot = |(node, uid, boot, booted_at, told, count): Row| {
+            let count = count.and_then(|count| u64::try_from(count).ok());
+            let untold = told.zip(count);
+            let boot = NodeBoot {
+                cluster: cluster.clone(),
+                node,
+                uid,
+                boot,
+                booted_at,
+            };
+            (
+                boot,
+                untold.map(|(told, count)| UntoldBoots { told, count }),
+            )
         };
         Ok(rows.into_iter().map(boot).collect())
     }
@@ -222,16 +260,21 @@ mod tests {
             boot: "b".to_owned(),
             booted_at: Some(7),
         };
+        let untold = UntoldBoots {
+            told: "a".to_owned(),
+            count: 1,
+        };
         for (then, kept) in [
             (mapped("u1", "de-1"), true),
             (mapped("u2", "de-1"), false),
             (mapped("u1", "de-2"), false),
         ] {
             tx.map_node(&mapped("u1", "de-1")).await.unwrap();
-            assert!(tx.set_node_boot(&boot).await.unwrap());
+            let set = tx.set_node_boot(&boot, Some(&untold)).await;
+            assert!(set.unwrap());
             tx.map_node(&then).await.unwrap();
             let held = tx.node_boots(&ClusterName::default()).await.unwrap();
-            let expected = kept.then(|| boot.clone());
+            let expected = kept.then(|| (boot.clone(), Some(untold.clone())));
             assert_eq!(held, Vec::from_iter(expected), "{then:?}");
             let booted_at = kept.then_some(7);
             let held = tx.nodes().await.unwrap();

@@ -8,9 +8,19 @@ pub(super) const SENTENCES: &[Sentence] = &[
         "the attestor's clock is behind the last result of {subject}; set it right",
     ),
     (
+        "cluster-replaced",
+        "the attestor is set to another cluster under this name (uid {expected}) than the one that asks (uid {observed}); this \
+         one needs a name of its own there",
+    ),
+    (
         "cluster-unanswered",
         "the cluster's API server did not say which pod and which node are meant; see that it is up and lets the attestor \
          read pods and nodes",
+    ),
+    (
+        "cluster-unconfirmed",
+        "the attestor does not know yet whether this is the cluster that it is set to; see that it may get the namespace \
+         `kube-system`",
     ),
     (
         "findings-omitted",

@@ -143,6 +143,7 @@ fn the_attestor_may_do_this_to_a_cluster_and_nothing_else() {
     }
     let expected = [
         "get,list,watch,patch,delete /pods",
+        "get /namespaces",
         "get,list,watch,patch /nodes",
         "create /events",
         "list,create,patch,delete touchstone.dev/hosttrusts",

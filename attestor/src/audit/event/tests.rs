@@ -80,6 +80,8 @@ kinds! {
     ImagesPurged
     Refused
     AdmissionDecided
+    PolicyObjectWritten
+    ClusterBound
     NodeRebooted
     RefusalsFolded
     PodEnded
@@ -368,6 +370,17 @@ fn no_field_of_an_event_hides_one_of_the_envelope() {
             boot: String::new(),
             before: String::new(),
             untold: 1,
+        },
+        Event::PolicyObjectWritten {
+            cluster: ClusterName::default(),
+            object: String::new(),
+            operation: String::new(),
+            user: String::new(),
+            manifest: Some(digest),
+        },
+        Event::ClusterBound {
+            cluster: ClusterName::default(),
+            uid: String::new(),
         },
         Event::EvictionsHeld {
             cluster: ClusterName::default(),

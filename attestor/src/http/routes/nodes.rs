@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use touchstone_evidence::digest::Sha256Digest;
 use touchstone_evidence::host_id::HostId;
 use touchstone_kubernetes::cluster_name::ClusterName;
+use touchstone_policies::prose;
 
 use super::{Acting, Body};
 use crate::audit::{Entry, Event};
@@ -221,6 +222,10 @@ async fn uid_in_cluster(
             "the cluster's API server does not answer, so that it is not known which node is meant; try again",
         )
     })?;
+    if let Some(doubt) = app.webhook.identity.doubt() {
+        let (code, why) = (&doubt.code, prose::sentence(&doubt));
+        return Err(Problem::refused(StatusCode::SERVICE_UNAVAILABLE, code, why));
+    }
     match found.and_then(|node| node.metadata.uid.clone()) {
         Some(uid) if meant.is_none_or(|meant| meant == uid) => Ok(Some(uid)),
         _ => Err(refused(

@@ -59,7 +59,8 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     } = &*app.attestor;
     metrics.master_key(keys.master.is_there());
     if let Some(cluster) = &app.webhook.cluster {
-        metrics.cluster_reachable(cluster.is_reachable());
+        let is_meant = app.webhook.identity.doubt().is_none();
+        metrics.cluster_reachable(is_meant && cluster.is_reachable());
     }
     let text = metrics.expose(&index.tiers(clock::now()), index.committed());
     ([(CONTENT_TYPE, OPEN_METRICS)], text)

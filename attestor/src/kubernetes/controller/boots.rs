@@ -13,7 +13,7 @@ use touchstone_kubernetes::node::Node;
 
 use crate::attestor::Attestor;
 use crate::audit::{self, Actor, Event};
-use crate::store::{NodeBoot, Store, StoreError};
+use crate::store::{NodeBoot, Store, StoreError, UntoldBoots};
 
 /// For how long the boot of a node that is not shown is remembered, seconds: one that comes back under its uid may have
 /// begun another.
@@ -52,6 +52,16 @@ impl Told {
     }
 }
 
+impl From<UntoldBoots> for Told {
+    fn from(UntoldBoots { told, count }: UntoldBoots) -> Self {
+        Self {
+            boot: told,
+            at: None,
+            untold: count,
+        }
+    }
+}
+
 /// What is to be written down of a node.
 enum News {
     /// It is seen for the first time.
@@ -71,8 +81,11 @@ impl Boots {
             cluster: cluster.clone(),
             seen: HashMap::new(),
         };
-        for seen in store.read().await?.node_boots(cluster).await? {
-            boots.saw(seen, now);
+        for (seen, untold) in store.read().await?.node_boots(cluster).await? {
+            match untold {
+                Some(untold) => boots.put(seen, Told::from(untold), now),
+                None => boots.saw(seen, now),
+            }
         }
         Ok(boots)
     }
@@ -203,7 +216,7 @@ impl Boots {
 async fn keep(store: &Store, boots: &[NodeBoot]) -> Result<(), StoreError> {
     let mut tx = store.write().await?;
     for boot in boots {
-        tx.set_node_boot(boot).await?;
+        tx.set_node_boot(boot, None).await?;
     }
     tx.commit().await
 }
@@ -226,13 +239,18 @@ async fn note_reboot(
     told: Told,
     now: i64,
 ) -> Result<Told, StoreError> {
-    let mut tx = attestor.store.write().await?;
-    if !tx.set_node_boot(boot).await? {
-        return Ok(told);
-    }
     let on = attestor.index.on_node(&boot.node, &boot.uid);
     let proven = on.is_some_and(|on| on.held.is_some() && !on.rebooted);
-    if told.is_lately(now) && !proven {
+    // For whoever leads next, who would not know.
+    let untold = (told.is_lately(now) && !proven).then(|| UntoldBoots {
+        told: told.boot.clone(),
+        count: told.untold,
+    });
+    let mut tx = attestor.store.write().await?;
+    if !tx.set_node_boot(boot, untold.as_ref()).await? {
+        return Ok(told);
+    }
+    if untold.is_some() {
         tx.commit().await?;
         attestor.index.begin_boot(boot);
         return Ok(told);
@@ -428,7 +446,7 @@ mod tests {
         assert_eq!(seen, ["a", "c"]);
         let mut tx = store.read().await.unwrap();
         let kept = tx.node_boots(&here).await.unwrap();
-        assert_eq!(kept, [boot("a"), boot("c")]);
+        assert_eq!(kept, [(boot("a"), None), (boot("c"), None)]);
     }
 
     #[tokio::test]
@@ -461,22 +479,40 @@ mod tests {
             boot: boot.to_owned(),
             booted_at,
         };
-        assert!(tx.set_node_boot(&boot("1", None)).await.unwrap());
+        assert!(tx.set_node_boot(&boot("1", None), None).await.unwrap());
         tx.commit().await.unwrap();
         // It rebooted while nobody led.
         let boots = Boots::load(&store, &here, 6).await.unwrap();
         let (_, told) = rebooted(boots.news(&node("u", "2"), 7));
         assert_eq!(told.boot, "1");
         let mut tx = store.write().await.unwrap();
-        assert!(tx.set_node_boot(&boot("2", Some(7))).await.unwrap());
+        assert!(tx.set_node_boot(&boot("2", Some(7)), None).await.unwrap());
         let held = tx.mapped_node(&here, "a").await.unwrap().unwrap();
         assert_eq!(held.booted_at, Some(7));
+        // Two more came within the minute, and who led is gone: they are told at once.
+        let untold = UntoldBoots {
+            told: "2".to_owned(),
+            count: 2,
+        };
+        let set = tx.set_node_boot(&boot("4", Some(8)), Some(&untold)).await;
+        assert!(set.unwrap());
+        tx.commit().await.unwrap();
+        let boots = Boots::load(&store, &here, 9).await.unwrap();
+        let (now, told) = rebooted(boots.news(&node("u", "4"), 9));
+        assert_eq!(now, boot("4", Some(8)));
+        assert_eq!((&*told.boot, told.at, told.untold), ("2", None, 2));
+        let mut tx = store.write().await.unwrap();
+        assert!(tx.set_node_boot(&now, None).await.unwrap());
+        tx.commit().await.unwrap();
+        let boots = Boots::load(&store, &here, 10).await.unwrap();
+        assert!(boots.news(&node("u", "4"), 10).is_none());
+        let mut tx = store.write().await.unwrap();
         // Another node of the name, and one that was unmapped meanwhile, are in the boot that is seen first.
         let other = NodeBoot {
             uid: "v".to_owned(),
             ..boot("3", None)
         };
-        assert!(!tx.set_node_boot(&other).await.unwrap());
+        assert!(!tx.set_node_boot(&other, None).await.unwrap());
         tx.unmap_node(&here, "a").await.unwrap();
         tx.map_node(&mapped).await.unwrap();
         assert_eq!(tx.node_boots(&here).await.unwrap(), []);
