@@ -48,7 +48,7 @@ pub use policy::Policy;
 pub use reference::Reference;
 pub use workload::Workload;
 
-use crate::serve::Settings;
+use crate::settings::Settings;
 
 /// Touchstone decides which container hosts can be trusted, on evidence rooted in their TPM.
 ///

@@ -113,7 +113,7 @@ pub fn routes() -> Vec<Route> {
 pub(crate) fn router(app: App, duty: Duty) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let is_answered = duty.answers(route.access, route.path);
+        let is_answered = answers(duty, route.access, route.path);
         let rule = Rule {
             access: route.access,
             body_max: route.body_max,
@@ -137,6 +137,18 @@ pub(crate) fn router(app: App, duty: Duty) -> Router {
         .with_state(app)
 }
 
+/// Whether a process with this duty answers a route at all, whoever calls.
+fn answers(duty: Duty, access: Access, path: &str) -> bool {
+    match access {
+        Access::Anyone
+        | Access::Host
+        | Access::JoinToken
+        | Access::WebhookCertificate
+        | Access::WebhookSecret => true,
+        Access::Staff(_) => duty == Duty::Attestor || path == "/metrics",
+    }
+}
+
 /// What is an operator's, asked of a process that serves a cluster alone.
 async fn elsewhere(State(app): State<App>) -> Problem {
     let detail = "this process serves the cluster `{}` alone; ask the attestor, `touchstone serve`";
@@ -149,4 +161,21 @@ async fn elsewhere(State(app): State<App>) -> Problem {
 /// A path that is not listed looks like one that is forbidden.
 async fn unlisted() -> Problem {
     Problem::denied("route-unknown", "no such route, or not for you")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::Role;
+
+    #[test]
+    fn who_serves_a_cluster_answers_no_operator() {
+        let staff = Access::Staff(&Role::ALL);
+        for access in [Access::Anyone, Access::Host, Access::WebhookSecret, staff] {
+            assert!(answers(Duty::Attestor, access, "/v1/nodes"));
+            let answers = answers(Duty::Cluster, access, "/v1/nodes");
+            assert_eq!(answers, access != staff, "{access:?}");
+        }
+        assert!(answers(Duty::Cluster, staff, "/metrics"));
+    }
 }

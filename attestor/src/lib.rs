@@ -47,6 +47,7 @@ mod result_keys;
 pub mod role;
 pub mod serve;
 mod server_ca;
+pub mod settings;
 mod store;
 mod tls;
 mod trust_index;

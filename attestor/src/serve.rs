@@ -4,21 +4,18 @@ use std::fs::{self, File};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum_server::Handle;
-use clap::Args;
 use hyper_util::rt::TokioTimer;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use touchstone_evidence::digest::Sha256Digest;
 use touchstone_kubernetes::cluster::Cluster;
 use touchstone_kubernetes::config::Config;
 
@@ -35,6 +32,7 @@ use crate::operator_file;
 use crate::other_clusters;
 use crate::process;
 use crate::server_ca::ServerCa;
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::tls::PeerAcceptor;
 
@@ -46,60 +44,6 @@ const WAITING_MAX: u32 = 4096;
 
 /// How long a request's head, or a sign of life on an idle connection, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Settings of the server.
-#[derive(Args, Clone, Debug)]
-pub struct Settings {
-    /// Folder of keys, operator credential and embedded database; made with mode 0700
-    #[arg(long, env = "TOUCHSTONE_DATA", default_value = "/var/lib/touchstone")]
-    pub data: PathBuf,
-    /// Address to listen on; port 0 takes any free one
-    #[arg(long, env = "TOUCHSTONE_LISTEN", default_value = "127.0.0.1:8443")]
-    pub listen: SocketAddr,
-    /// Database: `sqlite:FILE` or `postgres://…`; by default `touchstone.db` in the data folder
-    #[arg(long, env = "TOUCHSTONE_DATABASE", hide_env_values = true)]
-    pub database: Option<String>,
-    /// DNS name or IP address under which agents reach this server; the first one goes into join
-    /// tokens. By default the address that it listens on
-    #[arg(long = "name", env = "TOUCHSTONE_NAMES", value_delimiter = ',')]
-    pub names: Vec<String>,
-    /// TLS client key that may call the webhook: SHA-256 of its SubjectPublicKeyInfo, hexadecimal
-    #[arg(
-        long = "webhook-caller",
-        env = "TOUCHSTONE_WEBHOOK_CALLERS",
-        value_delimiter = ','
-    )]
-    pub webhook_callers: Vec<Sha256Digest>,
-    /// File with credentials for registries, as `skopeo login` writes it: shown to a registry that asks for one, where
-    /// manifests, signatures and tags of images are read that a WorkloadPolicy demands something of
-    #[arg(long, env = "TOUCHSTONE_REGISTRY_CREDENTIALS")]
-    pub registry_credentials: Option<PathBuf>,
-    /// Registry on this machine that is asked without TLS, `HOST:PORT`
-    #[arg(
-        long = "plain-http-registry",
-        env = "TOUCHSTONE_PLAIN_HTTP_REGISTRIES",
-        value_delimiter = ','
-    )]
-    pub plain_http_registries: Vec<String>,
-    /// Master key, under which keys of encrypted layers are kept: a file of mode 0600 with 64 hexadecimal digits, or
-    /// `pkcs11:token=…;object=…?module-path=…&pin-source=FILE`, a key in a token. By default `master.key` in the data
-    /// folder, where it is made
-    #[arg(long, env = "TOUCHSTONE_MASTER_KEY")]
-    pub master_key: Option<PathBuf>,
-    /// The master key before this one, file or token: what was kept under it is taken over at the start
-    #[arg(long, env = "TOUCHSTONE_PREVIOUS_MASTER_KEY")]
-    pub previous_master_key: Option<PathBuf>,
-    /// The Kubernetes cluster whose nodes are marked and whose pods are watched: a TOML file, see
-    /// docs/operators/kubernetes.md. Without it, `touchstone serve` answers webhooks alone, for whoever calls
-    #[arg(long, env = "TOUCHSTONE_KUBERNETES")]
-    pub kubernetes: Option<PathBuf>,
-    /// Refuse simulators: no import of their roots, and no database that ever held one
-    #[arg(long, env = "TOUCHSTONE_PRODUCTION")]
-    pub production: bool,
-    /// Log as JSON lines
-    #[arg(long, env = "TOUCHSTONE_LOG_JSON")]
-    pub log_json: bool,
-}
 
 /// Logs to standard error; `RUST_LOG` chooses what.
 pub fn start_logging(json: bool) {
@@ -138,10 +82,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// Serves until SIGTERM or SIGINT. Prints `listening on URL` on standard output once it answers.
 pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
     process::take_small_pages();
-    duty.check(&settings)?;
+    settings.check_duty(duty)?;
     make_folder(&settings.data)?;
     let _lock = lock_folder(&settings.data)?;
-    check_names(&settings)?;
+    settings.check_names()?;
     let images = Images::new(
         settings.registry_credentials.as_deref(),
         settings.plain_http_registries.clone(),
@@ -183,7 +127,7 @@ pub async fn serve(settings: Settings, duty: Duty) -> anyhow::Result<()> {
         callers,
         master,
     )?;
-    let config = cluster_config(&settings)?;
+    let config = settings.cluster()?;
     let name = config.as_ref().map(|config| config.cluster.clone());
     let attestor = Attestor::open(
         &settings.data,
@@ -265,12 +209,6 @@ async fn fails(controller: &mut Option<JoinHandle<Result<(), ControllerError>>>)
     error.context("the node controller ended, and without it no pod is")
 }
 
-/// What the settings say of the cluster.
-fn cluster_config(settings: &Settings) -> anyhow::Result<Option<Config>> {
-    let file = settings.kubernetes.as_deref();
-    Ok(file.map(Config::read).transpose()?)
-}
-
 /// The cluster that is configured. It may be away: it is reached once it is there.
 async fn cluster(config: Option<Config>) -> anyhow::Result<Option<Arc<Cluster>>> {
     Ok(match config {
@@ -319,22 +257,6 @@ fn lock_folder(folder: &Path) -> anyhow::Result<File> {
         )
     })?;
     Ok(lock)
-}
-
-/// Names go into certificates, join tokens and URLs.
-fn check_names(settings: &Settings) -> anyhow::Result<()> {
-    for name in &settings.names {
-        anyhow::ensure!(
-            ServerName::try_from(name.as_str()).is_ok(),
-            "`{name}` is neither a DNS name nor an IP address; give --name without scheme and port"
-        );
-    }
-    anyhow::ensure!(
-        !(settings.names.is_empty() && settings.listen.ip().is_unspecified()),
-        "nobody can reach `{}` under that address; say with --name how agents reach this server",
-        settings.listen.ip()
-    );
-    Ok(())
 }
 
 /// The names given, or the address itself; loopback also answers to `localhost`.
