@@ -104,8 +104,12 @@ pub(crate) async fn answer(
         });
     }
     if policy_reviews::asks_about_policies(request) {
-        let cluster = webhook.cluster.as_deref();
-        return policy_reviews::answer(attestor, cluster, request, caller).await;
+        let doubt = webhook.identity.doubt();
+        let cluster = webhook.cluster.as_deref().filter(|_| doubt.is_none());
+        return match doubt.filter(|_| request.operation != "DELETE") {
+            Some(doubt) => Ok(refuse(attestor, request, &doubt).await),
+            None => policy_reviews::answer(attestor, cluster, request, caller).await,
+        };
     }
     if asked::is_mere_status(request) {
         return Ok(Response::allowed(request, None));

@@ -1,4 +1,4 @@
--- `bytes`: how long `images` is, so that what a namespace keeps is counted from the index alone.
+-- `bytes`: how long `images` is, so that what a namespace keeps is counted without reading it.
 ALTER TABLE workloads ADD COLUMN bytes BIGINT;
 UPDATE workloads SET bytes = octet_length(images);
 ALTER TABLE workloads ALTER COLUMN bytes SET NOT NULL;

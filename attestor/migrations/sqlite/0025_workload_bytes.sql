@@ -1,4 +1,4 @@
--- `bytes`: how long `images` is, so that what a namespace keeps is counted from the index alone. And no row is of a cluster
+-- `bytes`: how long `images` is, so that what a namespace keeps is counted without reading it. And no row is of a cluster
 -- that whoever wrote it did not name.
 CREATE TABLE workloads_with_bytes (
     id BLOB PRIMARY KEY,

@@ -311,7 +311,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
     use super::*;
-    use crate::store::{Connection, Store};
+    use crate::store::Store;
 
     fn record(number: i64, alone: bool) -> WorkloadRecord {
         let name = format!("{alone}-{number}");
@@ -402,17 +402,15 @@ mod tests {
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
         let mut tx = store.unwrap().read().await.unwrap();
-        let connection = match &mut tx.0 {
-            Connection::Sqlite(connection) => Some(connection),
-            Connection::Postgres(_) => None,
-        };
         let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {MANY}"));
-        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan)
-            .bind(KEPT)
-            .bind(KEPT_BYTES)
-            .fetch_all(&mut **connection.unwrap())
-            .await
-            .unwrap();
+        let steps: Vec<(i64, i64, i64, String)> = on!(tx, connection => {
+            sqlx::query_as(plan)
+                .bind(KEPT)
+                .bind(KEPT_BYTES)
+                .fetch_all(connection)
+                .await
+                .unwrap()
+        });
         let steps: Vec<String> = steps.into_iter().map(|step| step.3).collect();
         let index = "SCAN workloads USING COVERING INDEX workloads_by_age";
         assert_eq!(steps, [index]);

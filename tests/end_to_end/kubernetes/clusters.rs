@@ -179,6 +179,9 @@ impl Scene {
         let why = until("it answers", PATIENCE, refused).await.unwrap();
         assert!(why.contains(&bound) && why.contains(&found), "{why}");
         assert_eq!(passes(&another).await, json!([]));
+        // Nor is anything taken that is written there.
+        let (allowed, why) = another.review(&objects::creation()).await;
+        assert!(!allowed && why.ends_with("(cluster-replaced)"), "{why}");
         assert!(!is_reachable(&world.server, &another).await);
         // Nobody does anything there, and nothing is written down of it.
         assert_eq!(plane.admin().find(LEASE).await.unwrap(), None);

@@ -61,6 +61,11 @@ fn written(operation: &str, user: &str, before: &Value, after: &Value) -> Value 
     })
 }
 
+/// What an API server asks when somebody writes a manifest.
+pub(super) fn creation() -> Value {
+    written("CREATE", "eve", &Value::Null, &alps(&["AT"]))
+}
+
 /// `of` serves a cluster that policies are taken from, beside `attestor`.
 pub(super) async fn whoever_writes_a_policy_object_is_in_the_log(attestor: &Server, of: &Server) {
     let (one, other, none) = (alps(&["AT"]), alps(&["AT", "CH"]), Value::Null);
