@@ -106,7 +106,10 @@ pub(crate) async fn answer(
     if policy_reviews::asks_about_policies(request) {
         let doubt = webhook.identity.doubt();
         let cluster = webhook.cluster.as_deref().filter(|_| doubt.is_none());
-        return match doubt.filter(|_| request.operation != "DELETE") {
+        // Of another cluster nothing is in force, so its manifests may be cleared away.
+        let may_clear =
+            |doubt: &Finding| request.operation == "DELETE" && doubt.code == "cluster-replaced";
+        return match doubt.filter(|doubt| !may_clear(doubt)) {
             Some(doubt) => Ok(refuse(attestor, request, &doubt).await),
             None => policy_reviews::answer(attestor, cluster, request, caller).await,
         };

@@ -108,7 +108,8 @@ impl Origin<'_> {
             Self::Applied { .. } | Self::Activated(_) => "apply with --drain",
             Self::Objects => {
                 "change the objects in steps that take away fewer hosts each, or say `policies = \"bundle\"` in the attestor's \
-                 Kubernetes settings, use `touchstone policy apply --drain`, and then say `objects` again"
+                 Kubernetes settings and start it again, use `touchstone policy apply --drain` (`--take-over` too where another \
+                 process serves the cluster), and then say `objects` again and start it once more"
             }
         }
     }

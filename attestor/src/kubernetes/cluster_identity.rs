@@ -4,7 +4,7 @@
 //! linked and nothing is done in the cluster: what is kept under the name is of the other's nodes and workloads.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,15 +19,20 @@ use crate::clock;
 use crate::store::{Store, StoreError};
 
 /// Between two looks, once it is known.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(2);
 /// Before that.
 const SOON: Duration = Duration::from_millis(500);
+
+/// After so many looks in a row that the API server refused nothing is known any more: who answers there may be another.
+const REFUSALS_MAX: usize = 3;
 
 /// What is known of the cluster that is served.
 pub(crate) struct ClusterIdentity {
     known: watch::Sender<Known>,
     /// Whether it was told that a look was refused.
     complained: AtomicBool,
+    /// Looks in a row that were refused.
+    refused: AtomicUsize,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,6 +64,7 @@ impl ClusterIdentity {
         Self {
             known: watch::Sender::new(known),
             complained: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
         }
     }
 
@@ -99,14 +105,29 @@ impl ClusterIdentity {
         let _never_dropped = known.wait_for(|known| *known != Known::Same).await;
     }
 
-    /// Looks once. What an API server does not say changes nothing.
+    /// Looks once. That an API server is away, or the database, changes nothing.
     pub(crate) async fn look(&self, attestor: &Attestor, cluster: &Cluster) {
         match look(attestor, cluster).await {
             Ok(known) => {
                 self.complained.store(false, Ordering::Relaxed);
+                self.refused.store(0, Ordering::Relaxed);
                 self.note(&known, &attestor.cluster);
             }
-            Err(error) => self.tell(&error),
+            Err(error) => {
+                self.tell(&error);
+                if matches!(&error, LookError::Cluster(error) if !error.is_absence()) {
+                    self.is_refused();
+                }
+            }
+        }
+    }
+
+    fn is_refused(&self) {
+        let before = self.refused.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) >= REFUSALS_MAX && self.becomes(&Known::Nothing) {
+            tracing::error!(
+                "the API server does not let the attestor see any more which cluster it is of: nothing is done there until it does"
+            );
         }
     }
 
@@ -219,6 +240,18 @@ mod tests {
             (doubt.expected.as_deref(), doubt.observed.as_deref()),
             (Some("u-1"), Some("u-2"))
         );
+    }
+
+    #[test]
+    fn whoever_answers_and_does_not_say_who_it_is_is_unknown_after_a_while() {
+        let identity = ClusterIdentity::new(true);
+        identity.becomes(&Known::Same);
+        for _ in 1..REFUSALS_MAX {
+            identity.is_refused();
+        }
+        assert_eq!(identity.doubt(), None);
+        identity.is_refused();
+        assert_eq!(identity.doubt().unwrap().code, "cluster-unconfirmed");
     }
 
     #[tokio::test]

@@ -68,17 +68,17 @@ impl MappedNode {
 }
 
 impl Tx {
-    /// Says that a host stands behind a node, instead of what was said before. What boots were seen there is forgotten,
-    /// unless it is said again of the same node and host.
+    /// Says that a host stands behind a node, instead of what was said before. What boots were seen of another node of
+    /// the name is forgotten.
     pub(crate) async fn map_node(&mut self, mapped: &MappedNode) -> Result<(), StoreError> {
         on!(self, connection => {
             sqlx::query(
                 "INSERT INTO nodes (cluster, node, uid, host, token) VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (cluster, node) DO UPDATE SET uid = excluded.uid, host = excluded.host, token = excluded.token,
-                     boot = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.boot END,
-                     booted_at = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.booted_at END,
-                     told_boot = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.told_boot END,
-                     untold_boots = CASE WHEN nodes.uid = excluded.uid AND nodes.host = excluded.host THEN nodes.untold_boots END",
+                     boot = CASE WHEN nodes.uid = excluded.uid THEN nodes.boot END,
+                     booted_at = CASE WHEN nodes.uid = excluded.uid THEN nodes.booted_at END,
+                     told_boot = CASE WHEN nodes.uid = excluded.uid THEN nodes.told_boot END,
+                     untold_boots = CASE WHEN nodes.uid = excluded.uid THEN nodes.untold_boots END",
             )
             .bind(mapped.cluster.as_str())
             .bind(mapped.node.as_str())
@@ -235,7 +235,7 @@ mod tests {
     use crate::store::{InventoryEntry, Store};
 
     #[tokio::test]
-    async fn a_mapping_that_is_said_again_forgets_no_reboot() {
+    async fn whichever_host_a_node_is_mapped_to_its_reboot_is_not_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("database");
         let store = Store::open(&format!("sqlite:{}", file.display())).await;
@@ -267,7 +267,7 @@ mod tests {
         for (then, kept) in [
             (mapped("u1", "de-1"), true),
             (mapped("u2", "de-1"), false),
-            (mapped("u1", "de-2"), false),
+            (mapped("u1", "de-2"), true),
         ] {
             tx.map_node(&mapped("u1", "de-1")).await.unwrap();
             let set = tx.set_node_boot(&boot, Some(&untold)).await;

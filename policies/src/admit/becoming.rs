@@ -87,8 +87,8 @@ pub fn tolerating(
 /// Everything that a pod may be once it is bound with `labels`, beside what it is on servers that do not look at them.
 ///
 /// # Errors
-/// It would leave policies by them, or come under one while it tolerates hosts that are not trusted: refused as the pod that
-/// does.
+/// It would leave policies by them, or be under one while it tolerates hosts that are not trusted, also where the policy came
+/// after the pod: refused as the pod that does.
 pub fn bound_with(
     policies: &PolicySet,
     mut pods: Vec<PodFacts>,
@@ -100,7 +100,7 @@ pub fn bound_with(
         if let Update::Leaves(refused) = update(policies, Some(&before), &after) {
             return Err(Box::new((refused, after)));
         }
-        if let Some(refused) = tolerating(policies, (Some(&before), &after), None) {
+        if let Some(refused) = tolerating(policies, (None, &after), None) {
             return Err(Box::new((refused, after)));
         }
         if !pods.contains(&after) {
@@ -224,6 +224,13 @@ mod tests {
         };
         assert_eq!(bound(&[&open], &[("a", "b")]).unwrap().len(), 2);
         let (opens, _) = *bound(&[&y, &open], &[("app", "x")]).unwrap_err();
+        assert_eq!(opens.refusals()[0].code, "toleration-of-untrusted");
+        // Also where the policy came after it.
+        let open = PodFacts {
+            tolerates: Some("every taint".to_owned()),
+            ..x.clone()
+        };
+        let (opens, _) = *bound(&[&open], &[]).unwrap_err();
         assert_eq!(opens.refusals()[0].code, "toleration-of-untrusted");
         // As newer servers do it themselves.
         let zone = bound(&[&x], &[("topology.kubernetes.io/zone", "z")]).unwrap();

@@ -29,6 +29,8 @@ use crate::audit::Event;
 
 use pace::Pace;
 
+/// How long a round ends pods: an API server that is slow to must not keep nodes from being looked at.
+const ENDING: Duration = Duration::from_secs(3);
 /// Most seconds that a pod gets to end in, whatever it asks for.
 const GRACE_SECONDS: u32 = 30;
 /// What is said of a pod, and neither of its host nor of its place. Whoever may write the pod brings it about.
@@ -164,7 +166,12 @@ impl Evictions {
             lost: HashSet::new(),
             kept: chosen.kept.into_iter().map(str::to_owned).collect(),
         };
+        let begun = Instant::now();
         for refused in chosen.end {
+            // Those that are left are judged anew by the next round, after it looked at nodes.
+            if begun.elapsed() > ENDING {
+                break;
+            }
             let end = self.end((attestor, cluster, &mut *notices), refused, at.now);
             match end.await {
                 // For what it is itself.

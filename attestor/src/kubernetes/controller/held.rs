@@ -5,10 +5,22 @@ use touchstone_kubernetes::cluster_name::ClusterName;
 
 use crate::audit::Event;
 
+/// What is held in a round.
+#[derive(Clone, Copy)]
+pub(super) struct Holding {
+    /// On how many nodes.
+    pub(super) nodes: usize,
+    /// Since too many nodes would lose theirs.
+    pub(super) of_hosts: bool,
+    /// Since too many pods are said to run another image.
+    pub(super) of_images: bool,
+}
+
 /// What was told last.
-#[derive(Default)]
 pub(super) struct Held {
     held: bool,
+    /// For which of the two; `None`: whoever led before told it.
+    reasons: Option<(bool, bool)>,
 }
 
 impl Held {
@@ -16,26 +28,38 @@ impl Held {
     pub(super) fn resume(held: Option<bool>) -> Self {
         Self {
             held: held.unwrap_or(false),
+            reasons: None,
         }
     }
 
-    /// Tells it, if it is not as it was told last; `nodes`: those that are held. What could not be written is told again.
+    /// Tells it, if it is not as it was told last. What could not be written is told again.
     pub(super) async fn note<E: AsRef<dyn std::error::Error + Send + Sync>>(
         &mut self,
         cluster: &ClusterName,
-        nodes: usize,
+        holding: Holding,
         write: impl AsyncFnOnce(Event) -> Result<(), E>,
     ) {
+        let Holding { nodes, .. } = holding;
         let held = nodes > 0;
-        if held == self.held {
+        let reasons = (holding.of_hosts, holding.of_images);
+        if held == self.held && self.reasons.is_none_or(|told| told == reasons) {
+            self.reasons = Some(reasons);
             return;
         }
-        match held {
-            true => tracing::error!(
+        if holding.of_hosts {
+            tracing::error!(
                 nodes,
-                "too many nodes would lose their pods at once, or too many pods are said to run another image: these are not ended until it is fewer; see `touchstone host list`, the policies and the warnings before this"
-            ),
-            false => tracing::info!("pods that may not stay are ended again"),
+                "too many nodes would lose their pods at once: none is ended until fewer would; see `touchstone host list` and the policies"
+            );
+        }
+        if holding.of_images {
+            tracing::error!(
+                nodes,
+                "too many pods are said to run another image: none is ended for that until it is fewer; see the warning before this"
+            );
+        }
+        if !held {
+            tracing::info!("pods that may not stay are ended again");
         }
         match write(Event::EvictionsHeld {
             cluster: cluster.clone(),
@@ -44,7 +68,7 @@ impl Held {
         })
         .await
         {
-            Ok(()) => self.held = held,
+            Ok(()) => (self.held, self.reasons) = (held, Some(reasons)),
             Err(error) => {
                 let error = error.as_ref() as &dyn std::error::Error;
                 tracing::error!(error, "an entry was not written");
@@ -64,9 +88,44 @@ mod tests {
 
     type Written = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
+    fn of_hosts(nodes: usize) -> Holding {
+        Holding {
+            nodes,
+            of_hosts: nodes > 0,
+            of_images: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_that_fall_are_told_of_where_images_are_held_already() {
+        let mut held = Held::resume(None);
+        let mut told = 0;
+        for (of_hosts, of_images, is_news) in [
+            (false, true, true),
+            (false, true, false),
+            (true, true, true),
+            (true, false, true),
+            (false, false, true),
+            (false, false, false),
+        ] {
+            let holding = Holding {
+                nodes: usize::from(of_hosts) + usize::from(of_images),
+                of_hosts,
+                of_images,
+            };
+            let before = told;
+            let write = async |_: Event| -> Written {
+                told += 1;
+                Ok(())
+            };
+            held.note(&ClusterName::default(), holding, write).await;
+            assert_eq!(told - before, usize::from(is_news));
+        }
+    }
+
     #[tokio::test]
     async fn what_could_not_be_written_is_told_again() {
-        let mut held = Held::default();
+        let mut held = Held::resume(None);
         let mut told = Vec::new();
         for (nodes, written) in [
             (0, true),
@@ -83,7 +142,8 @@ mod tests {
                     false => Err("the database is away".into()),
                 }
             };
-            held.note(&ClusterName::default(), nodes, write).await;
+            held.note(&ClusterName::default(), of_hosts(nodes), write)
+                .await;
         }
         let told: Vec<(usize, bool, bool)> = told
             .into_iter()
@@ -120,7 +180,8 @@ mod tests {
                 Ok(())
             };
             let mut held = Held::resume(before);
-            held.note(&ClusterName::default(), nodes, write).await;
+            held.note(&ClusterName::default(), of_hosts(nodes), write)
+                .await;
             assert_eq!(wrote, told, "{before:?} {nodes}");
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use touchstone_evidence::finding::Finding;
@@ -20,6 +21,8 @@ const PODS_MAX: usize = 60;
 const NAMESPACE_MAX: usize = 10;
 /// What waits to be written: a few rounds.
 const QUEUE: usize = 256;
+/// Between two warnings that some were not written.
+const COMPLAINTS: Duration = Duration::from_secs(600);
 /// Most codes that are named.
 const CODES_MAX: usize = 8;
 
@@ -94,20 +97,20 @@ impl Notices {
 }
 
 async fn write_all(cluster: Arc<Cluster>, mut waiting: mpsc::Receiver<Notice>) {
-    let mut complained = false;
+    let mut complained: Option<Instant> = None;
     while let Some(notice) = waiting.recv().await {
-        match cluster.notify(&notice).await {
-            Ok(()) => complained = false,
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                match std::mem::replace(&mut complained, true) {
-                    true => tracing::debug!(error, "an event was not written"),
-                    false => tracing::warn!(
-                        error,
-                        "events of nodes and pods are not written; all else is done as ever"
-                    ),
-                }
-            }
+        let Err(error) = cluster.notify(&notice).await else {
+            continue;
+        };
+        let error = &error as &dyn std::error::Error;
+        if complained.is_some_and(|at| at.elapsed() < COMPLAINTS) {
+            tracing::debug!(error, "an event was not written");
+        } else {
+            complained = Some(Instant::now());
+            tracing::warn!(
+                error,
+                "events of nodes and pods are not written; all else is done as ever"
+            );
         }
     }
 }

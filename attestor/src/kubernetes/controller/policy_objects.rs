@@ -11,6 +11,7 @@ use touchstone_kubernetes::objects::{PolicyObjects, PolicyStatus};
 
 use crate::attestor::Attestor;
 use crate::audit::Actor;
+use crate::kubernetes::cluster_identity::ClusterIdentity;
 use crate::policy::{self, ApplyError, Origin};
 
 /// Between a try that would have taken too many hosts away and the next one: each judges the whole fleet.
@@ -56,7 +57,11 @@ struct Outcome {
 impl Applier {
     /// Puts them into force where they are others than those that are. What is broken is refused, and what was in force
     /// stays; so does what would take too many hosts away, until it would not any more.
-    pub(super) async fn round(&mut self, attestor: &Arc<Attestor>, cluster: &Cluster) {
+    pub(super) async fn round(
+        &mut self,
+        attestor: &Arc<Attestor>,
+        (cluster, identity): (&Cluster, &ClusterIdentity),
+    ) {
         if let Some(objects) = cluster.policies_in_vain() {
             self.tell(cluster, objects, &Outcome::ignored()).await;
         }
@@ -73,6 +78,11 @@ impl Applier {
         // Not if others came into force meanwhile, whoever put them there.
         let stands = attestor.index.policies().digest == digest;
         if self.is_due(digest, stands, Instant::now()) {
+            // Another cluster's objects would be in force for all.
+            identity.look(attestor, cluster).await;
+            if identity.doubt().is_some() {
+                return;
+            }
             let last = self.tried.as_ref().map(|tried| tried.outcome.clone());
             let attestor = Arc::clone(attestor);
             self.begin(digest, async move {

@@ -14,7 +14,7 @@ use touchstone_kubernetes::node::Node;
 use touchstone_policies::prose;
 
 use super::judged::Judged;
-use super::moment;
+use super::round::moment;
 use crate::attestor::Attestor;
 
 use signed::{Signed, sign};

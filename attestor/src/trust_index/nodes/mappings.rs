@@ -67,11 +67,10 @@ fn put(inner: &mut Inner, order: u64, mut mapped: MappedNode, stands: bool) {
     insert(inner, order, mapped.cluster, mapped.node, behind);
 }
 
-/// What was read before the node's last boot was told does not unsay it.
+/// What was read before the node's last boot was told does not unsay it, nor does another host behind the node.
 fn keep_boot(inner: &Inner, mapped: &mut MappedNode) {
     if mapped.cluster == inner.cluster
         && let Some((_, Some(held))) = inner.nodes.get(&mapped.node)
-        && held.host == mapped.host
         && held.uid == mapped.uid
     {
         mapped.booted_at = mapped.booted_at.max(held.booted_at);

@@ -14,6 +14,8 @@ const CHANGED_MAX: usize = 20;
 /// Most pods of all namespaces that end within [`WINDOW`] because their node runs another image. Those of more do not: a
 /// runtime that reports otherwise, or a mirror, is the cause of it rather than so many nodes.
 const IMAGES_MAX: usize = 50;
+/// Most of them that count of one node: what each runs is its own word.
+const NODE_IMAGES_MAX: usize = 10;
 
 const IMAGE: &str = "image-other-runs";
 
@@ -24,8 +26,8 @@ pub(super) struct Pace {
     second: i64,
     /// Pods that ended in it for what they are themselves, by namespace.
     changed: HashMap<String, usize>,
-    /// Pods that ended because their node runs another image, by uid.
-    images: HashMap<String, Instant>,
+    /// Pods that ended because their node runs another image, by uid, and that node.
+    images: HashMap<String, (Instant, String)>,
     /// Whether it was told that there are too many of those.
     told: bool,
 }
@@ -70,7 +72,8 @@ impl Pace {
             {
                 if refused.is_of_an_image() {
                     let uid = refused.known.uid().to_owned();
-                    self.images.entry(uid).or_insert(at.instant);
+                    let of = || (at.instant, refused.node.to_owned());
+                    self.images.entry(uid).or_insert_with(of);
                 }
                 chosen.end.push(refused);
             }
@@ -92,10 +95,17 @@ impl Pace {
 
     /// Tells it, where it was not so before.
     fn are_too_many_images(&mut self, due: &[&Refused<'_>], now: Instant) -> bool {
-        self.images.retain(|_, at| now.duration_since(*at) < WINDOW);
+        self.images
+            .retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
         let due = due.iter().filter(|refused| refused.is_of_an_image());
         let new = due.filter(|refused| !self.images.contains_key(refused.known.uid()));
-        let pods = self.images.len().saturating_add(new.count());
+        let ended = self.images.values().map(|(_, node)| &**node);
+        let mut by_node: HashMap<&str, usize> = HashMap::new();
+        for node in ended.chain(new.map(|refused| refused.node)) {
+            let count = by_node.entry(node).or_default();
+            *count = NODE_IMAGES_MAX.min(count.saturating_add(1));
+        }
+        let pods: usize = by_node.values().sum();
         let are = pods > IMAGES_MAX;
         if are && !self.told {
             tracing::warn!(
@@ -221,8 +231,9 @@ mod tests {
     #[test]
     fn too_many_pods_whose_nodes_run_another_image_stay_wherever_they_are() {
         let others = |namespace, count| -> Vec<Refused<'_>> {
-            let other = |_| refused(namespace, "a", &["image-other-runs"]);
-            (0..count).map(other).collect()
+            let nodes = ["a", "b", "c", "d", "e", "f"].into_iter().cycle();
+            let other = |node| refused(namespace, node, &["image-other-runs"]);
+            nodes.take(count).map(other).collect()
         };
         let mut pace = Pace::default();
         let mut all = Vec::new();
@@ -233,7 +244,7 @@ mod tests {
             let chosen = pace.choose(all, &none(), &none(), at(second));
             (chosen.end.len(), chosen.kept.len())
         };
-        assert_eq!(round(&mut pace, &all, 1), (0, 1));
+        assert_eq!(round(&mut pace, &all, 1), (0, 6));
         // Fewer end, and count for a while, once each.
         all.truncate(2 * CHANGED_MAX);
         assert_eq!(round(&mut pace, &all, 2), (2 * CHANGED_MAX, 0));
@@ -242,9 +253,23 @@ mod tests {
         // These two end for something else.
         more.push(refused("d", "a", &["image-other-runs", "workload-changed"]));
         more.push(refused("d", "b", &["image-other-runs", "tier-too-low"]));
-        assert_eq!(round(&mut pace, &more, 4), (2, 1));
+        assert_eq!(round(&mut pace, &more, 4), (2, 6));
         more.truncate(CHANGED_MAX);
         let later = 3 + WINDOW.as_secs();
         assert_eq!(round(&mut pace, &more, later), (CHANGED_MAX, 0));
+    }
+
+    #[test]
+    fn one_node_s_word_keeps_no_other_node_s_pods() {
+        let liar = |_| refused("shop", "z", &["image-other-runs"]);
+        let mut all: Vec<Refused<'_>> = (0..2 * IMAGES_MAX).map(liar).collect();
+        all.push(refused("other", "a", &["image-other-runs"]));
+        let chosen = Pace::default().choose(&all, &none(), &none(), at(1)).end;
+        let namespaces = chosen
+            .iter()
+            .map(|one| one.known.pod.metadata.namespace.as_deref());
+        let namespaces: HashSet<_> = namespaces.collect();
+        assert_eq!(namespaces, HashSet::from([Some("shop"), Some("other")]));
+        assert_eq!(chosen.len(), CHANGED_MAX + 1);
     }
 }
